@@ -1,0 +1,123 @@
+"""The per-bin sums of an FDS epoch in progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from dir._precision import KeepsPrecision, apply_without_narrowing
+
+_SUMS = ("count", "total", "square", "nonfinite")
+
+
+class Sums(NamedTuple):
+    """What was collected: samples ``[R]``, total and square ``[R, D]``, and the number of non-finite labels."""
+
+    n: Tensor
+    total: Tensor
+    square: Tensor
+    nonfinite: Tensor
+
+
+class EpochSums(KeepsPrecision):
+    """Count, sum and sum of squares per bin, added up batch by batch, one pass over the data.
+
+    The sums are plain tensors and not buffers: DistributedDataParallel overwrites every buffer with rank 0's at
+    each forward, and these are each rank's own until :meth:`reduced` adds them up. They move with the module and
+    are saved in its state_dict all the same.
+
+    Args:
+        num_rows: rows of the sums; FDS gives the excluded labels a row of their own after the bins.
+        num_features: D.
+
+    State:
+        count ``[R]``, total ``[R, D]``, square ``[R, D]``, nonfinite ``[]``: float64 (float32 where the device
+        has no float64), written by :meth:`add` and :meth:`clear`.
+
+    Example:
+        >>> sums = EpochSums(num_rows=2, num_features=1)
+        >>> sums.add(torch.tensor([[3.0]]), torch.tensor([5.0]), torch.tensor([1]))
+        >>> sums.square.tolist()
+        [[0.0], [9.0]]
+    """
+
+    count: Tensor
+    total: Tensor
+    square: Tensor
+    nonfinite: Tensor
+
+    def __init__(self, num_rows: int, num_features: int) -> None:
+        super().__init__()
+        self.count = torch.zeros(num_rows, dtype=torch.float64)
+        self.total = torch.zeros(num_rows, num_features, dtype=torch.float64)
+        self.square = torch.zeros(num_rows, num_features, dtype=torch.float64)
+        self.nonfinite = torch.zeros((), dtype=torch.float64)
+
+    @torch.no_grad()
+    def add(self, rows: Tensor, labels: Tensor, index: Tensor, pivot: Tensor | None = None) -> None:
+        """Add features ``[N, D]`` with labels and their row index ``[N]``.
+
+        ``pivot`` ``[R, D]`` is subtracted first: sums in float32 need it, or cancellation eats the variance.
+        """
+        values = rows.detach().to(self.total.dtype)
+        if pivot is not None:
+            values = values - pivot.index_select(0, index)
+        self.count.index_add_(0, index, self.count.new_ones(index.shape))
+        self.total.index_add_(0, index, values)
+        self.square.index_add_(0, index, values * values)
+        self.nonfinite.add_((~torch.isfinite(labels)).sum())
+
+    def clear(self) -> None:
+        """Forget what was collected."""
+        for name in _SUMS:
+            getattr(self, name).zero_()
+
+    def reduced(self, process_group: dist.ProcessGroup | None = None) -> Sums:
+        """The sums over all ranks, by one all-reduce; this rank's own stay as they are."""
+        parts = [getattr(self, name) for name in _SUMS]
+        packed = torch.cat([part.flatten() for part in parts])
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size(process_group) > 1:
+            dist.all_reduce(packed, group=process_group)
+        pieces = torch.split(packed, [part.numel() for part in parts])
+        return Sums(*(piece.view(part.shape) for piece, part in zip(pieces, parts, strict=True)))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> EpochSums:
+        super()._apply(fn, recurse)
+        for name in _SUMS:
+            setattr(self, name, apply_without_narrowing(fn, getattr(self, name)))
+        return self
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in _SUMS:
+            destination[prefix + name] = getattr(self, name)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        for name in _SUMS:
+            key, own = prefix + name, getattr(self, name)
+            if key in unexpected_keys:
+                unexpected_keys.remove(key)
+            if key not in state_dict:
+                missing_keys.append(key)
+            elif state_dict[key].shape != own.shape:
+                error_msgs.append(
+                    f"size mismatch for {key}: {tuple(state_dict[key].shape)} against {tuple(own.shape)}"
+                )
+            else:
+                own.copy_(state_dict[key])

@@ -1,0 +1,207 @@
+"""The maths of FDS as pure functions: moments, running update, smoothing, tables, calibration."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Statistics = Literal["mean_var", "mean"]
+
+
+class Moments(NamedTuple):
+    """Per-bin statistics of one epoch: count ``[B]``, mean ``[B, D]``, unbiased variance ``[B, D]``, and which
+    bins had finite sums ``[B]``."""
+
+    n: Tensor
+    mean: Tensor
+    var: Tensor
+    finite: Tensor
+
+
+def moments(count: Tensor, total: Tensor, square: Tensor) -> Moments:
+    r"""Mean and unbiased variance from count, sum and sum of squares.
+
+    .. math:: m = s / n, \qquad v = (q - s^2 / n) / (n - 1)
+
+    A difference within the rounding of the sums (``n * eps * q``) is exactly 0, so identical samples have
+    variance zero and no variance is negative. Bins with fewer than two samples have variance 0.
+
+    Shape:
+        count ``[B]``, total and square ``[B, D]``.
+
+    Example:
+        >>> m = moments(torch.tensor([2.0]), torch.tensor([[4.0]]), torch.tensor([[10.0]]))
+        >>> m.mean.item(), m.var.item()
+        (2.0, 2.0)
+    """
+    finite = torch.isfinite(total).all(dim=1) & torch.isfinite(square).all(dim=1)
+    total = torch.where(finite[:, None], total, 0.0)
+    square = torch.where(finite[:, None], square, 0.0)
+    n = count[:, None]
+    mean = total / n.clamp(min=1)
+    spread = square - total * mean
+    rounding = n * torch.finfo(square.dtype).eps * square
+    var = torch.where(spread > rounding, spread, 0.0) / (n - 1).clamp(min=1)
+    return Moments(count, mean, var, finite)
+
+
+def move(old: Tensor, new: Tensor, n_old: Tensor, n_new: Tensor, momentum: float | None) -> Tensor:
+    """Running update of a ``[B, D]`` statistic; ``momentum`` weighs the *old* value.
+
+    A bin's first epoch (``n_old == 0``) replaces; a bin absent from this epoch (``n_new == 0``) keeps its own;
+    ``momentum=None`` is the cumulative average by counts.
+
+    Example:
+        >>> one, two = torch.ones(1, 1), torch.full((1, 1), 2.0)
+        >>> move(one, two, torch.tensor([5.0]), torch.tensor([5.0]), momentum=0.9).item()
+        1.100000023841858
+    """
+    cumulative = n_old / (n_old + n_new).clamp(min=1)
+    keep = cumulative if momentum is None else torch.full_like(n_old, momentum)
+    keep = torch.where(n_old > 0, keep, 0.0)
+    keep = torch.where(n_new > 0, keep, 1.0)[:, None]
+    return keep * old + (1 - keep) * new
+
+
+def smooth_statistics(values: Tensor, matrix: Tensor, seen: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""Kernel-smooth per-bin statistics over the bins that have been seen.
+
+    .. math:: \tilde s_i = \frac{\sum_j k_{ij} c_j s_j}{\sum_j k_{ij} c_j}
+
+    with :math:`c_j` 1 for a seen bin (or its ``weight``) and 0 for one never seen: the kernel is masked, then
+    renormalised, at the borders of the label range as well.
+
+    Args:
+        values: ``[B, D]``.
+        matrix: ``[B, B]`` of :func:`dir.kernels.smoothing_matrix`.
+        seen: bool ``[B]``.
+        weight: ``[B]``, samples per bin (``count_weighted``), or None.
+
+    Shape:
+        ``[B, D]``; rows whose window holds no seen bin keep their value.
+
+    Example:
+        >>> k = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
+        >>> smooth_statistics(torch.tensor([[2.0], [4.0]]), k, torch.tensor([True, False])).tolist()
+        [[2.0], [2.0]]
+
+    Reference:
+        Yang et al. 2021, Eq. 4 and 5. The published code reflects at the borders and lets empty bins in.
+    """
+    column = seen.to(matrix) if weight is None else weight.to(matrix) * seen
+    kernel = matrix * column[None, :]
+    norm = kernel.sum(dim=1, keepdim=True)
+    smoothed = (kernel / norm.clamp(min=torch.finfo(norm.dtype).tiny)) @ values.to(matrix.dtype)
+    return torch.where(norm > 0, smoothed, values.to(matrix.dtype))
+
+
+def shrink(own: Tensor, smoothed: Tensor, count: Tensor, tau: float) -> Tensor:
+    r"""Keep dense bins as they are: :math:`a\,s + (1 - a)\,\tilde s` with :math:`a = n / (n + \tau)`."""
+    a = (count / (count + tau).clamp(min=torch.finfo(own.dtype).tiny))[:, None]
+    return a * own + (1 - a) * smoothed
+
+
+def fold_tables(
+    mean: Tensor,
+    var: Tensor,
+    smoothed_mean: Tensor,
+    smoothed_var: Tensor,
+    ratio_clip: tuple[float, float],
+    dtype: torch.dtype = torch.float64,
+) -> tuple[Tensor, Tensor]:
+    r"""Fold whitening and re-colouring into one scale and one shift per bin and dimension.
+
+    .. math:: \text{scale} = \sqrt{\mathrm{clip}(\tilde v / v)}, \qquad \text{shift} = \tilde m - m \cdot \text{scale}
+
+    A dimension whose own variance is 0 gets scale 1 and shift 0. The shift is computed with the scale as rounded
+    to ``dtype``, so that large means do not leave the rounding error of the scale in the features.
+
+    Shape:
+        all ``[B, D]``; two ``[B, D]`` of ``dtype``.
+
+    Reference:
+        Yang et al. 2021, Eq. 6; the clip of the ratio is the published code's.
+    """
+    live = var > 0
+    ratio = (smoothed_var / torch.where(live, var, 1.0)).clamp(*ratio_clip)
+    scale = torch.where(live, ratio.sqrt(), 1.0).to(dtype)
+    shift = torch.where(live, smoothed_mean - mean * scale.to(mean.dtype), 0.0).to(dtype)
+    return scale, shift
+
+
+def diagnostics(
+    own_mean: Tensor,
+    own_var: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    seen: Tensor,
+    trusted: Tensor,
+    ratio_clip: tuple[float, float],
+) -> dict[str, float]:
+    """How much the smoothing changes: bins seen, empty and trusted, and the gaps that ``FDS.end_epoch`` returns."""
+    live = trusted & (own_var > 0)
+    safe = torch.where(live, own_var, 1.0)
+    ratio = torch.where(live, var / safe, 1.0)
+    gap = torch.where(live, (mean - own_mean) ** 2 / safe, 0.0)
+    share = live.sum().clamp(min=1)
+    clipped = live & ((ratio <= ratio_clip[0]) | (ratio >= ratio_clip[1]))
+    tiny = torch.finfo(ratio.dtype).tiny
+    return {
+        "bins_seen": float(seen.sum()),
+        "bins_empty": float((~seen).sum()),
+        "bins_trusted": float(trusted.sum()),
+        "mean_gap": float((gap.sum() / share).sqrt()),
+        "var_gap": float(ratio.clamp(min=tiny).log().abs().sum() / share),
+        "clipped": float(clipped.sum() / share),
+    }
+
+
+def doubt(found: dict[str, float], num_bins: int) -> str | None:
+    """In words, why a calibration with these diagnostics rests on little; None where it does not."""
+    if found["bins_empty"] > num_bins / 2:
+        return "most bins are empty: use fewer or wider bins, or drop those outside the range of the labels"
+    if found["clipped"] > 0.5:
+        return "most variance ratios are at ratio_clip: use wider bins, a larger min_count, or statistics='mean'"
+    return None
+
+
+class _Calibrate(torch.autograd.Function):
+    # Saves only the index and the scale table; autograd on the plain expression would keep the features too.
+    @staticmethod
+    def forward(features: Tensor, index: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        rows = scale.index_select(0, index)
+        return torch.addcmul(shift.index_select(0, index), features, rows).to(features.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor], output: Tensor) -> None:
+        _, index, scale, _ = inputs
+        ctx.save_for_backward(index, scale)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        index, scale = ctx.saved_tensors
+        return (grad * scale.index_select(0, index)).to(grad.dtype), None, None, None
+
+
+def calibrate(features: Tensor, index: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    r"""Calibrate each row with its bin's row of the tables: :math:`\hat z = z \cdot \text{scale}_b + \text{shift}_b`.
+
+    Args:
+        features: ``[N, D]``, floating.
+        index: int64 ``[N]``, rows of the tables.
+        scale, shift: ``[R, D]``; constants, no gradient flows into them.
+
+    Shape:
+        ``[N, D]``, a new tensor of the features' dtype.
+
+    Example:
+        >>> calibrate(torch.ones(1, 1), torch.tensor([0]), torch.tensor([[2.0]]), torch.tensor([[1.0]])).item()
+        3.0
+
+    Reference:
+        Yang et al. 2021, Eq. 6, with the whitening and colouring folded into one multiply-add.
+    """
+    calibrated: Tensor = _Calibrate.apply(features, index, scale, shift)
+    return calibrated
