@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,14 @@ def apply_without_narrowing(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> T
     return moved
 
 
+def guarded(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """``fn`` without narrowing. Guarding a guarded one changes nothing: modules inside one another each ask for it,
+    and a second guard would take the float32 fallback of the first for a narrowing."""
+    if isinstance(fn, partial) and fn.func is apply_without_narrowing:
+        return fn
+    return partial(apply_without_narrowing, fn)
+
+
 class KeepsPrecision(nn.Module):
     """Base of the modules whose state survives ``.half()``, ``.bfloat16()`` and ``.float()`` unnarrowed.
 
@@ -33,5 +42,5 @@ class KeepsPrecision(nn.Module):
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> KeepsPrecision:
-        super()._apply(lambda tensor: apply_without_narrowing(fn, tensor), recurse)  # type: ignore[no-untyped-call]
+        super()._apply(guarded(fn), recurse)  # type: ignore[no-untyped-call]
         return self

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dir._precision import KeepsPrecision, apply_without_narrowing
+from dir._precision import KeepsPrecision, guarded
 
 _SUMS = ("count", "total", "square", "nonfinite")
 
@@ -88,7 +88,7 @@ class EpochSums(KeepsPrecision):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> EpochSums:
         super()._apply(fn, recurse)
         for name in _SUMS:
-            setattr(self, name, apply_without_narrowing(fn, getattr(self, name)))
+            setattr(self, name, guarded(fn)(getattr(self, name)))
         return self
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:

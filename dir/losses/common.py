@@ -1,0 +1,66 @@
+"""What the losses share: the shape check, the error in a safe precision, weighting and reduction."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+def residual(pred: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """Difference ``pred - target`` after the shape check, in single precision or better.
+
+    Half-precision inputs are widened before they are subtracted, as autocast does for PyTorch's own losses:
+    ages such as 71 and 71.2 are the same number in bfloat16 arithmetic.
+
+    Raises:
+        ValueError: shapes of pred, target or weight differ (broadcasting [N] against [N, 1] gives [N, N]).
+    """
+    if pred.shape != target.shape:
+        raise ValueError(
+            f"pred and target must have the same shape, got pred {list(pred.shape)} and target "
+            f"{list(target.shape)}; reshape one of them, for example with pred.squeeze(-1)"
+        )
+    if weight is not None and weight.shape != pred.shape:
+        raise ValueError(
+            f"weight must have the shape of pred, got weight {list(weight.shape)} and pred "
+            f"{list(pred.shape)}; give one weight per element"
+        )
+    dtype = torch.promote_types(torch.promote_types(pred.dtype, target.dtype), torch.float32)
+    return pred.to(dtype) - target.to(dtype)
+
+
+def reduce(loss: Tensor, weight: Tensor | None, reduction: Reduction) -> Tensor:
+    """Weigh the per-element losses, then reduce them; the mean is ``(weight * loss).mean()``."""
+    check_reduction(reduction)
+    weighted = loss if weight is None else weight * loss
+    if reduction == "mean":
+        return weighted.mean()
+    return weighted.sum() if reduction == "sum" else weighted
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise a ValueError for an unknown reduction."""
+    if reduction not in get_args(Reduction):
+        raise ValueError(f"reduction must be one of {', '.join(get_args(Reduction))}, got {reduction!r}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise a ValueError unless ``value`` is a number above zero."""
+    if not value > 0:
+        raise ValueError(f"{name} must be above 0, got {value}")
+
+
+class WeightedLoss(nn.Module):
+    """Base of the loss modules: holds the reduction and prints the arguments of the function it calls."""
+
+    def __init__(self, reduction: Reduction = "mean") -> None:
+        super().__init__()
+        check_reduction(reduction)
+        self.reduction: Reduction = reduction
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if k[0] != "_" and k != "training")

@@ -1,0 +1,122 @@
+"""Focal-R: the regression version of the focal loss."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from dir.losses.common import Reduction, WeightedLoss, check_positive, reduce, residual
+
+Base = Literal["l1", "mse"]
+Activation = Literal["sigmoid", "tanh"]
+
+
+def focal_r(
+    pred: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    base: Base = "l1",
+    activation: Activation = "sigmoid",
+    beta: float = 0.2,
+    gamma: float = 1.0,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""L1 or squared error, scaled down where the error is small already.
+
+    .. math::
+        e = |\hat y_i - y_i|, \qquad \ell_i = w_i \, g(\beta e)^\gamma \, e^p, \qquad
+        g(x) = 2\sigma(x) - 1 \;\text{ or }\; \tanh(x)
+
+    with p = 1 for ``base="l1"`` and 2 for ``base="mse"``. The factor is part of the loss: gradients flow
+    through it. It is 0, with gradient 0, at an exact hit, for every gamma.
+
+    Args:
+        pred: predictions.
+        target: true values, of pred's shape.
+        weight: weights, of pred's shape (such as ``lds(labels)``); None means 1.
+        base: "l1" or "mse", the loss that is scaled.
+        activation: "sigmoid" (the formula of the paper) or "tanh".
+        beta: above 0; how fast the factor goes to 1 with the error, in 1 / unit of pred.
+        gamma: 0 or more; 0 gives the base loss.
+        reduction: "mean" is ``(weight * loss).mean()``; "sum"; "none" keeps one value per element.
+
+    Shape:
+        pred, target, weight: the same shape, any number of dimensions. Output: a scalar, or pred's shape
+        for "none". Half-precision inputs give a float32 loss.
+
+    Raises:
+        ValueError: shapes that differ, an argument out of its range or choices.
+
+    Example:
+        >>> import torch
+        >>> focal_r(torch.tensor([1.0, 12.0]), torch.tensor([2.0, 2.0]), reduction="none")
+        tensor([0.0997, 7.6159])
+
+    Reference:
+        Yang et al., Delving into Deep Imbalanced Regression, ICML 2021 (beta 0.2 for ages, 20 for STS-B).
+    """
+    _check(base, activation, beta, gamma)
+    error = residual(pred, target, weight).abs()
+    # 2 * sigmoid(x) - 1 is tanh(x / 2), which does not cancel near zero.
+    level = torch.tanh(error * (beta / 2 if activation == "sigmoid" else beta))
+    # A power below one has an infinite slope at zero, and 0 * inf would be the gradient of an exact hit:
+    # such elements take a constant path instead.
+    hit = level == 0
+    factor = level.masked_fill(hit, 1.0).pow(gamma).masked_fill(hit, 0.0)
+    return reduce(factor * (error if base == "l1" else error.square()), weight, reduction)
+
+
+def _check(base: str, activation: str, beta: float, gamma: float) -> None:
+    """Raise a ValueError that names the argument at fault."""
+    for name, value, choices in (
+        ("base", base, get_args(Base)),
+        ("activation", activation, get_args(Activation)),
+    ):
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    check_positive("beta", beta)
+    if not gamma >= 0:
+        raise ValueError(f"gamma must be 0 or more, got {gamma}")
+
+
+class FocalR(WeightedLoss):
+    """Module of :func:`focal_r`.
+
+    Args:
+        base: "l1" or "mse".
+        activation: "sigmoid" or "tanh".
+        beta: how fast the factor goes to 1 with the error.
+        gamma: power of the factor.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: an argument out of its range or choices.
+
+    Example:
+        >>> import torch
+        >>> FocalR(base="mse", beta=20.0)(torch.tensor([0.2, 0.9]), torch.tensor([0.2, 0.5]))
+        tensor(0.0799)
+    """
+
+    def __init__(
+        self,
+        base: Base = "l1",
+        activation: Activation = "sigmoid",
+        beta: float = 0.2,
+        gamma: float = 1.0,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        _check(base, activation, beta, gamma)
+        self.base: Base = base
+        self.activation: Activation = activation
+        self.beta = beta
+        self.gamma = gamma
+
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the loss of ``pred`` against ``target``, see :func:`focal_r`."""
+        return focal_r(
+            pred, target, weight, self.base, self.activation, self.beta, self.gamma, self.reduction
+        )
