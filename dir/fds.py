@@ -236,7 +236,7 @@ class FDS(KeepsPrecision):
         doubt = fs.doubt(diagnostics, self.bins.num_bins) if closed >= self.start_update else None
         if doubt and not self._warned:
             self._warned = True
-            warnings.warn(f"FDS: {doubt} ({diagnostics})", stacklevel=2)
+            warnings.warn(f"FDS: {doubt} ({diagnostics})", stacklevel=3)  # past the frame of no_grad
         return diagnostics
 
     def _update(self, new: fs.Moments) -> int:

@@ -1,0 +1,175 @@
+"""Metrics by shot: for all labels, and for those with many, a median number of, few and no training samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dir.bins import LabelBins
+from dir.metrics.base import RegressionMetric, all_seen, flat_pair
+from dir.metrics.correlation import NUM_MOMENTS, binned_moments, merge_moments, pearson, spearman
+from dir.metrics.errors import balanced_mean, check_epsilon, geometric_mean, log_errors
+from dir.metrics.shot_groups import SHOTS, shot_of_bins
+
+METRICS = ("mae", "mse", "gm", "pearson", "spearman", "balanced_mae")
+
+
+class ShotMetrics(RegressionMetric):
+    """Every metric for all samples and by the number of training samples that share the sample's label bin.
+
+    The metrics of a group pool its samples (balanced_mae: its bins). A group without samples has n = 0 and
+    NaN for all else.
+
+    Args:
+        bins: the label bins.
+        counts: training samples per bin, [num_bins]: ``bins.counts(train_labels)``. None only with groups.
+        metrics: which of "mae", "mse", "gm", "pearson", "spearman", "balanced_mae"; None means all. The first
+            three and balanced_mae cost a pass over the batch; spearman keeps all samples and sorts them.
+        many: bins with more training samples than this are "many".
+        few: bins with fewer than this are "few"; from few to many, both included, they are "median".
+        zero_shot: whether bins without training samples are a group of their own, "zero"; False counts them
+            among "few", as the published tables do.
+        groups: a published list such as ``STSB_DIR_SHOTS``, bin indices by group name, in place of counts
+            and thresholds.
+        epsilon: what an exact hit counts as in gm, see :class:`dir.metrics.GM`.
+        **kwargs: of torchmetrics.Metric.
+
+    Shape:
+        preds, target: [N] or [N, 1], the same for both, in the raw unit of the labels. ``compute()`` gives
+        ``{"all": {"n", "mae", ...}, "many": {...}, "median": ..., "few": ..., "zero": ...}``, n an int64 scalar
+        and the rest float64 scalars. A label in no bin (out of range under "exclude", not finite) and a bin
+        in no listed group count in "all" alone, the former not in its balanced_mae.
+
+    State:
+        count, abs_error, squared_error, log_error, hits: [num_bins + 1], summed over batches and ranks;
+        moments: [num_bins + 1, 6], merged; preds, target: all samples, gathered (for spearman).
+        Only what the chosen metrics need. The last row takes labels in no bin.
+
+    Raises:
+        ValueError: an unknown metric; whatever :func:`shot_of_bins` refuses; shapes that differ.
+
+    Example:
+        >>> bins = LabelBins.integers(0, 2)
+        >>> metric = ShotMetrics(bins, counts=torch.tensor([500, 50, 0]), metrics=["mae"])
+        >>> metric.update(torch.tensor([0.5, 1.0, 5.0]), torch.tensor([0.0, 1.0, 2.0]))
+        >>> {shot: values["mae"].item() for shot, values in metric.compute().items()}
+        {'all': 1.1666666666666667, 'many': 0.5, 'median': 0.0, 'few': nan, 'zero': 3.0}
+
+    Reference:
+        Yang et al., Delving into Deep Imbalanced Regression, ICML 2021. There an empty group raises (ages) or
+        prints 0 (STS-B).
+    """
+
+    higher_is_better = None
+    count: Tensor
+    abs_error: Tensor
+    squared_error: Tensor
+    log_error: Tensor
+    hits: Tensor
+    moments: Tensor
+    preds: list[Tensor]
+    target: list[Tensor]
+    members: Tensor
+
+    def __init__(
+        self,
+        bins: LabelBins,
+        counts: Tensor | None = None,
+        metrics: Sequence[str] | None = None,
+        many: int = 100,
+        few: int = 20,
+        zero_shot: bool = True,
+        groups: Mapping[str, Sequence[int]] | None = None,
+        epsilon: float = 1e-10,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.metrics = tuple(METRICS if metrics is None else metrics)
+        unknown = [name for name in self.metrics if name not in METRICS]
+        if unknown or isinstance(metrics, str):
+            raise ValueError(f"metrics must be a list out of {', '.join(METRICS)}, got {metrics!r}")
+        check_epsilon(epsilon)
+        self.epsilon = epsilon
+        self.bins = bins
+        shots = shot_of_bins(counts, bins.num_bins, many, few, zero_shot, groups).cpu()
+        # Rows "all" and SHOTS; the last column stands for labels in no bin, which are in "all" alone.
+        members = torch.zeros(1 + len(SHOTS), bins.num_bins + 1, dtype=torch.bool)
+        members[0] = True
+        members[1:, :-1] = shots
+        self.register_buffer("members", members, persistent=False)
+        self._declare_states(bins.num_bins + 1)
+
+    def _declare_states(self, rows: int) -> None:
+        wanted = set(self.metrics)
+        self.add_sum("count", (rows,), dtype=torch.int64)
+        if wanted & {"mae", "balanced_mae"}:
+            self.add_sum("abs_error", (rows,))
+        if "mse" in wanted:
+            self.add_sum("squared_error", (rows,))
+        if "gm" in wanted:
+            self.add_sum("log_error", (rows,))
+            self.add_sum("hits", (rows,), dtype=torch.int64)
+        if "pearson" in wanted:
+            table = torch.zeros(rows, NUM_MOMENTS, dtype=torch.float64)
+            self.add_state("moments", table, dist_reduce_fx=merge_moments)
+        if "spearman" in wanted:
+            self.add_state("preds", [], dist_reduce_fx="cat")
+            self.add_state("target", [], dist_reduce_fx="cat")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add a batch."""
+        flat_preds, flat_target = flat_pair(preds, target)
+        index = self.bins(target.flatten())
+        error = (flat_preds - flat_target).abs()
+        states = self._defaults
+        self.count = self.count.index_add(0, index, torch.ones_like(index))
+        if "abs_error" in states:
+            self.abs_error = self.abs_error.index_add(0, index, error)
+        if "squared_error" in states:
+            self.squared_error = self.squared_error.index_add(0, index, error.square())
+        if "log_error" in states:
+            log_error, hit = log_errors(error)
+            self.log_error = self.log_error.index_add(0, index, log_error)
+            self.hits = self.hits.index_add(0, index, hit.to(torch.int64))
+        if "moments" in states:
+            batch = binned_moments(flat_preds, flat_target, index, len(self.moments))
+            self.moments = merge_moments(torch.stack([self.moments, batch]))
+        if "preds" in states:
+            self.preds.append(flat_preds)
+            self.target.append(flat_target)
+
+    def compute(self) -> dict[str, dict[str, Tensor]]:
+        """All metrics of all groups over everything seen since the last reset, on all ranks."""
+        result = {shot: self._of_group(member) for shot, member in zip(("all", *SHOTS), self.members, strict=True)}
+        if "spearman" in self.metrics:
+            preds, target = all_seen(self.preds, self.device), all_seen(self.target, self.device)
+            index = self.bins(target)
+            for values, member in zip(result.values(), self.members, strict=True):
+                chosen = member.index_select(0, index)
+                values["spearman"] = spearman(preds[chosen], target[chosen])
+        return result
+
+    def _of_group(self, member: Tensor) -> dict[str, Tensor]:
+        """What the sums tell of the bins that ``member`` ([num_bins + 1], bool) marks."""
+
+        def of_members(state: Tensor) -> Tensor:
+            return torch.where(member, state, 0)  # not a product: an infinite error stays in its group
+
+        counts = of_members(self.count)
+        n = counts.sum()
+        values = {"n": n}
+        if "mae" in self.metrics:
+            values["mae"] = of_members(self.abs_error).sum() / n
+        if "mse" in self.metrics:
+            values["mse"] = of_members(self.squared_error).sum() / n
+        if "gm" in self.metrics:
+            log_error, hits = of_members(self.log_error).sum(), of_members(self.hits).sum()
+            values["gm"] = geometric_mean(log_error, hits, n, self.epsilon)
+        if "pearson" in self.metrics:
+            values["pearson"] = pearson(merge_moments(torch.where(member[:, None], self.moments, 0)))
+        if "balanced_mae" in self.metrics:
+            values["balanced_mae"] = balanced_mean(of_members(self.abs_error), counts)
+        return values

@@ -1,0 +1,123 @@
+"""What several test files share: where the reference data lies, the golden arrays, and a way to run N ranks.
+
+Test files are imported one by one (`--import-mode=importlib`) and cannot import each other, so helpers
+come as fixtures.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+
+
+def shared_folder() -> Path:
+    """`$DIR_SHARED`, or `../shared`; a relative one counts from the repository's root."""
+    return (ROOT / os.environ.get("DIR_SHARED", "../shared")).resolve()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder that holds `data/`; skips the test where it is absent."""
+    folder = shared_folder()
+    if not (folder / "data").is_dir():
+        pytest.skip(f"DIR_SHARED: shared data not found at {folder / 'data'}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[..., dict[str, np.ndarray]]:
+    """`golden("losses.npz")` opens reference numbers: the committed ones, else those of the shared data."""
+    opened: dict[Path, dict[str, np.ndarray]] = {}
+
+    def open_golden(name: str, *, key: str | None = None) -> dict[str, np.ndarray]:
+        """`key`: an array that the test needs; a committed subset without it is passed over."""
+        folders = [TESTS / "golden", shared_folder() / "data" / "golden"]
+        for path in (folder / name for folder in folders):
+            if not path.is_file():
+                continue
+            if path not in opened:
+                with np.load(path, allow_pickle=False) as archive:
+                    opened[path] = dict(archive)
+            if key is None or key in opened[path]:
+                return opened[path]
+        pytest.skip(f"DIR_SHARED: shared data not found at {folders[1] / name}")
+
+    return open_golden
+
+
+def load_module(path: Path) -> ModuleType:
+    """A helper file of this folder that is no test, by path."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def oracle() -> ModuleType:
+    """`fds_oracle.py`: the whole FDS once more, in NumPy and with loops."""
+    return load_module(TESTS / "fds_oracle.py")
+
+
+@pytest.fixture(scope="session")
+def spawn_ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Any]]:
+    """`spawn_ranks(function, world_size, *args)` -> what each rank's `function(rank, world_size, *args)` returned.
+
+    The function must stand at the top of a test file; arguments and results travel by `torch.save` and are
+    tensors, numbers, strings, lists, tuples and dicts. A gloo group is up while it runs.
+    """
+    if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
+        pytest.skip("torch.distributed with gloo is not built in")
+
+    def spawn(function: Callable[..., Any], world_size: int, *args: Any, timeout: float = 120.0) -> list[Any]:
+        folder = tmp_path_factory.mktemp("ranks")
+        torch.save(args, folder / "args.pt")
+        # A fork server has imported once what costs seconds (DDP needs dynamo), and forks no running thread.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["torch", "torch._dynamo", "pytest"])
+        processes = []
+        for rank in range(world_size):
+            job = {
+                "FILE": function.__code__.co_filename,
+                "FUNCTION": function.__qualname__,
+                "RANK": rank,
+                "WORLD_SIZE": world_size,
+                "FOLDER": str(folder),
+            }
+            process = context.Process(
+                target=runpy.run_path,
+                args=(str(TESTS / "rank_worker.py"),),
+                kwargs={"init_globals": {"JOB": job}, "run_name": "__rank__"},
+            )
+            process.start()
+            processes.append(process)
+        for process in processes:
+            process.join(timeout)
+        hung = [rank for rank, process in enumerate(processes) if process.is_alive()]
+        for rank in hung:
+            processes[rank].terminate()
+            processes[rank].join()
+        failures = [path.read_text() for path in sorted(folder.glob("error_*.txt"))]
+        if hung or failures or any(process.exitcode for process in processes):
+            codes = [process.exitcode for process in processes]
+            raise AssertionError(f"ranks hung: {hung}, exit codes {codes}\n" + "\n".join(failures))
+        return [torch.load(folder / f"result_{rank}.pt", weights_only=True) for rank in range(world_size)]
+
+    return spawn

@@ -1,0 +1,80 @@
+"""The face of the package: cheap to import, lazy, and complete."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PROBE = """
+import json, sys, time
+import torch
+start = time.perf_counter()
+from dir import FDS, LDS
+seconds = time.perf_counter() - start
+heavy = [m for m in ("torchmetrics", "lightning", "torchvision", "matplotlib", "hydra", "transformers", "sklearn",
+                     "pandas", "scipy.stats", "scipy.ndimage") if m in sys.modules]
+print(json.dumps({"seconds": seconds, "heavy": heavy}))
+"""
+
+
+def probe(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_fds_and_lds_is_cheap_and_pulls_in_nothing_heavy() -> None:
+    seconds = []
+    for _ in range(3):  # the best of three: a busy machine is not the package's fault
+        result = json.loads(probe(PROBE))
+        assert result["heavy"] == []
+        seconds.append(result["seconds"])
+        if min(seconds) < 0.4:
+            break
+    assert min(seconds) < 0.4
+
+
+def test_every_name_of_the_face_resolves_and_is_listed() -> None:
+    face = importlib.import_module("dir")
+    names = set(face.__all__) - {"__version__"}
+    assert {"FDS", "LDS", "LabelBins"} <= names
+    assert [name for name in sorted(names) if not hasattr(face, name)] == []
+    assert names <= set(dir(face))
+    assert face.__version__[0].isdigit()
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    with pytest.raises(ImportError):
+        from dir import Nothing  # noqa: F401
+
+
+def test_the_builtin_dir_is_untouched() -> None:
+    from dir import FDS
+
+    assert dir is builtins.dir
+    assert "forward" in dir(FDS)
+
+
+def test_the_core_needs_no_extra() -> None:
+    blocked = ["torchvision", "lightning", "hydra", "transformers", "sklearn", "matplotlib", "pandas", "tensorboard"]
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({blocked!r}))\n"
+        "import torch\n"
+        "from dir import FDS, LDS, LabelBins\n"
+        "bins = LabelBins.uniform(0.0, 1.0, 5)\n"
+        "lds = LDS(bins).fit(torch.rand(50))\n"
+        "fds = FDS(3, bins)\n"
+        "fds(torch.randn(50, 3), torch.rand(50))\n"
+        "fds.end_epoch()\n"
+        "print(float(lds(torch.rand(5)).mean()) > 0)\n"
+    )
+    assert probe(code).strip() == "True"
