@@ -1,0 +1,195 @@
+"""Photographs listed in a csv file: the published recipe of the age benchmarks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from dir.data.base import SPLITS, RegressionData
+from dir.data.image_files import find_broken, load_image, make_cache, open_cache
+from dir.data.splits import read_split
+from dir.data.tables import as_numbers, read_table, require_columns, show_rows
+
+Transform = Callable[[Tensor], Tensor]
+SHOWN = 20
+
+
+class FileImages(Dataset[tuple[Tensor, Tensor]]):
+    """Images read from files, one at a time, with their labels."""
+
+    def __init__(self, paths: list[Path], labels: Tensor, size: int, transform: Transform) -> None:
+        self.paths = paths
+        self.labels = labels
+        self.size = size
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.transform(pil_to_tensor(load_image(self.paths[index], self.size))), self.labels[index]
+
+
+class CachedImages(Dataset[tuple[Tensor, Tensor]]):
+    """Images read from rows of a cache file (uint8 [rows, H, W, 3]), with their labels."""
+
+    def __init__(self, cache: Path, rows: NDArray[np.int64], labels: Tensor, transform: Transform) -> None:
+        self.cache = cache
+        self.rows = rows
+        self.labels = labels
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        pixels = torch.from_numpy(open_cache(self.cache)[self.rows[index]].copy()).permute(2, 0, 1)
+        return self.transform(pixels), self.labels[index]
+
+
+class CsvImages(RegressionData):
+    """Images and numbers listed in a csv file with the columns path, split and a label.
+
+    Training images are resized to a square, cropped at random out of a border of ``padding`` black pixels,
+    flipped at random and scaled to [-1, 1]; the others are resized and scaled.
+
+    Args:
+        csv: the file; its paths are relative to ``path``, its splits train, val and test.
+        path: folder of the images.
+        label: the column to predict. Default "age".
+        image_size: side of the resized images. Default 224.
+        padding: border of the random crop. Default 16.
+        cache_dir: folder for one memory-mapped uint8 array of all resized images, made once and found again
+            by the content of the csv, the image folder and the size (remove it if the images themselves
+            change). None (default): decode in every epoch.
+        check_images: before training, decode every image once (the cache does so anyway); False only looks
+            whether they are there.
+        fetch: what to say about where the data can be had, when it is not there.
+        batch_size, eval_batch_size, num_workers, seed: see :class:`~dir.data.base.RegressionData`.
+
+    Shape:
+        A batch is (float32 [N, 3, image_size, image_size] in [-1, 1], float32 [N]).
+
+    Raises:
+        FileNotFoundError: no csv file or image folder, or images that are missing or broken: the first 20 and
+            how many there are.
+        ValueError: lacking columns, labels that are not finite numbers (rows are named), other split names.
+
+    Reference:
+        Yang et al., Delving into Deep Imbalanced Regression, ICML 2021 (AgeDB-DIR, IMDB-WIKI-DIR).
+    """
+
+    def __init__(
+        self,
+        csv: str,
+        path: str,
+        label: str = "age",
+        image_size: int = 224,
+        padding: int = 16,
+        cache_dir: str | None = None,
+        check_images: bool = True,
+        fetch: str = "",
+        batch_size: int = 256,
+        eval_batch_size: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, num_workers, seed)
+        if image_size < 1 or padding < 0:
+            raise ValueError(f"image_size must be at least 1 and padding at least 0; got {image_size} and {padding}")
+        self.csv = Path(csv)
+        self.path = Path(path)
+        self.label = label
+        self.image_size = image_size
+        self.cache_dir = None if cache_dir is None else Path(cache_dir)
+        self.check_images = check_images
+        self.fetch = fetch
+        scale = [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)]
+        self.plain: Transform = v2.Compose(scale)
+        self.augment: Transform = v2.Compose(
+            [v2.RandomCrop(image_size, padding=padding), v2.RandomHorizontalFlip(), *scale]
+        )
+
+    def prepare_data(self) -> None:
+        """Makes the cache, if there is to be one, in a single process of each machine."""
+        if self.cache_dir is not None:
+            self._cache(self._files(self._table()))
+
+    def build(self) -> dict[str, Dataset[Any]]:
+        table = self._table()
+        names = read_split(table["split"].to_numpy(dtype="U"), where=f"{self.csv}: column 'split'", first_row=1)
+        labels = torch.from_numpy(table[self.label].to_numpy(np.float32))
+        files = self._files(table)
+        cache = None
+        if self.cache_dir is not None:
+            cache = self._cache(files)
+        else:
+            self._refuse_broken(find_broken(files, decode=self.check_images))
+        datasets: dict[str, Dataset[Any]] = {}
+        for name in SPLITS:
+            rows = np.flatnonzero(names == name)
+            own = labels[torch.from_numpy(rows)]
+            transform = self.augment if name == "train" else self.plain
+            if cache is not None:
+                datasets[name] = CachedImages(cache, rows, own, transform)
+            else:
+                datasets[name] = FileImages([files[row] for row in rows], own, self.image_size, transform)
+        return datasets
+
+    def encoder_args(self) -> dict[str, Any]:
+        return {"in_channels": 3}
+
+    def _table(self) -> pd.DataFrame:
+        if not self.csv.is_file():
+            raise FileNotFoundError(f"no csv file {self.csv} (data.csv). {self.fetch}".strip())
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"no image folder {self.path} (data.path). {self.fetch}".strip())
+        table = read_table(self.csv, "data.csv")
+        require_columns(table, [self.label, "path", "split"], self.csv, "data.csv")
+        labels = as_numbers(table[self.label], str(self.csv))
+        for name in (self.label, "path", "split"):
+            gone = np.flatnonzero(table[name].isna().to_numpy())
+            if len(gone):
+                raise ValueError(f"{self.csv}, column {name!r}: missing values, in rows {show_rows(gone)}")
+        return table.assign(**{self.label: labels})
+
+    def _files(self, table: pd.DataFrame) -> list[Path]:
+        return [self.path / str(name) for name in table["path"]]
+
+    def _refuse_broken(self, broken: list[str]) -> None:
+        if broken:
+            shown = "\n  ".join(broken[:SHOWN])
+            more = f"\n  ... and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+            raise FileNotFoundError(
+                f"{len(broken)} images listed in {self.csv} are missing or broken under {self.path}:"
+                f"\n  {shown}{more}\n"
+                f"Replace them, or remove their lines from a copy of the csv. {self.fetch}".strip()
+            )
+
+    def _cache(self, files: list[Path]) -> Path:
+        """The cache file, made if it is not there."""
+        assert self.cache_dir is not None
+        key = hashlib.sha256(self.csv.read_bytes())
+        key.update(f"{self.path.resolve()} {self.image_size}".encode())
+        target = self.cache_dir / f"images_{self.image_size}px_{key.hexdigest()[:16]}.npy"
+        if not target.is_file():
+            self._refuse_broken(make_cache(files, self.image_size, target))
+        images = open_cache(target)
+        shape = (len(files), self.image_size, self.image_size, 3)
+        if images.shape != shape or images.dtype != np.uint8:
+            raise ValueError(
+                f"{target} should hold uint8 {list(shape)} but holds {images.dtype} {list(images.shape)}: "
+                "remove it, and it will be made again"
+            )
+        return target

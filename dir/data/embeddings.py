@@ -1,0 +1,176 @@
+"""Sentence embeddings of a frozen transformer, computed once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from dir.models.transformer import default_encoder, load_model, load_tokenizer, mean_pool
+
+log = logging.getLogger(__name__)
+
+View = tuple[str, int]  # a pooling and the hidden state that it pools
+
+# What decides an encoder's output; anything else in its folder (readme, other formats) does not.
+IDENTITY_SUFFIXES = {".json", ".txt", ".model", ".safetensors", ".bin"}
+VERSION = 1  # of the cached content: raise it when the same arguments begin to give other numbers
+
+
+def max_pool(states: Tensor, mask: Tensor) -> Tensor:
+    r"""Maximum over the tokens that are no padding: ``p_n = \max_{l : m_{nl} = 1} s_{nl}``.
+
+    Args:
+        states: token states.
+        mask: 1 for tokens, 0 for padding.
+
+    Shape:
+        - states: ``[N, L, D]``, mask: ``[N, L]``; output: ``[N, D]``.
+
+    Example:
+        >>> max_pool(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[1, 1, 0]]))
+        tensor([[3.]])
+    """
+    return states.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).amax(dim=1)
+
+
+POOLINGS = {"mean": mean_pool, "max": max_pool}
+
+
+def sentence_embeddings(
+    texts: Sequence[str],
+    encoder: str | None = None,
+    *,
+    views: Sequence[View] = (("mean", -1),),
+    normalize: bool = True,
+    max_length: int = 128,
+    cache_dir: str | Path | None = None,
+) -> Tensor:
+    """Embeddings of a frozen encoder, one row a text: token states pooled in one or more ways.
+
+    Every distinct text is encoded once. With ``cache_dir`` the result is kept in a file named by a hash of
+    the texts, of the encoder (content of its folder, or its hub name) and of the other arguments; a file that
+    cannot be read is computed anew.
+
+    Args:
+        texts: N sentences.
+        encoder: hub name or local folder; None takes :func:`dir.models.transformer.default_encoder`.
+        views: what is joined, pairs of a pooling ("mean" or "max") and a hidden state (0 the word embeddings,
+            -1 the last layer).
+        normalize: scale the vector of each view to length one.
+        max_length: tokens after which a sentence is cut.
+        cache_dir: folder of the cache; None computes every time.
+
+    Shape:
+        - output: float32 ``[N, len(views) * D]``.
+
+    Raises:
+        ValueError: if ``texts`` is empty or ``views`` is not as described.
+        FileNotFoundError: if the encoder cannot be loaded.
+    """
+    if not texts:
+        raise ValueError("texts: expected at least one sentence")
+    if not views or any(len(view) != 2 or view[0] not in POOLINGS for view in views):
+        raise ValueError(f"views: expected pairs of {' or '.join(POOLINGS)} and a layer, got {views!r}")
+    # Batches of similar length waste least on padding; the text breaks ties, so that the order is fixed.
+    distinct = sorted(set(texts), key=lambda text: (len(text), text))
+    settings = (distinct, encoder or default_encoder(), views, normalize, max_length)
+    path = Path(cache_dir).expanduser() / f"{_key(*settings)}.npz" if cache_dir else None
+    table = _read(path, len(distinct)) if path else None
+    if table is None:
+        table = _encode(*settings)
+        if path:
+            _write(path, table)
+    rows = {text: row for row, text in enumerate(distinct)}
+    return torch.from_numpy(table[[rows[text] for text in texts]])
+
+
+def _encode(
+    texts: list[str], encoder: str, views: Sequence[View], normalize: bool, max_length: int
+) -> NDArray[np.float32]:
+    from rich.progress import track
+
+    tokenizer, model = load_tokenizer(encoder), load_model(encoder)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.eval().to(device)
+    depth = model.config.num_hidden_layers + 1
+    if not all(-depth <= layer < depth for _, layer in views):
+        raise ValueError(f"views: {encoder} has the hidden states 0..{depth - 1}, got {views!r}")
+    size = 128
+    parts = []
+    for start in track(range(0, len(texts), size), description=f"embedding {len(texts)} sentences"):
+        batch = tokenizer(
+            texts[start : start + size],
+            padding=True,
+            truncation=True,
+            max_length=max_length,
+            return_tensors="pt",
+        ).to(device)
+        with torch.inference_mode():
+            states = model(**batch, output_hidden_states=True).hidden_states
+            mask = batch["attention_mask"]
+            pooled = [POOLINGS[pooling](states[layer], mask).float() for pooling, layer in views]
+            parts.append(torch.cat([F.normalize(p, dim=-1) if normalize else p for p in pooled], dim=-1).cpu())
+    table: NDArray[np.float32] = torch.cat(parts).numpy()
+    return table
+
+
+def _key(texts: list[str], encoder: str, views: Sequence[View], normalize: bool, max_length: int) -> str:
+    digest = hashlib.sha256()
+    digest.update(json.dumps([VERSION, texts, [list(view) for view in views], normalize, max_length]).encode())
+    digest.update(_identity(encoder).encode())
+    return digest.hexdigest()[:32]
+
+
+def _identity(encoder: str) -> str:
+    """A hash of what a local encoder holds, wherever it lies; the name of one on the hub."""
+    folder = Path(encoder)
+    if not folder.is_dir():
+        return encoder
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in IDENTITY_SUFFIXES:
+            digest.update(f"{file.name}:{file.stat().st_size}:".encode())
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+def _read(path: Path, rows: int) -> NDArray[np.float32] | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            table: NDArray[np.float32] = file["embeddings"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        log.warning("embedding cache %s cannot be read and is computed anew (%s)", path, error)
+        return None
+    if table.ndim != 2 or table.shape[0] != rows or table.dtype != np.float32 or not np.isfinite(table).all():
+        log.warning("embedding cache %s does not hold %d finite float32 rows; computed anew", path, rows)
+        return None
+    return table
+
+
+def _write(path: Path, table: NDArray[np.float32]) -> None:
+    """Writes beside the target and renames: another process sees a whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.savez(stream, embeddings=table)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,126 @@
+"""Words, vocabularies and GloVe text files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+PAD = 0  # id of the padding, row of zeros
+UNKNOWN = 1  # id of every word without a vector, row of their mean
+FIRST_WORD = 2
+
+# GloVe 840B was trained on text split as in the Penn treebank: "don't" is "do", "n't"; "it's" is "it", "'s".
+_CONTRACTION = re.compile(r"(?<=[^\W_])(?=n't\b)", re.IGNORECASE)
+_WORD = re.compile(r"n't\b|'(?:s|m|d|re|ve|ll)\b|\d+(?:[.,:]\d+)+|[^\W_]+(?:-[^\W_]+)*|[^\w\s]|_", re.IGNORECASE)
+
+
+def tokenize(text: str) -> list[str]:
+    """Words and punctuation marks, in their own case, contractions split.
+
+    Example:
+        >>> tokenize("It's 3.5 km; don't run.")
+        ['It', "'s", '3.5', 'km', ';', 'do', "n't", 'run', '.']
+    """
+    return _WORD.findall(_CONTRACTION.sub(" ", text))
+
+
+def read_glove(path: str | Path, words: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+    """The vectors of ``words`` out of a GloVe text file (``word x_1 ... x_E`` a line).
+
+    The file is read line by line and only the words asked for are parsed. A line's last E fields are its
+    vector, so that the tokens with spaces of GloVe 840B (". . .") are told from ".".
+
+    Args:
+        path: the file.
+        words: words that are looked up.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a needed line has no E finite numbers, or the file is not of this form.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"data.glove: no file {path}. Fetch glove.840B.300d.zip (2 GB) from the GloVe page of the Stanford "
+            "NLP group (https://nlp.stanford.edu/projects/glove/), unpack it and set data.glove to "
+            "glove.840B.300d.txt"
+        )
+    wanted = set(words)
+    vectors: dict[str, NDArray[np.float32]] = {}
+    dimension = 0
+    # Only "\n" ends a line: some tokens hold other characters that str.splitlines would take for line ends.
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not dimension:
+                dimension = len(line.split()) - 1
+                if dimension < 2:
+                    raise ValueError(
+                        f"data.glove: {path} line 1: expected a word and its vector, got {line[:60]!r}; "
+                        "word2vec headers and binary files are not GloVe text"
+                    )
+            if line.partition(" ")[0] not in wanted:
+                continue
+            word, *fields = line.rstrip("\r\n ").rsplit(" ", dimension)
+            if word not in wanted or word in vectors:
+                continue
+            vectors[word] = _vector(fields, dimension, f"data.glove: {path} line {number}")
+    return vectors
+
+
+def _vector(fields: Sequence[str], dimension: int, where: str) -> NDArray[np.float32]:
+    try:
+        vector = np.array(fields, dtype=np.float32)
+    except ValueError:
+        vector = np.empty(0, dtype=np.float32)
+    if len(vector) != dimension or not np.isfinite(vector).all():
+        raise ValueError(f"{where}: expected {dimension} finite numbers, got {' '.join(fields)[:60]!r}")
+    return vector
+
+
+class Vocabulary:
+    """Ids of words and their frozen vectors.
+
+    A word takes its own vector or, failing that, the one of its lower case; other words share the mean
+    of all vectors found.
+
+    Args:
+        sentences: tokenised sentences; their words make the vocabulary.
+        glove: the GloVe text file.
+
+    Raises:
+        ValueError: if not one word has a vector.
+    """
+
+    def __init__(self, sentences: Iterable[Sequence[str]], glove: str | Path) -> None:
+        words = sorted({word for sentence in sentences for word in sentence})
+        vectors = read_glove(glove, {form for word in words for form in (word, word.lower())})
+        self.ids: dict[str, int] = {}
+        rows: list[NDArray[np.float32]] = []
+        for word in words:
+            vector = vectors.get(word, vectors.get(word.lower()))
+            if vector is not None:
+                self.ids[word] = FIRST_WORD + len(rows)
+                rows.append(vector)
+        if not rows:
+            raise ValueError(f"data.glove: {glove} holds none of the {len(words)} words of the data")
+        self.missing = len(words) - len(rows)
+        table = np.stack(rows)
+        self.vectors: Tensor = torch.from_numpy(
+            np.concatenate([np.zeros_like(table[:1]), table.mean(axis=0, keepdims=True), table])
+        )
+
+    def encode(self, sentences: Sequence[Sequence[str]]) -> Tensor:
+        """Ids ``[N, L]`` of N sentences, padded with 0 to the longest."""
+        width = max(1, *map(len, sentences))
+        ids = torch.full((len(sentences), width), PAD, dtype=torch.int64)
+        for row, sentence in enumerate(sentences):
+            ids[row, : len(sentence)] = torch.tensor(
+                [self.ids.get(word, UNKNOWN) for word in sentence], dtype=torch.int64
+            )
+        return ids

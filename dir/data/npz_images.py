@@ -1,0 +1,168 @@
+"""Images, labels and splits from one npz file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dir.data.base import SPLITS, ArrayDataset, Inputs, RegressionData
+from dir.data.splits import read_split
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 [N, C, H, W] in 0..255 to float32 in [-1, 1]."""
+    return images.to(torch.float32).mul_(2.0 / 255.0).sub_(1.0)
+
+
+def random_shift(images: Tensor, pixels: int) -> Tensor:
+    """Move every image by its own random whole number of pixels, at most ``pixels`` each way.
+
+    The border is repeated into what the move uncovers. Drawn from PyTorch's default generator.
+
+    Args:
+        images: [N, C, H, W], any dtype.
+        pixels: largest move along each axis; at least 1.
+
+    Shape:
+        the shape of ``images``.
+
+    Example:
+        >>> random_shift(torch.ones(2, 1, 8, 8), pixels=2).shape
+        torch.Size([2, 1, 8, 8])
+    """
+    count, _, height, width = images.shape
+    moves = torch.randint(-pixels, pixels + 1, (2, count, 1))
+    rows = (torch.arange(height) + moves[0]).clamp_(0, height - 1)
+    columns = (torch.arange(width) + moves[1]).clamp_(0, width - 1)
+    moved = images.gather(2, rows[:, None, :, None].expand_as(images))
+    return moved.gather(3, columns[:, None, None, :].expand_as(images))
+
+
+class NpzImages(RegressionData):
+    """Regression on images out of one ``.npz`` file, with splits that the file gives.
+
+    Nothing is flipped or rotated: labels may be angles, positions or counts on one side. The augmentations
+    below leave all of these alone, or nearly so, and act in training only.
+
+    Args:
+        path: the file.
+        label: key of the labels, numbers of shape [N].
+        images: key of the images, uint8 [N, H, W] or [N, H, W, C]. Default "images".
+        split: key of the splits, [N]: train, val, test or 0, 1, 2. Default "split".
+        shift: move training images by up to this many pixels; 0 (default) moves none.
+        noise: standard deviation of gaussian noise on training images (values in [-1, 1]). Default 0.
+        batch_size, eval_batch_size, num_workers, seed: see :class:`~dir.data.base.RegressionData`.
+
+    Shape:
+        A batch is (float32 [N, C, H, W] in [-1, 1], float32 [N]).
+
+    Raises:
+        FileNotFoundError: no file at ``path``.
+        ValueError: keys that the file lacks, arrays of other shapes or types, labels that are not finite.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        label: str,
+        images: str = "images",
+        split: str = "split",
+        shift: int = 0,
+        noise: float = 0.0,
+        batch_size: int = 128,
+        eval_batch_size: int = 512,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, num_workers, seed)
+        if shift < 0 or noise < 0:
+            raise ValueError(f"shift and noise must not be negative; got shift={shift}, noise={noise}")
+        self.path = Path(path)
+        self.keys = {"images": images, "label": label, "split": split}
+        self.shift = shift
+        self.noise = noise
+        self._channels: int | None = None
+
+    def build(self) -> dict[str, Dataset[Any]]:
+        arrays = self._read()
+        images, labels = arrays["images"], arrays["label"]
+        names = read_split(arrays["split"], where=f"{self.path}: array {self.keys['split']!r}")
+        if images.ndim == 3:
+            images = images[..., None]
+        self._channels = images.shape[3]
+        datasets: dict[str, Dataset[Any]] = {}
+        for name in SPLITS:
+            rows = np.flatnonzero(names == name)
+            pixels = torch.from_numpy(np.ascontiguousarray(images[rows].transpose(0, 3, 1, 2)))
+            values = torch.from_numpy(labels[rows].astype(np.float32))
+            datasets[name] = ArrayDataset(pixels, values, self._train if name == "train" else self._plain)
+        return datasets
+
+    def encoder_args(self) -> dict[str, Any]:
+        self.setup()
+        return {"in_channels": self._channels}
+
+    def _plain(self, images: Inputs) -> Inputs:
+        return to_float(cast("Tensor", images))
+
+    def _train(self, images: Inputs) -> Inputs:
+        batch = cast("Tensor", images)
+        if self.shift:
+            batch = random_shift(batch, self.shift)
+        batch = to_float(batch)
+        return batch + self.noise * torch.randn_like(batch) if self.noise else batch
+
+    def _read(self) -> dict[str, NDArray[Any]]:
+        if not self.path.is_file():
+            raise FileNotFoundError(
+                f"no file {self.path}: set data.path to an .npz file with images (uint8 [N, H, W] or "
+                "[N, H, W, C]), labels ([N], data.label=KEY) and splits ([N], 0/1/2 or train/val/test)"
+            )
+        try:
+            archive = np.load(self.path, allow_pickle=False)
+        except Exception as error:  # numpy raises half a dozen types for what is not an npz file
+            raise ValueError(f"{self.path} cannot be read as an .npz file: {error}") from error
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError(f"{self.path} holds a single array; an .npz file with named arrays is needed")
+        with archive:
+            missing = [f"data.{name}={key}" for name, key in self.keys.items() if key not in archive.files]
+            if missing:
+                found = ", ".join(sorted(archive.files))
+                raise ValueError(f"{self.path} has no array for {', '.join(missing)}; the keys found are: {found}")
+            try:
+                arrays = {name: archive[key] for name, key in self.keys.items()}
+            except ValueError as error:
+                raise ValueError(
+                    f"{self.path}: an array holds Python objects, which are not read; save numbers or "
+                    f"fixed-width strings instead ({error})"
+                ) from error
+        self._check(arrays)
+        return arrays
+
+    def _check(self, arrays: dict[str, NDArray[Any]]) -> None:
+        images, labels = arrays["images"], arrays["label"]
+        if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
+            raise ValueError(
+                f"{self.path}: array {self.keys['images']!r} must be uint8 of shape [N, H, W] or "
+                f"[N, H, W, C]; got {images.dtype} {list(images.shape)}"
+            )
+        if labels.ndim != 1 or labels.dtype.kind not in "fiu":
+            raise ValueError(
+                f"{self.path}: array {self.keys['label']!r} must be numbers of shape [N]; "
+                f"got {labels.dtype} {list(labels.shape)}"
+            )
+        lengths = {key: len(arrays[name]) for name, key in self.keys.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"{self.path}: the arrays differ in length: {lengths}")
+        wrong = np.flatnonzero(~np.isfinite(labels))
+        if len(wrong):
+            raise ValueError(
+                f"{self.path}: {len(wrong)} labels in {self.keys['label']!r} are not finite, in rows "
+                f"{', '.join(map(str, wrong[:20]))}"
+            )

@@ -1,0 +1,247 @@
+"""STS-B-DIR: pairs of sentences with a similarity in 0..5, as embeddings, as tokens and as words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dir.data.base import ArrayDataset, Inputs, RegressionData
+from dir.data.embeddings import View, sentence_embeddings
+from dir.data.glove import Vocabulary, tokenize
+from dir.models.transformer import default_encoder, load_tokenizer
+
+log = logging.getLogger(__name__)
+
+FILES = {"train": "train_new.tsv", "val": "dev_new.tsv", "test": "test_new.tsv"}
+COLUMNS = ("sentence1", "sentence2", "score")
+LOW, HIGH = 0.0, 5.0
+FETCH = (
+    "Fetch train_new.tsv, dev_new.tsv and test_new.tsv (the STS-B-DIR split) from sts-b-dir/glue_data/STS-B "
+    "of https://github.com/YyzHarry/imbalanced-regression, put them into one folder and set data.path to it"
+)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One split: the first sentences, the second ones and the scores (float32 [N])."""
+
+    first: list[str]
+    second: list[str]
+    scores: NDArray[np.float32]
+
+
+def read_stsb(path: str | Path) -> Pairs:
+    """Read one tab-separated file with the columns sentence1, sentence2 and score.
+
+    Nothing is quoted in these files: a quotation mark is a character of its sentence. (A csv reader's default
+    quoting swallows 133 rows of STS-B-DIR's training file and 43 of its test file.)
+
+    Raises:
+        FileNotFoundError: if there is no such file, with what to fetch and where to put it.
+        ValueError: for missing columns, and, naming the lines, for a wrong number of fields and for scores
+            that are no number in 0..5.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"data.path: no file {path}. {FETCH}")
+    # Only "\n" ends a row: str.splitlines would also cut at characters that occur inside sentences.
+    header, *lines = (line.rstrip("\r").split("\t") for line in path.read_text("utf-8-sig").split("\n"))
+    if lines and lines[-1] == [""]:
+        lines.pop()
+    missing = [column for column in COLUMNS if column not in header]
+    if missing:
+        raise ValueError(f"{path}: expected the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
+    _refuse(path, f"{len(header)} tab-separated fields", [len(row) != len(header) for row in lines])
+    first, second, score = (header.index(column) for column in COLUMNS)
+    scores = np.array([_number(row[score]) for row in lines], dtype=np.float32)
+    inside = (scores >= LOW) & (scores <= HIGH)  # False for NaN
+    _refuse(path, f"a score in {LOW:g}..{HIGH:g}", [not ok for ok in inside])
+    return Pairs([row[first] for row in lines], [row[second] for row in lines], scores)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _refuse(path: Path, expected: str, bad: Sequence[bool]) -> None:
+    # The header is line 1.
+    numbers = [str(number) for number, is_bad in enumerate(bad, start=2) if is_bad]
+    if numbers:
+        shown = ", ".join(numbers[:10]) + (", ..." if len(numbers) > 10 else "")
+        raise ValueError(f"{path}: expected {expected}; {len(numbers)} rows differ, lines {shown}")
+
+
+class STSBData(RegressionData):
+    """Base of the STS-B-DIR data modules: reads the three files; a subclass makes inputs of the sentences.
+
+    Args:
+        path: folder with train_new.tsv, dev_new.tsv and test_new.tsv.
+        batch_size, eval_batch_size, num_workers, seed: see :class:`dir.data.base.RegressionData`.
+
+    Raises:
+        FileNotFoundError, ValueError: by :meth:`setup`, see :func:`read_stsb`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        batch_size: int = 128,
+        eval_batch_size: int = 512,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, num_workers, seed)
+        self.path = Path(path).expanduser()
+
+    def build(self) -> dict[str, Dataset[Any]]:
+        pairs = {split: read_stsb(self.path / file) for split, file in FILES.items()}
+        sentences = [text for part in pairs.values() for text in (*part.first, *part.second)]
+        rows = self.inputs(sentences)
+        datasets: dict[str, Dataset[Any]] = {}
+        start = 0
+        for split, part in pairs.items():
+            count = len(part.scores)
+            sides = (slice(start, start + count), slice(start + count, start + 2 * count))
+            inputs = tuple(tensor[side] for side in sides for tensor in rows)
+            datasets[split] = ArrayDataset(inputs, torch.from_numpy(part.scores), transform=self.transform)
+            start += 2 * count
+        return datasets
+
+    def inputs(self, sentences: list[str]) -> tuple[Tensor, ...]:
+        """One or more tensors with a row for every sentence."""
+        raise NotImplementedError(f"{type(self).__name__} must implement inputs()")
+
+    def transform(self, inputs: Inputs) -> Inputs:
+        """What is done to a fetched batch: nothing here."""
+        return inputs
+
+
+class STSBEmbeddings(STSBData):
+    """STS-B-DIR with frozen sentence embeddings; a batch's inputs are ``(u, v)``, float32 ``[N, D]`` each.
+
+    Args:
+        path: folder with train_new.tsv, dev_new.tsv and test_new.tsv.
+        encoder: hub name or local folder of a transformers model; None is the bundled all-MiniLM-L6-v2 (extra
+            ``minilm``) when installed, else its hub name.
+        views: token states that are pooled and joined, pairs of a pooling ("mean" or "max") and a layer
+            (0 the word embeddings, -1 the last layer).
+        normalize: scale the vector of each view to length one.
+        cache_dir: folder for the computed embeddings; None computes them in every run.
+        batch_size, eval_batch_size, num_workers, seed: see :class:`dir.data.base.RegressionData`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        encoder: str | None = None,
+        views: Sequence[View] = (("mean", -1),),
+        normalize: bool = True,
+        cache_dir: str | Path | None = None,
+        batch_size: int = 128,
+        eval_batch_size: int = 512,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(path, batch_size, eval_batch_size, num_workers, seed)
+        self.encoder = encoder
+        self.views = views
+        self.normalize = normalize
+        self.cache_dir = cache_dir
+
+    def inputs(self, sentences: list[str]) -> tuple[Tensor, ...]:
+        table = sentence_embeddings(
+            sentences, self.encoder, views=self.views, normalize=self.normalize, cache_dir=self.cache_dir
+        )
+        return (table,)
+
+    def encoder_args(self) -> dict[str, Any]:
+        inputs = self.dataset("train").inputs  # type: ignore[attr-defined]
+        return {"in_features": inputs[0].shape[1], "views": len(self.views)}
+
+
+class STSBTokens(STSBData):
+    """STS-B-DIR tokenised for a transformer that is trained.
+
+    A batch's inputs are ``(ids_a, mask_a, ids_b, mask_b)``, int64 ``[N, L]``, cut to the batch's longest.
+
+    Args:
+        path: folder with train_new.tsv, dev_new.tsv and test_new.tsv.
+        encoder: hub name or local folder; None as for :class:`STSBEmbeddings`.
+        max_length: tokens after which a sentence is cut.
+        batch_size, eval_batch_size, num_workers, seed: see :class:`dir.data.base.RegressionData`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        encoder: str | None = None,
+        max_length: int = 64,
+        batch_size: int = 32,
+        eval_batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(path, batch_size, eval_batch_size, num_workers, seed)
+        self.encoder = encoder or default_encoder()
+        self.max_length = max_length
+
+    def inputs(self, sentences: list[str]) -> tuple[Tensor, ...]:
+        tokens = load_tokenizer(self.encoder)(
+            sentences, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+        )
+        return tokens["input_ids"], tokens["attention_mask"]
+
+    def transform(self, inputs: Inputs) -> Inputs:
+        ids_a, mask_a, ids_b, mask_b = inputs
+        long_a, long_b = (int(mask.sum(dim=1).max()) for mask in (mask_a, mask_b))
+        return ids_a[:, :long_a], mask_a[:, :long_a], ids_b[:, :long_b], mask_b[:, :long_b]
+
+    def encoder_args(self) -> dict[str, Any]:
+        return {"encoder": self.encoder}
+
+
+class STSBWords(STSBData):
+    """STS-B-DIR as words with frozen GloVe vectors; inputs are ``(ids_a, ids_b)``, int64 ``[N, L]``.
+
+    Args:
+        path: folder with train_new.tsv, dev_new.tsv and test_new.tsv.
+        glove: a GloVe text file (published: glove.840B.300d.txt).
+        batch_size, eval_batch_size, num_workers, seed: see :class:`dir.data.base.RegressionData`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        glove: str | Path,
+        batch_size: int = 128,
+        eval_batch_size: int = 128,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(path, batch_size, eval_batch_size, num_workers, seed)
+        self.glove = Path(glove).expanduser()
+        self.vectors: Tensor | None = None
+
+    def inputs(self, sentences: list[str]) -> tuple[Tensor, ...]:
+        words = [tokenize(sentence) for sentence in sentences]
+        vocabulary = Vocabulary(words, self.glove)
+        log.info("GloVe: %d words, %d without a vector", len(vocabulary.ids), vocabulary.missing)
+        self.vectors = vocabulary.vectors
+        return (vocabulary.encode(words),)
+
+    def encoder_args(self) -> dict[str, Any]:
+        if self.vectors is None:
+            raise RuntimeError("STSBWords is not set up: call setup() first")
+        return {"embeddings": self.vectors}

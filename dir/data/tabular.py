@@ -1,0 +1,146 @@
+"""Regression on any table of numbers and categories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import Dataset
+
+from dir.data.base import SPLITS, ArrayDataset, RegressionData, automatic_bins
+from dir.data.splits import Names, balanced_split, cap_for_share, random_split
+from dir.data.tables import (
+    TableEncoder,
+    as_numbers,
+    guess_categories,
+    handle_missing,
+    read_table,
+    require_columns,
+)
+
+
+class TabularData(RegressionData):
+    """Regression on the columns of a csv file.
+
+    The splits are drawn over the file's *distinct* rows, and copies of a row follow it: no copy of a test
+    row is trained on.
+
+    Args:
+        path: the csv file, with a header.
+        target: the column to predict.
+        test_path: a second file with the test rows; then only val is taken from the first. Default None.
+        categorical: columns to encode one-hot. None (default): the columns of text with at most 20 values.
+        drop: columns to leave out.
+        missing: "refuse" (default) missing values; "median" fills numbers in with the training rows' median
+            and encodes a missing category as zeros; "drop" leaves out rows with a missing value.
+        split: "balanced" (default): val and test are balanced over the label range, at most a third of a bin
+            each, as in the paper; or "random".
+        share: of the distinct rows, at most, for val and for test; in (0, 0.33]. Default 0.13, AgeDB-DIR's. A
+            balanced split takes one row of every bin that holds three, even where that is more.
+        split_bins: bins of the balanced split where labels are no whole numbers. Default 50.
+        batch_size, eval_batch_size, num_workers: see :class:`~dir.data.base.RegressionData`.
+        seed: draws the split, and the training order.
+
+    Shape:
+        A batch is (float32 [N, columns], float32 [N]).
+
+    Raises:
+        FileNotFoundError: no file at ``path`` or ``test_path``.
+        ValueError: columns that are not there; text that is neither categorical nor a number; missing values
+            while ``missing="refuse"``. Columns and rows are named, rows counted from 1 below the header.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        target: str,
+        test_path: str | None = None,
+        categorical: Sequence[str] | None = None,
+        drop: Sequence[str] = (),
+        missing: Literal["refuse", "median", "drop"] = "refuse",
+        split: Literal["balanced", "random"] = "balanced",
+        share: float = 0.13,
+        split_bins: int = 50,
+        batch_size: int = 128,
+        eval_batch_size: int = 4096,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, num_workers, seed)
+        if missing not in ("refuse", "median", "drop"):
+            raise ValueError(f'missing must be "refuse", "median" or "drop"; got {missing!r}')
+        if split not in ("balanced", "random"):
+            raise ValueError(f'split must be "balanced" or "random"; got {split!r}')
+        if target in drop or target in (categorical or ()):
+            raise ValueError(f"target {target!r} must be a number to predict: not in drop, not in categorical")
+        self.path = Path(path)
+        self.test_path = None if test_path is None else Path(test_path)
+        self.target = target
+        self.categorical = None if categorical is None else list(categorical)
+        self.drop = list(drop)
+        self.missing = missing
+        self.split = split
+        self.share = share
+        self.split_bins = split_bins
+        self._width: int | None = None
+
+    def build(self) -> dict[str, Dataset[Any]]:
+        table = self._load(self.path, "data.path")
+        categorical = self.categorical
+        if categorical is None:
+            categorical = guess_categories(table.drop(columns=self.target), self.path)
+        table = self._clean(table, categorical, self.path)
+        names = self._split_rows(table)
+        tables = {name: table[names == name] for name in SPLITS}
+        if self.test_path is not None:
+            test = self._load(self.test_path, "data.test_path")
+            require_columns(test, list(table.columns), self.test_path, f"those of {self.path}")
+            tables["train"] = table[names != "val"]
+            tables["test"] = self._clean(test[table.columns], categorical, self.test_path)
+        for name, part in tables.items():
+            if part.empty:
+                raise ValueError(
+                    f"{self.path}: {len(table)} rows leave none for {name} (data.split={self.split}, "
+                    f"data.share={self.share}); give more rows, a larger share, or data.split=random"
+                )
+        features = [name for name in table.columns if name != self.target]
+        encode = TableEncoder(categorical).fit(tables["train"][features])
+        datasets: dict[str, Dataset[Any]] = {}
+        for name, part in tables.items():
+            inputs = encode(part[features])
+            self._width = inputs.shape[1]
+            datasets[name] = ArrayDataset(inputs, torch.from_numpy(part[self.target].to_numpy(np.float32)))
+        return datasets
+
+    def encoder_args(self) -> dict[str, Any]:
+        self.setup()
+        return {"in_features": self._width}
+
+    def _load(self, path: Path, option: str) -> pd.DataFrame:
+        table = read_table(path, option)
+        require_columns(table, [self.target], path, "data.target")
+        require_columns(table, self.drop, path, "data.drop")
+        require_columns(table, self.categorical or [], path, "data.categorical")
+        table = table.drop(columns=self.drop)
+        if table.shape[1] < 2:
+            raise ValueError(f"{path}: no column is left beside the target {self.target!r}")
+        return table
+
+    def _clean(self, table: pd.DataFrame, categorical: Sequence[str], path: Path) -> pd.DataFrame:
+        numbers = {name: as_numbers(table[name], str(path)) for name in table.columns if name not in categorical}
+        return handle_missing(table.assign(**numbers), self.target, self.missing, path)
+
+    def _split_rows(self, table: pd.DataFrame) -> Names:
+        """The split of every row, the same for all copies of a row."""
+        # Rows are numbered in the order of their first appearance, and NaN equals NaN.
+        copies = table.groupby(list(table.columns), sort=False, dropna=False).ngroup().to_numpy()
+        first = np.unique(copies, return_index=True)[1]
+        if self.split == "random":
+            return random_split(len(first), self.share, self.seed)[copies]
+        labels = torch.from_numpy(table[self.target].to_numpy(np.float32)[first])
+        groups = automatic_bins(labels, self.split_bins)(labels).numpy()
+        return balanced_split(groups, cap_for_share(groups, self.share), self.seed)[copies]

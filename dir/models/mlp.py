@@ -1,0 +1,57 @@
+"""A multilayer perceptron for tabular inputs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+Norm = Literal["none", "batch", "layer"]
+_NORMS: dict[str, type[nn.Module]] = {"none": nn.Identity, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+
+
+class MLPEncoder(nn.Module):
+    """Encode rows of numbers: ``h_k = dropout(relu(norm(W_k h_{k-1} + b_k)))``.
+
+    Args:
+        in_features: width of an input row, at least 1.
+        hidden: widths of the layers, at least one; the last is ``num_features``.
+        dropout: probability of zeroing a hidden unit in training, in [0, 1). Default 0.
+        norm: "none", "batch" or "layer", applied before the activation. Default "none".
+
+    Shape:
+        [N, in_features] -> [N, num_features].
+
+    Raises:
+        ValueError: for an argument outside its range.
+
+    Example:
+        >>> import torch
+        >>> encoder = MLPEncoder(8, hidden=[64, 32], dropout=0.1, norm="layer")
+        >>> encoder(torch.zeros(5, 8)).shape, encoder.num_features
+        (torch.Size([5, 32]), 32)
+    """
+
+    def __init__(self, in_features: int, hidden: Sequence[int], dropout: float = 0.0, norm: Norm = "none") -> None:
+        super().__init__()
+        widths = [in_features, *hidden]
+        if len(widths) < 2 or any(width < 1 for width in widths):
+            raise ValueError(
+                "in_features and every width in hidden must be at least 1, with one hidden layer or more; "
+                f"got in_features={in_features}, hidden={list(hidden)}"
+            )
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout must lie in [0, 1); got {dropout}")
+        if norm not in _NORMS:
+            raise ValueError(f"norm must be one of {sorted(_NORMS)}; got {norm!r}")
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in itertools.pairwise(widths):
+            layers += [nn.Linear(fan_in, fan_out), _NORMS[norm](fan_out), nn.ReLU(), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*layers)
+        self.num_features = widths[-1]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        features: Tensor = self.layers(inputs)
+        return features

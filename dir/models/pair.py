@@ -1,0 +1,92 @@
+"""Comparison of two sentence vectors: the usual pair features and an MLP on top of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def pair_features(u: Tensor, v: Tensor) -> Tensor:
+    r"""Join two sentence vectors.
+
+    .. math:: f(u, v) = [u, v, |u - v|, u \odot v]
+
+    Args:
+        u: first sentences.
+        v: second sentences, of the same shape.
+
+    Shape:
+        - u, v: ``[N, D]``; output: ``[N, 4 * D]``.
+
+    Raises:
+        ValueError: if the shapes differ (they would broadcast).
+
+    Example:
+        >>> pair_features(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 1.0]]))
+        tensor([[1., 2., 3., 1., 2., 1., 3., 2.]])
+
+    Reference:
+        Conneau et al., "Supervised Learning of Universal Sentence Representations" (EMNLP 2017).
+    """
+    if u.shape != v.shape:
+        raise ValueError(f"u and v must have the same shape, got {tuple(u.shape)} and {tuple(v.shape)}")
+    return torch.cat([u, v, (u - v).abs(), u * v], dim=-1)
+
+
+class PairMLPEncoder(nn.Module):
+    r"""Compare two sentence embeddings with an MLP.
+
+    .. math:: f = \mathrm{MLP}([u, v, |u - v|, u \odot v, \cos(u_1, v_1), \dots, \cos(u_K, v_K)])
+
+    where an embedding is made of K views, vectors of equal width (several layers or poolings of one encoder).
+
+    Similarity has no order, so in training each pair is swapped with probability one half: the MLP sees
+    twice the data. (The swap comes from torch's generator and is off in eval mode.)
+
+    Args:
+        in_features: width of one embedding, a multiple of ``views``.
+        hidden: width of the MLP's only layer, and of the features.
+        dropout: probability on the features.
+        views: number K of vectors that an embedding is made of.
+
+    Shape:
+        - input: ``(u, v)``, ``[N, in_features]`` each.
+        - output: ``[N, hidden]`` (``num_features``).
+
+    Raises:
+        ValueError: for sizes below one, a dropout outside [0, 1), views that do not divide the width, or embeddings
+            of another width.
+
+    Example:
+        >>> encoder = PairMLPEncoder(in_features=4, hidden=8)
+        >>> encoder((torch.rand(5, 4), torch.rand(5, 4))).shape
+        torch.Size([5, 8])
+    """
+
+    def __init__(self, in_features: int, hidden: int = 256, dropout: float = 0.5, views: int = 1) -> None:
+        super().__init__()
+        for name, value in (("in_features", in_features), ("hidden", hidden), ("views", views)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
+        if in_features % views:
+            raise ValueError(f"in_features must be a multiple of views={views}, got {in_features}")
+        self.in_features = in_features
+        self.views = views
+        self.mlp = nn.Sequential(nn.Linear(4 * in_features + views, hidden), nn.ReLU(), nn.Dropout(dropout))
+        self.num_features = hidden
+
+    def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        """Features of pairs; see the class for shapes."""
+        u, v = inputs
+        if u.shape[-1] != self.in_features:
+            raise ValueError(f"expected embeddings [N, {self.in_features}], got {tuple(u.shape)}")
+        if self.training:
+            swap = torch.rand(len(u), 1, device=u.device) < 0.5
+            u, v = torch.where(swap, v, u), torch.where(swap, u, v)
+        shape = (len(u), self.views, self.in_features // self.views)
+        cosines = F.cosine_similarity(u.reshape(shape), v.reshape(shape), dim=-1)
+        features: Tensor = self.mlp(torch.cat([pair_features(u, v), cosines], dim=-1))
+        return features

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from dir.data import csv_images
+from dir.data.csv_images import CsvImages
+from dir.data.image_files import find_broken, load_image, open_cache
+
+
+def pictures(folder: Path, count: int = 9, **columns: Any) -> Path:
+    """A csv of random JPEG pictures in folder/images, with ages 20, 21, ..."""
+    (folder / "images" / "faces").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        pixels = rng.integers(0, 256, (40, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / "faces" / f"{i}.jpg", quality=95)
+    table = pd.DataFrame(
+        {
+            "age": np.arange(count) + 20,
+            "path": [f"faces/{i}.jpg" for i in range(count)],
+            "split": [("train", "val", "test")[i % 3] for i in range(count)],
+        }
+        | columns
+    )
+    table.to_csv(folder / "faces.csv", index=False)
+    return folder / "faces.csv"
+
+
+def data_of(csv: Path, **kwargs: Any) -> CsvImages:
+    return CsvImages(str(csv), str(csv.parent / "images"), **{"image_size": 16, "padding": 2, **kwargs})
+
+
+def test_evaluation_images_are_resized_and_scaled(tmp_path: Path) -> None:
+    data = data_of(pictures(tmp_path))
+    data.setup()
+    assert data.labels("val").tolist() == [21.0, 24.0, 27.0]
+    image, age = data.dataset("val")[1]
+    assert age == 24.0
+    with Image.open(tmp_path / "images/faces/4.jpg") as picture:
+        pixels = np.asarray(picture.resize((16, 16), Image.Resampling.BILINEAR), np.float64)
+    np.testing.assert_allclose(image.permute(1, 2, 0).numpy(), pixels / 127.5 - 1.0, atol=1e-5)
+
+
+def test_training_images_are_crops_and_mirror_images(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    data = data_of(pictures(tmp_path))
+    data.setup()
+    plain = data.plain(torch.from_numpy(np.array(load_image(tmp_path / "images/faces/0.jpg", 16))).permute(2, 0, 1))
+    padded = torch.nn.functional.pad(plain, (2, 2, 2, 2), value=-1.0)
+    seen = set()
+    for _ in range(60):
+        image, _ = data.dataset("train")[0]
+        for mirrored in (False, True):
+            shown = image.flip(2) if mirrored else image
+            for top in range(5):
+                for left in range(5):
+                    if torch.allclose(padded[:, top : top + 16, left : left + 16], shown, atol=1e-6):
+                        seen.add((mirrored, top, left))
+    assert {place[0] for place in seen} == {False, True}
+    assert len(seen) > 15
+
+
+def test_a_batch_of_the_loader(tmp_path: Path) -> None:
+    data = data_of(pictures(tmp_path), batch_size=2)
+    data.setup()
+    images, ages = next(iter(data.train_dataloader()))
+    assert images.shape == (2, 3, 16, 16)
+    assert images.dtype == ages.dtype == torch.float32
+    assert data.encoder_args() == {"in_channels": 3}
+
+
+def test_cached_images_equal_those_of_the_files(tmp_path: Path) -> None:
+    csv = pictures(tmp_path)
+    files, cached = data_of(csv), data_of(csv, cache_dir=str(tmp_path / "cache"))
+    files.setup()
+    cached.setup()
+    for index in range(3):
+        for got, expected in zip(cached.dataset("test")[index], files.dataset("test")[index], strict=True):
+            torch.testing.assert_close(got, expected, rtol=0, atol=0)
+    (only,) = (tmp_path / "cache").iterdir()  # nothing half-made is left beside it
+    assert isinstance(open_cache(only), np.memmap)
+
+
+def test_the_cache_is_made_once_and_found_by_content_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csv = pictures(tmp_path)
+    made = []
+    original = csv_images.make_cache
+    monkeypatch.setattr(csv_images, "make_cache", lambda *args: made.append(args[1:]) or original(*args))
+
+    def load(**kwargs: Any) -> None:
+        data = data_of(csv, cache_dir=str(tmp_path / "cache"), **kwargs)
+        data.prepare_data()
+        data.setup()
+
+    load()
+    load()
+    assert len(made) == 1
+    load(image_size=8)
+    assert len(made) == 2
+    csv.write_text(csv.read_text().replace("28,", "29,"))
+    load()
+    assert len(made) == 3
+
+
+def test_a_damaged_cache_is_refused(tmp_path: Path) -> None:
+    data = data_of(pictures(tmp_path), cache_dir=str(tmp_path / "cache"))
+    data.prepare_data()
+    (cache,) = (tmp_path / "cache").iterdir()
+    np.save(cache, np.zeros((2, 16, 16, 3), np.uint8))
+    open_cache.cache_clear()
+    with pytest.raises(ValueError, match=r"remove it"):
+        data.setup()
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_broken_and_missing_images_are_all_listed(tmp_path: Path, cached: bool) -> None:
+    csv = pictures(tmp_path, 60)
+    faces = tmp_path / "images" / "faces"
+    whole = (faces / "7.jpg").read_bytes()
+    (faces / "7.jpg").write_bytes(whole[: len(whole) // 2])
+    (faces / "8.jpg").write_text("no picture")
+    for i in range(20, 45):
+        (faces / f"{i}.jpg").unlink()
+    data = data_of(csv, cache_dir=str(tmp_path / "cache") if cached else None, fetch="Ask the authors.")
+    with pytest.raises(FileNotFoundError) as caught:
+        data.setup()
+    message = str(caught.value)
+    assert message.startswith("27 images listed in")
+    assert f"{faces / '7.jpg'}: OSError" in message
+    assert f"{faces / '8.jpg'}: UnidentifiedImageError" in message
+    assert f"{faces / '20.jpg'}: missing" in message
+    assert message.count("\n  ") == 21
+    assert "... and 7 more" in message
+    assert message.endswith("Ask the authors.")
+    assert not cached or list((tmp_path / "cache").iterdir()) == []
+
+
+def test_checking_without_decoding_finds_only_missing_files(tmp_path: Path) -> None:
+    data = data_of(pictures(tmp_path), check_images=False)
+    (tmp_path / "images/faces/3.jpg").write_text("no picture")
+    data.setup()
+    (tmp_path / "images/faces/4.jpg").unlink()
+    assert find_broken([tmp_path / "images/faces/3.jpg", tmp_path / "images/faces/4.jpg"], decode=False) == [
+        f"{tmp_path / 'images/faces/4.jpg'}: missing"
+    ]
+
+
+def test_absent_data_says_what_to_fetch(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"data\.csv.*Ask the authors\."):
+        CsvImages(str(tmp_path / "none.csv"), str(tmp_path), fetch="Ask the authors.").setup()
+    csv = pictures(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"data\.path.*Ask the authors\."):
+        CsvImages(str(csv), str(tmp_path / "none"), fetch="Ask the authors.").setup()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"age": ["20", "?", *"3456789"]}, r"'age': 1 values are not finite numbers.*'\?'; rows 2$"),
+        ({"age": [np.nan, *range(7), np.nan]}, r"'age': missing values, in rows 1, 9"),
+        ({"age": [np.inf, *range(8)]}, r"'age'.*not finite numbers.*rows 1$"),
+        ({"path": [None, *"bcdefghi"]}, r"'path': missing values, in rows 1"),
+        ({"split": ["train", "val", "test", "dev", *["train"] * 5]}, r"'split'.*'dev' \(row 4\)"),
+        ({"split": ["train"] * 8 + ["val"]}, "no sample to test"),
+    ],
+)
+def test_refuses_tables_it_cannot_use(tmp_path: Path, columns: dict[str, list], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        data_of(pictures(tmp_path, **columns)).setup()
+
+
+def test_names_the_columns_that_are_lacking(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no column \['years'\].*\['age', 'path', 'split'\]"):
+        data_of(pictures(tmp_path), label="years").setup()

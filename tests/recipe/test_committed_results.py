@@ -1,0 +1,37 @@
+"""The committed results: each file is readable, and the README shows what compare.py makes of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dir.recipe.compare import compare
+from dir.recipe.compare_report import readme_tables
+from dir.recipe.runs import find_runs, identify
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+FOLDERS = sorted(path for path in RESULTS.glob("*") if path.is_dir())
+BLOCK = re.compile(
+    r"<!-- python scripts/compare\.py benchmarks/results/(\S+) --readme (\S+) -->.*?<!-- end -->", re.DOTALL
+)
+BLOCKS = list(BLOCK.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_every_file_of_a_results_folder_is_a_run_on_the_same_test_rows(folder: Path) -> None:
+    runs, unfinished = find_runs(folder)
+    assert not unfinished
+    inner = [path for path in folder.rglob("*.json") if path.parent != folder]
+    assert [path for path in inner if identify(path) is None] == []
+    # One experiment has one test set; a seed may draw another split of it, but not another size.
+    sizes = {run.metrics["test"]["all"]["n"] for run in runs if not run.suffix}
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block[1])
+def test_readme_shows_what_compare_prints(block: re.Match[str]) -> None:
+    runs, _ = find_runs(RESULTS / block[1])
+    assert block[0] == readme_tables(compare(runs), block[2])
