@@ -11,6 +11,7 @@ from torch import nn
 from dir.bins import LabelBins
 from dir.fds import FDS
 from dir.feature_statistics import calibrate
+from dir.lds import LDS
 
 pytestmark = pytest.mark.filterwarnings("ignore:FDS. most")  # tiny data leave bins empty
 
@@ -186,3 +187,15 @@ def test_gradient_accumulation_counts_each_sample_once() -> None:
     whole.end_epoch()
     parts.end_epoch()
     assert torch.equal(whole.num_samples, parts.num_samples)
+
+
+def test_the_step_never_reads_a_value_back() -> None:
+    """On the meta device there are no values: a host synchronisation or a data-dependent branch would raise."""
+    for policy in ("clamp", "exclude"):
+        bins = LabelBins.uniform(0.0, 5.0, 10, out_of_range=policy)
+        lds = LDS(bins).fit(torch.rand(50) * 5).to("meta")
+        fds = FDS(D, bins).to("meta")
+        labels = torch.empty(7, device="meta")
+        out = fds(torch.empty(7, D, device="meta", requires_grad=True), labels)
+        (out.sum(1) * lds(labels)).sum().backward()
+        assert out.shape == (7, D)

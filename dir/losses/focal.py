@@ -117,6 +117,4 @@ class FocalR(WeightedLoss):
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the loss of ``pred`` against ``target``, see :func:`focal_r`."""
-        return focal_r(
-            pred, target, weight, self.base, self.activation, self.beta, self.gamma, self.reduction
-        )
+        return focal_r(pred, target, weight, self.base, self.activation, self.beta, self.gamma, self.reduction)

@@ -7,9 +7,7 @@ from torch import Tensor
 from dir.losses.common import Reduction, WeightedLoss, reduce, residual
 
 
-def weighted_l1(
-    pred: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean"
-) -> Tensor:
+def weighted_l1(pred: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:
     r"""Absolute error with one weight per sample; the gradient of an exact hit is 0.
 
     .. math:: \ell_i = w_i |\hat y_i - y_i|

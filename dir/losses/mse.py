@@ -7,9 +7,7 @@ from torch import Tensor
 from dir.losses.common import Reduction, WeightedLoss, reduce, residual
 
 
-def weighted_mse(
-    pred: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean"
-) -> Tensor:
+def weighted_mse(pred: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:
     r"""Squared error with one weight per sample.
 
     .. math:: \ell_i = w_i (\hat y_i - y_i)^2

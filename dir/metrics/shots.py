@@ -171,5 +171,5 @@ class ShotMetrics(RegressionMetric):
         if "pearson" in self.metrics:
             values["pearson"] = pearson(merge_moments(torch.where(member[:, None], self.moments, 0)))
         if "balanced_mae" in self.metrics:
-            values["balanced_mae"] = balanced_mean(of_members(self.abs_error), counts)
+            values["balanced_mae"] = balanced_mean(of_members(self.abs_error)[:-1], counts[:-1])
         return values

@@ -128,9 +128,7 @@ def test_half_precision_subtracts_in_float32(loss: Loss) -> None:
 def test_sigmoid_form_does_not_cancel_for_small_errors() -> None:
     error = torch.tensor([1e-6])
     # 2 * sigmoid(x) - 1 -> x / 2, so that the loss is beta / 2 * e^2
-    torch.testing.assert_close(
-        focal_r(error, torch.zeros(1), beta=0.2), torch.tensor(0.1e-12), rtol=1e-5, atol=0
-    )
+    torch.testing.assert_close(focal_r(error, torch.zeros(1), beta=0.2), torch.tensor(0.1e-12), rtol=1e-5, atol=0)
 
 
 def test_gamma_zero_is_the_base_loss(batch: tuple[Tensor, Tensor, Tensor]) -> None:

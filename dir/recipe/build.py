@@ -1,0 +1,122 @@
+"""Builds what a run needs from its config, and checks all of it before anything is trained or written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from dir.bins import LabelBins
+from dir.data.base import SPLITS, RegressionData
+from dir.fds import FDS
+from dir.lds import LDS
+from dir.metrics import ShotMetrics
+from dir.models.regressor import Regressor
+from dir.recipe.module import RegressionModule
+
+# Lower is better for these; the best epoch is the one with the lowest value on validation.
+MONITORS = ("mae", "mse", "gm", "balanced_mae")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What :func:`build` makes: the data, the module that trains on it, and the bins and counts of its labels."""
+
+    data: RegressionData
+    module: RegressionModule
+    bins: LabelBins
+    counts: Tensor
+
+
+def make(node: Any, **kwargs: Any) -> Any:
+    """Instantiates a config node with further arguments.
+
+    Those go past Hydra, which would copy them: tables of word vectors are large.
+    """
+    if node.get("_partial_", False):
+        return instantiate(node, _convert_="all")(**kwargs)
+    return instantiate(node, _convert_="all", _partial_=True)(**kwargs)
+
+
+def make_bins(node: DictConfig, labels: Tensor) -> LabelBins:
+    """The label bins of a task; a ``_partial_`` node is called with all labels."""
+    bins = make(node, labels=labels) if node.get("_partial_", False) else make(node)
+    return cast("LabelBins", bins)
+
+
+def standardisation(cfg: DictConfig, labels: Tensor) -> tuple[float, float]:
+    """Offset and scale of the criterion's target: as configured, or mean and deviation of the train labels."""
+    offset, scale = cfg.task.target_offset, cfg.task.target_scale
+    wide = labels.double()
+    return (
+        float(wide.mean()) if offset is None else float(offset),
+        float(wide.std()) if scale is None else float(scale),
+    )
+
+
+def check(cfg: DictConfig) -> None:
+    """Raises ValueError for values that contradict each other or that no part of the engine would notice."""
+    if cfg.task.monitor not in MONITORS:
+        raise ValueError(f"task.monitor: expected one of {', '.join(MONITORS)}, got {cfg.task.monitor!r}")
+    if cfg.trainer.get("fast_dev_run", False):
+        raise ValueError(
+            "trainer.fast_dev_run: it writes no checkpoint to evaluate; use trainer.max_epochs=1 and "
+            "+trainer.limit_train_batches=2 for a short run"
+        )
+    for part, methods in (("lds", "inv, sqinv or lds"), ("fds", "fds or fds_shrink")):
+        node = cfg.method[part]
+        if node is not None and "_target_" not in node:
+            raise ValueError(
+                f"method.{part}: settings ({', '.join(node)}) without a method that has {part.upper()}; "
+                f"choose method={methods}"
+            )
+    lds = cfg.method.lds
+    unused = [] if lds is None or lds.get("kernel") else [k for k in ("kernel_size", "sigma") if k in lds]
+    if unused:
+        raise ValueError(
+            f"method.lds.{unused[0]}: smoothing is set, but kernel is null; set method.lds.kernel "
+            "or choose method=lds"
+        )
+    patience = cfg.early_stopping.patience
+    if patience is not None and patience < 1:
+        raise ValueError(f"early_stopping.patience: expected null or at least 1, got {patience}")
+
+
+def build(cfg: DictConfig) -> Parts:
+    """Data, bins, LDS fitted on the training labels, FDS, model and loss of one run.
+
+    Raises:
+        FileNotFoundError: if the data is not there; says what to fetch and where to put it.
+        ValueError: for values that a part refuses.
+    """
+    data: RegressionData = make(cfg.data)
+    data.setup()
+    train = data.labels("train")
+    every = torch.cat([data.labels(split) for split in SPLITS])
+    bins = make_bins(cfg.task.bins, every)
+    counts = bins.counts(train)
+
+    lds: LDS | None = None
+    if cfg.method.lds is not None:
+        lds = make(cfg.method.lds, bins=bins).fit(train)
+    encoder: nn.Module = make(cfg.model.encoder, **data.encoder_args())
+    features = cast("int", encoder.num_features)
+    fds: FDS | None = None
+    if cfg.method.fds is not None:
+        fds = make(cfg.method.fds, num_features=features, bins=make_bins(cfg.task.fds_bins, every))
+    offset, scale = standardisation(cfg, train)
+    module = RegressionModule(
+        model=Regressor(encoder, nn.Linear(features, 1), fds),
+        criterion=make(cfg.method.loss),
+        metrics=ShotMetrics(bins, counts, **instantiate(cfg.task.shots, _convert_="all")),
+        optimizer=instantiate(cfg.optimizer, _convert_="all"),
+        scheduler=None if cfg.scheduler is None else instantiate(cfg.scheduler, _convert_="all"),
+        lds=lds,
+        target_offset=offset,
+        target_scale=scale,
+    )
+    return Parts(data, module, bins, counts)

@@ -1,0 +1,41 @@
+"""Two small Lightning callbacks of the recipes: random state by epoch, and progress without a terminal."""
+
+from __future__ import annotations
+
+from lightning import Callback, LightningModule, Trainer
+
+from dir.data.base import seed_all
+
+
+class EpochSeed(Callback):
+    """Seeds torch, NumPy and Python at each epoch from (seed, epoch, rank).
+
+    The random state of an epoch then does not depend on what ran before it, and a run that was killed and
+    resumed draws the same augmentation and dropout masks as one that was not.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    # Lightning leaves out on_train_epoch_start in the first epoch after some resumes.
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        seed_all(self.seed, trainer.current_epoch, trainer.global_rank)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        seed_all(self.seed, trainer.current_epoch, trainer.global_rank)
+
+
+class PlainProgress(Callback):
+    """One line per epoch, for logs and pipes where a progress bar would only be noise."""
+
+    def __init__(self, monitor: str) -> None:
+        self.monitor = monitor
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            shown = [
+                f"{k} {trainer.callback_metrics[k]:.4f}"
+                for k in ("train/loss", self.monitor)
+                if k in trainer.callback_metrics
+            ]
+            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {'  '.join(shown)}", flush=True)

@@ -1,0 +1,37 @@
+"""The label density figure of a run's TensorBoard log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dir.bins import LabelBins
+from dir.lds import LDS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def density_figure(bins: LabelBins, lds: LDS, unit: str) -> Figure:
+    """Training labels per bin, and the effective density that LDS makes of them.
+
+    Args:
+        bins: label bins.
+        lds: fitted on the training labels.
+        unit: of the label, for the axis.
+    """
+    # matplotlib takes half a second to import; pyplot would keep every figure of a sweep in memory.
+    from matplotlib.figure import Figure
+
+    centers, counts, density = (t.double().cpu().numpy() for t in (bins.centers, lds.counts, lds.density))
+    widths = bins.edges.double().diff().cpu().numpy()
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.bar(centers, counts, width=widths, color="#9db4c8", label="training labels per bin")
+    other = axes.twinx()
+    other.plot(centers, density, color="#b5432a", label="effective density")
+    other.set_ylim(bottom=0)
+    axes.set_xlabel(f"label ({unit})")
+    axes.set_ylabel("count")
+    other.set_ylabel("effective density")
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    return figure

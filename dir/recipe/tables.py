@@ -1,0 +1,42 @@
+"""The summary that a run prints: shot groups down, metrics across."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+# One split's results: group -> metric -> value, None where a group is empty or a statistic undefined.
+Groups = dict[str, dict[str, float | int | None]]
+
+
+def number(value: float | int | None) -> str:
+    """Four decimals, whole numbers as they are, a dash where there is no value.
+
+    Example:
+        >>> number(7.123456), number(250), number(None)
+        ('7.1235', '250', '-')
+    """
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
+
+
+def summary(title: str, groups: Groups) -> Table:
+    """A rich table of one split's shot metrics."""
+    names = list(groups["all"])
+    table = Table(title=title, title_justify="left")
+    table.add_column("shot")
+    for name in names:
+        table.add_column(name, justify="right")
+    for group, values in groups.items():
+        table.add_row(group, *(number(values[name]) for name in names))
+    return table
+
+
+def print_summary(splits: dict[str, Groups], unit: str) -> None:
+    """Prints the table of each split, wide enough for all columns where output is not a terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    for split, groups in splits.items():
+        console.print(summary(f"{split} (label unit: {unit})", groups))

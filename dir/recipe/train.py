@@ -1,0 +1,153 @@
+"""One training run from config to metrics.json; readable from top to bottom."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from omegaconf import DictConfig
+from rich.console import Console
+
+from dir.callbacks.lightning import FDSCallback
+from dir.lds import LDS
+from dir.recipe.build import Parts, build, check, make
+from dir.recipe.callbacks import EpochSeed, PlainProgress
+from dir.recipe.evaluate import evaluate_splits, load_weights
+from dir.recipe.figures import density_figure
+from dir.recipe.run_folder import RunFolder, commit
+from dir.recipe.tables import print_summary
+
+
+def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
+    """Trains, evaluates the best epoch on val and test, and leaves everything in the run folder.
+
+    Args:
+        cfg: composed config, see configs/train.yaml.
+        folder: where to write; everything is checked before anything is written.
+        facts: what else metrics.json should say about the run, such as the method's name.
+
+    Returns:
+        The best epoch's ``val/all/<monitor>``.
+
+    Raises:
+        RuntimeError: if the folder holds a finished run, or an unfinished one and ``resume`` is false.
+        ValueError, FileNotFoundError: for settings or data that a run cannot be made of.
+    """
+    quiet_lightning()
+    monitor = f"val/all/{cfg.task.monitor}"
+    # Only the first process sees the folder as it was; the others come when it is in use.
+    main_process = _rank() == 0
+    if main_process:
+        folder.check(cfg.resume)
+        folder.check_config(cfg)
+    check(cfg)
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    parts = build(cfg)
+    logger: Logger | None = make(cfg.logger, save_dir=str(folder.path)) if cfg.logger else None
+    trainer = make_trainer(cfg, logger or False, callbacks(cfg, folder, monitor))
+    resume_from = None
+    if folder.last.is_file():
+        # Read it safely once: Lightning before 2.6 unpickles whatever a checkpoint holds.
+        torch.load(folder.last, map_location="cpu", weights_only=True)
+        resume_from = str(folder.last)
+
+    if main_process:
+        folder.start(cfg)
+        log_density(cfg, parts, logger)
+    began = time.perf_counter()
+    trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from)
+    seconds = time.perf_counter() - began
+    if trainer.interrupted:
+        raise KeyboardInterrupt("training was interrupted: go on with resume=true")
+    if not trainer.is_global_zero:
+        return float("nan")
+
+    best_epoch = load_weights(parts.module, folder.best)
+    device = trainer.strategy.root_device
+    splits, labels, predictions = evaluate_splits(parts, device)
+    if logger is not None:
+        numbers = {
+            f"test/{group}/{name}": value
+            for group, values in splits["test"].items()
+            for name, value in values.items()
+            if value is not None
+        }
+        logger.log_metrics(numbers, step=trainer.global_step)
+        logger.finalize("success")
+    run = facts | {
+        "name": cfg.name,
+        "seed": cfg.seed,
+        "epochs": trainer.current_epoch,
+        "best_epoch": best_epoch,
+        "seconds": round(seconds, 2),
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "commit": commit(),
+    }
+    folder.finish({**splits, "run": run}, labels, predictions)
+    print_summary(splits, cfg.task.unit)
+    print(f"best epoch {best_epoch} of {trainer.current_epoch}, {seconds:.1f} s, written to {folder.path}")
+    value = splits["val"]["all"][cfg.task.monitor]
+    return float("nan") if value is None else float(value)
+
+
+def callbacks(cfg: DictConfig, folder: RunFolder, monitor: str) -> list[Callback]:
+    """FDS epochs, repeatable random state, checkpoints, early stopping and progress."""
+    found: list[Callback] = [
+        FDSCallback(),
+        EpochSeed(cfg.seed),
+        # At an epoch's end, after the FDS callback, or after each validation where those are counted in steps.
+        ModelCheckpoint(folder.checkpoints, "best", monitor=monitor, mode="min", enable_version_counter=False),
+        ModelCheckpoint(folder.checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+    ]
+    if cfg.early_stopping.patience is not None:
+        found.append(
+            EarlyStopping(monitor, patience=cfg.early_stopping.patience, mode="min", check_on_train_epoch_end=False)
+        )
+    if cfg.trainer.enable_progress_bar:
+        found.append(RichProgressBar() if Console().is_terminal else PlainProgress(monitor))
+    return found
+
+
+def make_trainer(cfg: DictConfig, logger: Logger | bool, callbacks: list[Callback]) -> Trainer:
+    """The Lightning Trainer of the config."""
+    bar = any(isinstance(callback, RichProgressBar) for callback in callbacks)
+    trainer: Trainer = make(cfg.trainer, logger=logger, callbacks=callbacks, enable_progress_bar=bar)
+    return trainer
+
+
+def log_density(cfg: DictConfig, parts: Parts, logger: Logger | None) -> None:
+    """Label density with its effective density; by the task's own LDS setting where the method has none."""
+    if not isinstance(logger, TensorBoardLogger):
+        return
+    lds = parts.module.lds
+    if lds is None:
+        lds = LDS(parts.bins, kernel_size=cfg.task.lds.kernel_size, sigma=cfg.task.lds.sigma)
+        lds.fit_counts(parts.counts)
+    logger.experiment.add_figure("label density", density_figure(parts.bins, lds, cfg.task.unit))
+
+
+def quiet_lightning() -> None:
+    """Silences what Lightning says in every run and what nothing can be done about."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.accelerators.cuda").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",  # our datasets are in memory: workers would slow them down
+        ".*smaller than the logging interval.*",  # we log by epoch
+        ".*treespec, LeafSpec.*",  # Lightning's own use of torch
+        ".*Checkpoint directory .* exists and is not empty.*",  # resumed
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _rank() -> int:
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return int(getattr(rank_zero_only, "rank", 0) or 0)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dir.recipe.cli import evaluate_main, train_main
+from dir.recipe.run_folder import RunFolder, suffix
+
+TINY = Path(__file__).parent / "tiny"
+SHORT = ["data=tiny", "model=tiny", "name=tiny", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+SUFFIX = ",data=tiny,model=tiny,trainer.max_epochs=1"
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Calls scripts/train.py's main in an empty folder."""
+    monkeypatch.syspath_prepend(str(TINY))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> None:
+        flags = [a for a in arguments if a.startswith("-")]
+        rest = [a for a in arguments if not a.startswith("-")]
+        search = f"hydra.searchpath=[file://{TINY}]"
+        monkeypatch.setattr(sys, "argv", ["train.py", *flags, search, *SHORT, *rest])
+        train_main()
+
+    return call
+
+
+def test_a_sweep_runs_in_one_process_into_the_folders_of_single_runs(
+    command: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("method=lds", "seed=1")
+    single = tmp_path / f"outputs/tiny/lds/seed_1{SUFFIX}"
+    first = (single / "metrics.json").read_bytes()
+    command("-m", "method=vanilla,lds", "seed=0,1")
+    finished = {str(p.parent.relative_to(tmp_path / "outputs/tiny")) for p in tmp_path.rglob("metrics.json")}
+    assert finished == {f"{m}/seed_{s}{SUFFIX}" for m in ("vanilla", "lds") for s in (0, 1)}
+    assert f"finished before, skipped: {single}" in capsys.readouterr().out
+    assert (single / "metrics.json").read_bytes() == first
+    facts = json.loads((tmp_path / f"outputs/tiny/vanilla/seed_0{SUFFIX}/metrics.json").read_text())["run"]
+    assert (facts["method"], facts["seed"], facts["name"]) == ("vanilla", 0, "tiny")
+    # Nothing of Hydra's own lies in a run folder, and the config is resolved.
+    assert {p.name for p in single.iterdir()} == {
+        "config.yaml",
+        "metrics.json",
+        "predictions.npz",
+        "checkpoints",
+        "tensorboard",
+    }
+    assert yaml.safe_load((single / "config.yaml").read_text())["data"]["seed"] == 1
+
+
+def test_a_refused_run_leaves_no_folder(command: Callable[..., None], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        command("data.sizes=[10,0,10]")
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_an_unknown_key_is_refused_by_name(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit):
+        command("optimizer.learning_rate=1")
+    assert "optimizer.learning_rate" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command("method.lds.sigma=1")
+    assert "method.lds.sigma" in capsys.readouterr().err
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_without_arguments_the_experiments_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    script = Path(__file__).parents[2] / "scripts/train.py"
+    with pytest.raises(SystemExit, match="age_synthetic"):
+        runpy.run_path(str(script), run_name="__main__")
+
+
+def test_evaluate_prints_the_tables_of_the_run(
+    command: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("method=fds")
+    printed = capsys.readouterr().out
+    checkpoint = tmp_path / f"outputs/tiny/fds/seed_0{SUFFIX}/checkpoints/best.ckpt"
+    evaluate_main([f"ckpt={checkpoint}"])
+    table = capsys.readouterr().out
+    assert "balanced_mae" in table
+    assert table in printed
+    for wrong in ([], ["ckpt"], [f"ckpt={checkpoint}", "verbose"]):
+        with pytest.raises(SystemExit, match="usage"):
+            evaluate_main(wrong)
+
+
+def test_suffix_names_what_was_overridden_and_stays_short() -> None:
+    assert suffix(["+experiment=x", "method=lds", "seed=3", "resume=true", "data.path=/a/b"]) == ""
+    assert suffix(["b=2", "+a=1"]) == ",a=1,b=2"
+    assert "/" not in suffix(["data.encoder=some/model", "data.views=[[mean, -1]]"])
+    long = [f"task.bins.key_{i}={i}" for i in range(20)]
+    assert len(suffix(long)) < 40
+    assert suffix(long) == suffix(long[::-1]) != suffix(long[1:])
+
+
+def test_a_folder_is_finished_when_its_metrics_are_there(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.check(resume=False)
+    folder.path.mkdir()
+    folder.check(resume=False)
+    (folder.path / "metrics.json.partial").write_text("{")
+    assert not folder.finished
+    with pytest.raises(RuntimeError, match="unfinished"):
+        folder.check(resume=False)
+    folder.check(resume=True)

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from dir.fds import FDS
+from dir.recipe.evaluate import evaluate_checkpoint
+from dir.recipe.module import RegressionModule
+from dir.recipe.run_folder import RunFolder
+from dir.recipe.train import train
+
+Config = Callable[..., DictConfig]
+
+
+def run(cfg: DictConfig, path: Path) -> dict:
+    folder = RunFolder(path)
+    train(cfg, folder, {"method": "test"})
+    return json.loads(folder.metrics.read_text())
+
+
+def state(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_same_state(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], rtol=0, atol=0, equal_nan=True, msg=name)
+
+
+def test_a_run_leaves_config_metrics_predictions_events_and_checkpoints(tiny: Config, tmp_path: Path) -> None:
+    content = run(tiny("method=lds_fds", "trainer.max_epochs=3"), tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    assert folder.best.is_file()
+    assert folder.last.is_file()
+    assert list((folder.path / "tensorboard").glob("events*"))
+    assert OmegaConf.load(folder.config).task.lds.sigma == 2.0
+    assert {"val", "test", "run"} == set(content)
+    assert content["run"]["epochs"] == 3
+    assert 1 <= content["run"]["best_epoch"] <= 3
+    with np.load(folder.predictions, allow_pickle=False) as saved:
+        label, prediction = saved["label"], saved["prediction"]
+    assert label.shape == prediction.shape == (60,)
+    # The reported error is that of the saved predictions, in the label's own unit.
+    assert content["test"]["all"]["mae"] == pytest.approx(np.abs(label - prediction).mean(), rel=1e-5)
+    assert content["test"]["all"]["n"] == 60
+    assert set(content["test"]) == {"all", "many", "median", "few", "zero"}
+
+
+def test_events_hold_losses_metrics_by_shot_learning_rate_and_the_density_figure(
+    tiny: Config, tmp_path: Path
+) -> None:
+    run(tiny("trainer.max_epochs=2"), tmp_path / "run")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    scalars: set[str] = set()
+    images: set[str] = set()
+    for events in (tmp_path / "run/tensorboard").glob("events*"):
+        reader = EventAccumulator(str(events)).Reload()
+        scalars |= set(reader.Tags()["scalars"])
+        images |= set(reader.Tags()["images"])
+    assert {"train/loss", "lr", "val/all/mae", "val/few/mae", "test/all/mae"} <= scalars
+    assert "label density" in images
+
+
+def test_best_is_the_epoch_with_the_lowest_monitored_value_and_is_what_is_evaluated(
+    tiny: Config, tmp_path: Path
+) -> None:
+    # A learning rate this high makes the validation error jump about.
+    cfg = tiny("trainer.max_epochs=6", "optimizer.lr=0.3", "logger=csv")
+    content = run(cfg, tmp_path / "run")
+    log = np.genfromtxt(tmp_path / "run/csv/metrics.csv", delimiter=",", names=True, deletechars="")
+    seen = log["val/all/mae"][~np.isnan(log["val/all/mae"])]
+    assert len(seen) == 6
+    assert content["run"]["best_epoch"] == int(seen.argmin()) + 1
+    assert content["val"]["all"]["mae"] == pytest.approx(seen.min(), rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_metrics_and_another_seed_does_not(tiny: Config, tmp_path: Path) -> None:
+    contents = [
+        run(tiny("trainer.max_epochs=2", f"seed={seed}", "method=fds"), tmp_path / str(index))
+        for index, seed in enumerate((1, 1, 2))
+    ]
+    assert contents[0]["test"] == contents[1]["test"]
+    assert contents[0]["test"] != contents[2]["test"]
+
+
+def test_a_finished_run_is_refused_and_left_as_it_was(tiny: Config, tmp_path: Path) -> None:
+    run(tiny("trainer.max_epochs=1"), tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    for resume in ("false", "true"):
+        with pytest.raises(RuntimeError, match="never overwritten"):
+            run(tiny("trainer.max_epochs=1", f"resume={resume}"), tmp_path)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    settings = (
+        "trainer.max_epochs=4",
+        "method=lds_fds",
+        "scheduler=multistep",
+        "scheduler.milestones=[2,3]",
+        f"data.num_workers={workers}",
+    )
+    whole = run(tiny(*settings), tmp_path / "whole")
+
+    step = RegressionModule.training_step
+
+    def killed(self: RegressionModule, batch: tuple, batch_idx: int) -> torch.Tensor:
+        if self.current_epoch == 2 and batch_idx == 3:
+            raise OSError("killed")
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RegressionModule, "training_step", killed)
+        with pytest.raises(OSError, match="killed"):
+            run(tiny(*settings), tmp_path / "killed")
+    with pytest.raises(RuntimeError, match="resume=true"):
+        run(tiny(*settings), tmp_path / "killed")
+    with pytest.raises(ValueError, match=r"optimizer\.lr"):
+        run(tiny(*settings, "resume=true", "optimizer.lr=0.1"), tmp_path / "killed")
+    resumed = run(tiny(*settings, "resume=true"), tmp_path / "killed")
+
+    assert_same_state(state(tmp_path / "whole"), state(tmp_path / "killed"))
+    assert resumed["val"] == whole["val"]
+    assert resumed["test"] == whole["test"]
+    assert resumed["run"]["best_epoch"] == whole["run"]["best_epoch"]
+
+
+def test_every_fds_epoch_is_closed_once_and_before_the_checkpoint(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    end = FDS.end_epoch
+    monkeypatch.setattr(FDS, "end_epoch", lambda self, *a, **k: calls.append(1) or end(self, *a, **k))
+    run(tiny("trainer.max_epochs=3", "method=fds"), tmp_path)
+    assert len(calls) == 3
+    assert int(state(tmp_path)["model.fds.epoch"]) == 3
+
+
+def test_evaluation_of_the_checkpoint_equals_the_run(
+    tiny: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = run(tiny("trainer.max_epochs=2", "method=lds_fds_shrink"), tmp_path)
+    printed = capsys.readouterr().out
+    splits = evaluate_checkpoint(tmp_path / "checkpoints/best.ckpt", [])
+    assert splits == {split: content[split] for split in ("val", "test")}
+    table = capsys.readouterr().out
+    assert table
+    assert table in printed
+
+
+def test_evaluation_takes_overrides_of_existing_keys_only(tiny: Config, tmp_path: Path) -> None:
+    run(tiny("trainer.max_epochs=1"), tmp_path)
+    checkpoint = tmp_path / "checkpoints/best.ckpt"
+    assert evaluate_checkpoint(checkpoint, ["data.sizes=[200,60,30]"])["test"]["all"]["n"] == 30
+    with pytest.raises(ValueError, match=r"data\.paht"):
+        evaluate_checkpoint(checkpoint, ["data.paht=x"])
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        evaluate_checkpoint(tmp_path / "checkpoints/none.ckpt", [])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["task.monitor=pearson"], "task.monitor"),
+        (["early_stopping.patience=0"], "early_stopping.patience"),
+        (["+trainer.fast_dev_run=true"], "fast_dev_run"),
+        (["+method.lds.sigma=1"], "choose method=inv, sqinv or lds"),
+        (["method=inv", "+method.lds.sigma=1"], "kernel is null"),
+        (["method=lds", "method.lds.kernel_size=4"], "odd"),
+        (["method=lds", "method.lds.kernel=boxcar"], "boxcar"),
+        (["method=fds", "method.fds.start_smooth=0"], "start_smooth"),
+        (["data.sizes=[200,0,60]"], "val: expected at least one sample"),
+        (["data.batch_size=0"], "batch_size"),
+        (["task.target_scale=-1"], "target_scale"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    tiny: Config, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(tiny(*overrides), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_early_stopping_and_validation_counted_in_steps(tiny: Config, tmp_path: Path) -> None:
+    cfg = tiny(
+        "trainer.max_epochs=50",
+        "trainer.val_check_interval=10",
+        "trainer.check_val_every_n_epoch=null",
+        "early_stopping.patience=2",
+        "optimizer.lr=0.5",
+        "method=fds",
+    )
+    content = run(cfg, tmp_path)
+    assert content["run"]["epochs"] < 50
+    assert content["run"]["best_epoch"] <= content["run"]["epochs"]
+
+
+def test_a_short_form_for_continuous_integration(tiny: Config, tmp_path: Path) -> None:
+    content = run(tiny("trainer.max_epochs=1", "+trainer.limit_train_batches=2"), tmp_path)
+    assert content["test"]["all"]["n"] == 60
