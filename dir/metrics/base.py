@@ -62,7 +62,7 @@ def flat_pair(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
             f"{list(target.shape)}; reshape one of them, for example with preds.squeeze(-1)"
         )
     dtype = sum_dtype(preds.device)
-    return preds.detach().flatten().to(dtype, copy=False), target.detach().flatten().to(dtype, copy=False)
+    return preds.detach().flatten().to(dtype, copy=True), target.detach().flatten().to(dtype, copy=True)
 
 
 def all_seen(state: Sequence[Tensor] | Tensor, device: torch.device) -> Tensor:
