@@ -86,6 +86,11 @@ class RegressionModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         groups = self.metrics.compute()
         self.metrics.reset()
+        if not torch.isfinite(groups["all"]["mae"]):
+            raise RuntimeError(
+                f"training diverged: validation predictions are not finite in epoch {self.current_epoch + 1}; "
+                "lower optimizer.lr, set trainer.gradient_clip_val, or look for extreme inputs"
+            )
         for group, values in groups.items():
             if values["n"] > 0:
                 self.log_dict({f"val/{group}/{name}": value.float() for name, value in values.items()})

@@ -61,14 +61,20 @@ def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
         folder.start(cfg)
         log_density(cfg, parts, logger)
     began = time.perf_counter()
-    trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from)
-    seconds = time.perf_counter() - began
+    try:
+        trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from)
+    except SystemExit:
+        # After Ctrl-C Lightning ends the process without a word on how to go on.
+        if not trainer.interrupted:
+            raise
     if trainer.interrupted:
-        raise KeyboardInterrupt("training was interrupted: go on with resume=true")
+        raise SystemExit(f"interrupted: go on with resume=true, or remove {folder.path}")
+    seconds = time.perf_counter() - began
     if not trainer.is_global_zero:
         return float("nan")
 
-    best_epoch = load_weights(parts.module, folder.best)
+    # Where validation counts steps, a run may end before the first one.
+    best_epoch = load_weights(parts.module, folder.best if folder.best.is_file() else folder.last)
     device = trainer.strategy.root_device
     splits, labels, predictions = evaluate_splits(parts, device)
     if logger is not None:
@@ -104,7 +110,14 @@ def callbacks(cfg: DictConfig, folder: RunFolder, monitor: str) -> list[Callback
         FDSCallback(),
         EpochSeed(cfg.seed),
         # At an epoch's end, after the FDS callback, or after each validation where those are counted in steps.
-        ModelCheckpoint(folder.checkpoints, "best", monitor=monitor, mode="min", enable_version_counter=False),
+        ModelCheckpoint(
+            folder.checkpoints,
+            "best",
+            monitor=monitor,
+            mode="min",
+            save_weights_only=True,
+            enable_version_counter=False,
+        ),
         ModelCheckpoint(folder.checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
     if cfg.early_stopping.patience is not None:

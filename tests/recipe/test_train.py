@@ -136,6 +136,20 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
     assert resumed["run"]["best_epoch"] == whole["run"]["best_epoch"]
 
 
+def test_control_c_ends_the_run_and_says_how_to_go_on(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: RegressionModule, batch: tuple, batch_idx: int) -> torch.Tensor:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RegressionModule, "training_step", interrupted)
+        with pytest.raises(SystemExit, match="resume=true"):
+            run(tiny("trainer.max_epochs=1"), tmp_path)
+    # Nothing was saved yet: resuming starts again.
+    assert run(tiny("trainer.max_epochs=1", "resume=true"), tmp_path)["run"]["epochs"] == 1
+
+
 def test_every_fds_epoch_is_closed_once_and_before_the_checkpoint(
     tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +205,12 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     with pytest.raises(ValueError, match=message):
         run(tiny(*overrides), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_diverges_ends_and_says_so(tiny: Config, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"diverged.*epoch 1"):
+        run(tiny("trainer.max_epochs=3", "optimizer=sgd", "optimizer.lr=1e30"), tmp_path)
+    assert not (tmp_path / "metrics.json").exists()
 
 
 def test_early_stopping_and_validation_counted_in_steps(tiny: Config, tmp_path: Path) -> None:
