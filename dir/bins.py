@@ -73,6 +73,7 @@ class LabelBins(KeepsPrecision):
                 "use fewer bins, or dtype=torch.float64 for large or finely spaced labels"
             )
         self.out_of_range = out_of_range
+        self.dtype = dtype
         self.register_buffer("edges", kept)
 
     @classmethod
@@ -153,13 +154,15 @@ class LabelBins(KeepsPrecision):
             )
         if labels.dtype == torch.bool or labels.is_complex():
             raise TypeError(f"labels must be floating or integer, got {labels.dtype}")
-        values = labels.detach().to(self.edges.dtype).contiguous()
+        # In the type the edges were rounded to, also after .double() has widened them.
+        edges = self.edges.to(self.dtype)
+        values = labels.detach().to(self.dtype).contiguous()
         # Inner edges alone: everything below the first lands in bin 0 and above the last in bin B - 1, so
         # clamping and the closed top edge come for free.
-        index = torch.bucketize(values, self.edges[1:-1], right=True)
+        index = torch.bucketize(values, edges[1:-1], right=True)
         valid = torch.isfinite(values)
         if self.out_of_range == "exclude":
-            valid = valid & (values >= self.edges[0]) & (values <= self.edges[-1])
+            valid = valid & (values >= edges[0]) & (values <= edges[-1])
         return torch.where(valid, index, self.num_bins)
 
     def counts(self, labels: Tensor) -> Tensor:

@@ -218,10 +218,11 @@ class FDS(KeepsPrecision):
         """
         sums = self.sums.reduced(process_group)
         if sums.nonfinite > 0:
-            raise ValueError(f"labels must be finite, got {int(sums.nonfinite)} NaN or infinite ones in this epoch")
-        if not sums.n.sum() > 0:
+            bad = int(sums.nonfinite)
+            raise ValueError(f"labels must be finite, got {bad} others in this epoch; fds.sums.clear() discards it")
+        if not sums.n[:-1].sum() > 0:
             raise RuntimeError(
-                "end_epoch() found nothing collected: call fds(features, labels) in training mode with gradients "
+                "end_epoch() found nothing collected in any bin: call fds(features, labels) in training mode with gradients "
                 "enabled (or fds.collect) before it, and end_epoch() once per epoch"
             )
         closed = int(self.epoch)

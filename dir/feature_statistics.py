@@ -25,7 +25,7 @@ def moments(count: Tensor, total: Tensor, square: Tensor) -> Moments:
 
     .. math:: m = s / n, \qquad v = (q - s^2 / n) / (n - 1)
 
-    A difference within the rounding of the sums (``n * eps * q``) is exactly 0, so identical samples have
+    A difference within the rounding of the sums (``n * eps * q``, n at most 2^16) is exactly 0, so identical samples have
     variance zero and no variance is negative. Bins with fewer than two samples have variance 0.
 
     Shape:
@@ -42,7 +42,8 @@ def moments(count: Tensor, total: Tensor, square: Tensor) -> Moments:
     n = count[:, None]
     mean = total / n.clamp(min=1)
     spread = square - total * mean
-    rounding = n * torch.finfo(square.dtype).eps * square
+    # What sums of n equal terms can be off by; bounded, or large bins would lose real variances to it.
+    rounding = n.clamp(max=2**16) * torch.finfo(square.dtype).eps * square
     var = torch.where(spread > rounding, spread, 0.0) / (n - 1).clamp(min=1)
     return Moments(count, mean, var, finite)
 

@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from dir.data.base import SPLITS
 from dir.data.prepare import CAPS, prepare_csv
+from dir.data.splits import SPLITS
 
 
 def main() -> None:

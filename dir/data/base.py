@@ -84,7 +84,7 @@ def automatic_bins(labels: Tensor, num_bins: int) -> LabelBins:
     """One bin per whole number if all labels are whole and span at most 200, else ``num_bins`` of equal width.
 
     Args:
-        labels: the labels of *all* splits, so that no test label falls outside.
+        labels: the training labels.
         num_bins: number of bins in the second case, >= 1.
 
     Raises:

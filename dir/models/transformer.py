@@ -99,7 +99,8 @@ class TransformerPairEncoder(nn.Module):
 
     def __init__(self, encoder: str, hidden: int = 256, dropout: float = 0.1) -> None:
         super().__init__()
-        self.transformer = load_model(encoder)
+        # transformers hands models out in eval mode, and Lightning leaves every module in the mode it finds.
+        self.transformer = load_model(encoder).train()
         # BERT's own pooler is not used; a parameter without gradient would stop DistributedDataParallel.
         self.transformer.pooler = None
         self.pair = PairMLPEncoder(self.transformer.config.hidden_size, hidden=hidden, dropout=dropout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -43,9 +44,26 @@ def make(node: Any, **kwargs: Any) -> Any:
 
 
 def make_bins(node: DictConfig, labels: Tensor) -> LabelBins:
-    """The label bins of a task; a ``_partial_`` node is called with all labels."""
+    """The label bins of a task; a ``_partial_`` node is called with the training labels."""
     bins = make(node, labels=labels) if node.get("_partial_", False) else make(node)
     return cast("LabelBins", bins)
+
+
+def bins_of_all_labels(bins: LabelBins, labels: Tensor) -> LabelBins:
+    """The bins of the shot metrics: the training bins, and one more on each side that labels lie beyond.
+
+    LDS and FDS clamp such a label to the nearest bin. To the metrics it is zero-shot: nothing like it was trained on.
+    """
+    edges = bins.edges.tolist()
+    low, high = labels.min().item(), labels.max().item()
+    if low < edges[0]:
+        edges.insert(0, low)
+    if high > edges[-1]:
+        # The top edge belongs to the last training bin.
+        edges[-1] = float(np.nextafter(np.float32(edges[-1]), np.float32(np.inf)))
+        if high > edges[-1]:
+            edges.append(high)
+    return LabelBins.from_edges(edges)
 
 
 def standardisation(cfg: DictConfig, labels: Tensor) -> tuple[float, float]:
@@ -96,9 +114,8 @@ def build(cfg: DictConfig) -> Parts:
     data: RegressionData = make(cfg.data)
     data.setup()
     train = data.labels("train")
-    every = torch.cat([data.labels(split) for split in SPLITS])
-    bins = make_bins(cfg.task.bins, every)
-    counts = bins.counts(train)
+    bins = make_bins(cfg.task.bins, train)
+    seen = bins_of_all_labels(bins, torch.cat([data.labels(split) for split in SPLITS]))
 
     lds: LDS | None = None
     if cfg.method.lds is not None:
@@ -107,16 +124,16 @@ def build(cfg: DictConfig) -> Parts:
     features = cast("int", encoder.num_features)
     fds: FDS | None = None
     if cfg.method.fds is not None:
-        fds = make(cfg.method.fds, num_features=features, bins=make_bins(cfg.task.fds_bins, every))
+        fds = make(cfg.method.fds, num_features=features, bins=make_bins(cfg.task.fds_bins, train))
     offset, scale = standardisation(cfg, train)
     module = RegressionModule(
         model=Regressor(encoder, nn.Linear(features, 1), fds),
         criterion=make(cfg.method.loss),
-        metrics=ShotMetrics(bins, counts, **instantiate(cfg.task.shots, _convert_="all")),
+        metrics=ShotMetrics(seen, seen.counts(train), **instantiate(cfg.task.shots, _convert_="all")),
         optimizer=instantiate(cfg.optimizer, _convert_="all"),
         scheduler=None if cfg.scheduler is None else instantiate(cfg.scheduler, _convert_="all"),
         lds=lds,
         target_offset=offset,
         target_scale=scale,
     )
-    return Parts(data, module, bins, counts)
+    return Parts(data, module, bins, bins.counts(train))

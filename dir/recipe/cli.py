@@ -24,8 +24,9 @@ def config_dir() -> str:
 
 
 def register_resolvers() -> None:
-    """``${dir_stem:a/b.csv}`` -> b, and ``${run_suffix:${hydra:overrides.task}}``, see :func:`suffix`."""
+    """``${dir_stem:a/b.csv}`` -> b, ``${plus_one:9}`` -> 10, and the run folder's suffix, see :func:`suffix`."""
     OmegaConf.register_new_resolver("dir_stem", lambda path: Path(str(path)).stem, replace=True)
+    OmegaConf.register_new_resolver("plus_one", lambda number: int(number) + 1, replace=True)
     OmegaConf.register_new_resolver("run_suffix", lambda lines: suffix(list(lines)), replace=True)
 
 

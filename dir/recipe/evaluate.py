@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,12 @@ def predict(module: RegressionModule, loader: DataLoader[Any], device: torch.dev
 
 def summarise(module: RegressionModule, labels: Tensor, predictions: Tensor) -> Groups:
     """Shot metrics as plain numbers; None where a group is empty or a statistic is undefined."""
-    metrics = module.metrics.cpu()
+    # A copy that does not gather: the first process alone comes here, with all samples.
+    metrics = copy.deepcopy(module.metrics).cpu()
+    metrics.sync_on_compute = metrics._to_sync = False
     metrics.reset()
     metrics.update(predictions, labels)
     computed = metrics.compute()
-    metrics.reset()
     return {
         group: {name: int(value) if name == "n" else _finite(float(value)) for name, value in values.items()}
         for group, values in computed.items()
@@ -52,7 +54,12 @@ def _finite(value: float) -> float | None:
 def load_weights(module: RegressionModule, checkpoint: Path) -> int:
     """Loads a checkpoint's weights into the module and returns its epoch, counted from one."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    module.load_state_dict(state["state_dict"])
+    # The metrics' bins are those of the labels at hand, which may be other ones than the run's.
+    kept = {key: value for key, value in state["state_dict"].items() if not key.startswith("metrics.")}
+    missing, unexpected = module.load_state_dict(kept, strict=False)
+    wrong = [key for key in [*missing, *unexpected] if not key.startswith("metrics.")]
+    if wrong:
+        raise ValueError(f"{checkpoint} does not fit the model of its config: {', '.join(wrong[:5])}")
     return int(state["epoch"]) + 1
 
 

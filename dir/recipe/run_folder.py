@@ -24,11 +24,22 @@ UNNAMED = {
     "name",
     "logger",
     "data.path",
-    "data.test_path",
     "data.csv",
     "data.glove",
     "data.label",
     "data.target",
+    "data.cache_dir",
+    "data.num_workers",
+    "trainer.enable_progress_bar",
+    "trainer.accelerator",
+}
+# Settings that may change when a run goes on: where things are, and how it is shown or placed.
+ELSEWHERE = {
+    "resume",
+    "logger",
+    "data.path",
+    "data.csv",
+    "data.glove",
     "data.cache_dir",
     "data.num_workers",
     "trainer.enable_progress_bar",
@@ -94,11 +105,11 @@ class RunFolder:
         if not self.config.is_file():
             return
         before, now = _flat(OmegaConf.load(self.config)), _flat(cfg)
-        # Training longer or elsewhere continues the same run; anything else would be a mixture of two.
+        # Going on elsewhere continues the same run; anything else would be a mixture of two.
         changed = sorted(
             key
             for key in {*before, *now}
-            if before.get(key) != now.get(key) and key not in UNNAMED and key != "trainer.max_epochs"
+            if before.get(key) != now.get(key) and not any(key == k or key.startswith(f"{k}.") for k in ELSEWHERE)
         )
         if changed:
             shown = ", ".join(f"{key} ({before.get(key)} -> {now.get(key)})" for key in changed[:5])

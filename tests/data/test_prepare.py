@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -146,17 +146,15 @@ def test_imdb_wiki_csv_leaves_out_what_the_face_scores_rule_out(tmp_path: Path) 
     ]
 
 
-def test_the_command(tmp_path: Path) -> None:
-    images = agedb_folder(tmp_path / "raw", {20: 9})
-    command = [sys.executable, str(ROOT / "scripts/prepare_data.py"), "agedb", "--images", str(images)]
-    command += ["--out", str(tmp_path / "agedb.csv"), "--seed", "1"]
-    first = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert first.returncode == 0, first.stderr
-    assert "'train': 3" in first.stdout
-    second = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert second.returncode == 1
-    assert "--force" in second.stderr
-    assert "Traceback" not in second.stderr
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    images, out = agedb_folder(tmp_path / "raw", {20: 9}), tmp_path / "agedb.csv"
+    command = ["prepare_data.py", "agedb", "--images", str(images), "--out", str(out), "--seed", "1"]
+    monkeypatch.setattr(sys, "argv", command)
+    script = str(ROOT / "scripts/prepare_data.py")
+    runpy.run_path(script, run_name="__main__")
+    assert "{'train': 3, 'val': 3, 'test': 3}" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"error: .*--force"):
+        runpy.run_path(script, run_name="__main__")
 
 
 def test_refuses_folders_without_pictures(tmp_path: Path) -> None:

@@ -25,6 +25,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_dropout_is_on_from_the_start(folder: Path) -> None:
+    model = TransformerPairEncoder(str(folder))
+    assert all(module.training for module in model.modules())
+
+
 def test_padding_changes_nothing_and_all_weights_are_trained(folder: Path) -> None:
     model = TransformerPairEncoder(str(folder), hidden=6).eval()
     a, b = torch.tensor([[2, 5, 6, 3]]), torch.tensor([[2, 7, 3]])
