@@ -218,12 +218,11 @@ class FDS(KeepsPrecision):
         """
         sums = self.sums.reduced(process_group)
         if sums.nonfinite > 0:
-            bad = int(sums.nonfinite)
-            raise ValueError(f"labels must be finite, got {bad} others in this epoch; fds.sums.clear() discards it")
+            raise ValueError(f"labels: {int(sums.nonfinite)} were not finite; fds.sums.clear() discards the epoch")
         if not sums.n[:-1].sum() > 0:
             raise RuntimeError(
-                "end_epoch() found nothing collected in any bin: call fds(features, labels) in training mode with gradients "
-                "enabled (or fds.collect) before it, and end_epoch() once per epoch"
+                "end_epoch() found nothing collected in any bin: call fds(features, labels) in training mode with "
+                "gradients enabled (or fds.collect) before it, and end_epoch() once per epoch"
             )
         closed = int(self.epoch)
         nonfinite_bins = 0

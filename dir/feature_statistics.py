@@ -25,8 +25,8 @@ def moments(count: Tensor, total: Tensor, square: Tensor) -> Moments:
 
     .. math:: m = s / n, \qquad v = (q - s^2 / n) / (n - 1)
 
-    A difference within the rounding of the sums (``n * eps * q``, n at most 2^16) is exactly 0, so identical samples have
-    variance zero and no variance is negative. Bins with fewer than two samples have variance 0.
+    A difference within the rounding of the sums (``n * eps * q``, n at most 2^16) is exactly 0, so identical samples
+    have variance zero and no variance is negative. Bins with fewer than two samples have variance 0.
 
     Shape:
         count ``[B]``, total and square ``[B, D]``.
