@@ -221,3 +221,12 @@ def test_bins_on_cuda_agree_with_the_cpu() -> None:
         torch.cuda.set_sync_debug_mode("default")
     assert index.is_cuda
     assert torch.equal(index.cpu(), expected)
+
+
+def test_double_does_not_move_labels_between_bins() -> None:
+    bins = LabelBins.uniform(0.0, 5.0, 50)
+    labels = torch.arange(51, dtype=torch.float64) / 10
+    before = bins(labels)
+    widened = bins.double()
+    assert widened.edges.dtype == torch.float64
+    assert torch.equal(widened(labels), before)

@@ -250,3 +250,21 @@ def test_modes_are_restored_when_collect_fails() -> None:
         make().collect([(torch.randn(5, 4), torch.zeros(3))], encoder)
     assert encoder.training
     assert encoder[1].training
+
+
+def test_an_epoch_of_excluded_labels_alone_is_refused() -> None:
+    fds = FDS(D, LabelBins.integers(0, 5, out_of_range="exclude"))
+    fds(torch.randn(4, D), torch.full((4,), 9.0))
+    with pytest.raises(RuntimeError, match="nothing collected in any bin"):
+        fds.end_epoch()
+    assert fds.epoch.item() == 0
+
+
+def test_an_epoch_with_non_finite_labels_can_be_discarded() -> None:
+    fds = FDS(D, LabelBins.integers(0, 5))
+    fds(torch.randn(4, D), torch.tensor([1.0, float("nan"), 2.0, 3.0]))
+    with pytest.raises(ValueError, match=r"fds\.sums\.clear\(\)"):
+        fds.end_epoch()
+    fds.sums.clear()
+    fds(torch.randn(4, D), torch.tensor([1.0, 1.0, 2.0, 2.0]))
+    assert fds.end_epoch()["bins_seen"] == 2

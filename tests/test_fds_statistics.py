@@ -8,6 +8,7 @@ import torch
 
 from dir.bins import LabelBins
 from dir.fds import FDS
+from dir.feature_statistics import moments
 
 pytestmark = pytest.mark.filterwarnings("ignore:FDS. most")  # tiny data leave bins empty
 
@@ -197,3 +198,12 @@ def test_values_whose_squares_overflow_float32_are_recorded() -> None:
     fds(rows, torch.zeros(2))
     fds.end_epoch()
     assert fds.running_mean[0, 0].item() == pytest.approx(2e20, rel=1e-6)
+
+
+def test_large_bins_keep_small_variances() -> None:
+    """The rounding guard must not grow with the bin without bound: a depth map's bins hold 10^7 pixels and more."""
+    n, mean, sd = 3e7, 1000.0, 0.05
+    total = torch.tensor([[n * mean]], dtype=torch.float64)
+    square = torch.tensor([[n * (mean**2 + sd**2)]], dtype=torch.float64)
+    var = moments(torch.tensor([n], dtype=torch.float64), total, square).var
+    assert var.item() == pytest.approx(sd**2, rel=1e-3)
