@@ -20,6 +20,26 @@ BLOCK = re.compile(
 BLOCKS = list(BLOCK.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
 
 
+SIX = ("vanilla", "sqinv", "lds", "fds", "lds_fds", "lds_fds_shrink")
+# What the README reports, and over how many seeds.
+REPORTED = {
+    "stsb_minilm": (("vanilla", "inv", "sqinv", "lds", "fds", "lds_fds"), 10),
+    "age_synthetic": (SIX, 3),
+    "images_npz/rotmnist_skew-angle": ((*SIX, "fds_shrink"), 10),
+    "tabular/abalone-Rings": ((*SIX, "fds_shrink"), 10),
+}
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_every_reported_experiment_is_committed_with_all_methods_and_seeds(name: str) -> None:
+    methods, seeds = REPORTED[name]
+    runs, _ = find_runs(RESULTS / name)
+    for method in methods:
+        found = sorted(run.seed for run in runs if run.method == method and not run.suffix)
+        assert found == list(range(seeds)), method
+    assert name in [block[1] for block in BLOCKS], "the README has no table of it"
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_every_file_of_a_results_folder_is_a_run_on_the_same_test_rows(folder: Path) -> None:
     runs, unfinished = find_runs(folder)
