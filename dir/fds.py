@@ -149,7 +149,6 @@ class FDS(KeepsPrecision):
             self.register_buffer(name, torch.empty(b, dtype=torch.int64))
         self.register_buffer("epoch", torch.empty((), dtype=torch.int64))
         self.sums = EpochSums(b + 1, d)
-        self._warned = False
         self.reset()
 
     def reset(self) -> None:
@@ -159,6 +158,7 @@ class FDS(KeepsPrecision):
             getattr(self, name).zero_()
         self.running_var.fill_(1.0)
         self.sums.clear()
+        self._warned = False
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
         """Accumulate and calibrate; see the class."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -130,6 +131,18 @@ def handle_missing(table: pd.DataFrame, target: str, missing: str, path: Path) -
     return table
 
 
+def category_names(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Categories as text, None where missing.
+
+    Whole numbers lose their ".0": one missing value makes pandas read a column of 1, 2, 3 as 1.0, 2.0, 3.0, and the
+    same category would have two names in two files.
+    """
+    names = column.astype(str)
+    if pd.api.types.is_float_dtype(column):
+        names = names.str.removesuffix(".0")
+    return names.where(column.notna(), None)
+
+
 class TableEncoder:
     """Columns to inputs: categories one-hot, numbers standardised, both fitted on the training rows.
 
@@ -155,7 +168,7 @@ class TableEncoder:
             ValueError: for a column of numbers without a single value.
         """
         self.categories = {
-            name: np.array(sorted(table[name].dropna().astype(str).unique()), dtype=object)
+            name: np.array(sorted(category_names(table[name]).dropna().unique()), dtype=object)
             for name in self.categorical
         }
         self.numeric = [name for name in table.columns if name not in self.categorical]
@@ -174,7 +187,7 @@ class TableEncoder:
     def __call__(self, table: pd.DataFrame) -> Tensor:
         parts: list[NDArray[np.float64]] = []
         for name, known in self.categories.items():
-            values = table[name].astype(str).where(table[name].notna(), None).to_numpy(dtype=object)
+            values = category_names(table[name]).to_numpy(dtype=object)
             parts.append((values[:, None] == known[None, :]).astype(np.float64))
         numbers = table[self.numeric].to_numpy(np.float64)
         parts.append((np.where(np.isnan(numbers), self.fill, numbers) - self.mean) / self.scale)

@@ -210,3 +210,9 @@ def test_the_tables_at_hand_load(shared: Path) -> None:
     drop = ["dteday", "instant", "casual", "registered"]
     assert ready(str(folder / "bike_sharing_hour.csv"), target="cnt", drop=drop).encoder_args() == {"in_features": 12}
     assert ready(str(folder / "wine_quality.csv"), target="quality").encoder_args() == {"in_features": 13}
+
+
+def test_a_missing_value_does_not_rename_the_other_categories() -> None:
+    """pandas reads a column of 1, 2 as whole numbers, and 1, 2, missing as 1.0, 2.0."""
+    encode = TableEncoder(["kind"]).fit(pd.DataFrame({"kind": [1, 2], "x": [0.0, 1.0]}))
+    assert encode(pd.DataFrame({"kind": [1.0, None], "x": [0.0, 1.0]}))[:, :2].tolist() == [[1.0, 0.0], [0.0, 0.0]]
