@@ -78,8 +78,12 @@ def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
 class TransformerPairEncoder(nn.Module):
     r"""Embed two sentences with one transformer and compare them with an MLP.
 
-    .. math:: u = \mathrm{pool}(T(a)) / \lVert \cdot \rVert, \quad v = \mathrm{pool}(T(b)) / \lVert \cdot \rVert,
+    .. math:: u = \sqrt{D}\, p(a) / \lVert p(a) \rVert, \quad v = \sqrt{D}\, p(b) / \lVert p(b) \rVert,
               \quad f = \mathrm{MLP}([u, v, |u - v|, u \odot v, \cos(u, v)])
+
+    where p is the mean of the transformer's token states. The length gives components of order one, as the
+    MLP's initialisation expects: at length one the MLP learns so slowly at a transformer's learning rate that
+    its gradients spoil the pretrained weights first.
 
     Args:
         encoder: hub name or local folder of a transformers model; its weights are trained.
@@ -113,6 +117,6 @@ class TransformerPairEncoder(nn.Module):
         return features
 
     def sentences(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Mean-pooled embeddings of length one, ``[N, D]``."""
+        """Mean-pooled embeddings of length ``sqrt(D)``, ``[N, D]``."""
         states = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
-        return F.normalize(mean_pool(states, mask), dim=-1)
+        return F.normalize(mean_pool(states, mask), dim=-1) * states.shape[-1] ** 0.5

@@ -30,6 +30,13 @@ def test_dropout_is_on_from_the_start(folder: Path) -> None:
     assert all(module.training for module in model.modules())
 
 
+def test_embeddings_are_means_of_the_token_states_at_a_fixed_length(folder: Path) -> None:
+    model = TransformerPairEncoder(str(folder)).eval()
+    ids = torch.tensor([[2, 5, 6, 3]])
+    mean = model.transformer(ids).last_hidden_state[0].mean(dim=0)
+    torch.testing.assert_close(model.sentences(ids, torch.ones_like(ids))[0], mean / mean.norm() * 8**0.5)
+
+
 def test_padding_changes_nothing_and_all_weights_are_trained(folder: Path) -> None:
     model = TransformerPairEncoder(str(folder), hidden=6).eval()
     a, b = torch.tensor([[2, 5, 6, 3]]), torch.tensor([[2, 7, 3]])
