@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -118,5 +119,5 @@ class TransformerPairEncoder(nn.Module):
 
     def sentences(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Mean-pooled embeddings of length ``sqrt(D)``, ``[N, D]``."""
-        states = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
-        return F.normalize(mean_pool(states, mask), dim=-1) * states.shape[-1] ** 0.5
+        states: Tensor = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
+        return F.normalize(mean_pool(states, mask), dim=-1) * math.sqrt(states.shape[-1])
