@@ -25,8 +25,8 @@ SIX = ("vanilla", "sqinv", "lds", "fds", "lds_fds", "lds_fds_shrink")
 REPORTED = {
     "stsb_minilm": (("vanilla", "inv", "sqinv", "lds", "fds", "lds_fds"), 10),
     "age_synthetic": (SIX, 3),
-    "images_npz/rotmnist_skew-angle": ((*SIX, "fds_shrink"), 10),
-    "tabular/abalone-Rings": ((*SIX, "fds_shrink"), 10),
+    "rotmnist_skew-angle": ((*SIX, "fds_shrink"), 10),
+    "abalone-Rings": ((*SIX, "fds_shrink"), 10),
 }
 
 
