@@ -172,8 +172,10 @@ class _Calibrate(torch.autograd.Function):
     # Saves only the index and the scale table; autograd on the plain expression would keep the features too.
     @staticmethod
     def forward(features: Tensor, index: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        rows = scale.index_select(0, index)
-        return torch.addcmul(shift.index_select(0, index), features, rows).to(features.dtype)
+        # In place on the gathered rows, which nobody else holds: an allocation costs more than the arithmetic.
+        dtype = torch.promote_types(features.dtype, scale.dtype)
+        rows, calibrated = scale.index_select(0, index).to(dtype), shift.index_select(0, index).to(dtype)
+        return calibrated.addcmul_(features, rows).to(features.dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor], output: Tensor) -> None:
@@ -183,7 +185,8 @@ class _Calibrate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         index, scale = ctx.saved_tensors
-        return (grad * scale.index_select(0, index)).to(grad.dtype), None, None, None
+        rows = scale.index_select(0, index).to(torch.promote_types(grad.dtype, scale.dtype))
+        return rows.mul_(grad).to(grad.dtype), None, None, None
 
 
 def calibrate(features: Tensor, index: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
