@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from dir.bins import LabelBins
+from dir.bins import LabelBins, check_finite
 
 Inputs = Tensor | tuple[Tensor, ...]
 Split = Literal["train", "val", "test"]
@@ -238,10 +238,7 @@ def check_labels(split: str, data: Dataset[Any]) -> None:
         raise ValueError(f"{split} labels: expected shape [{size}], got {tuple(labels.shape)}")
     if size == 0:
         raise ValueError(f"{split}: expected at least one sample, the split is empty")
-    bad: Sequence[int] = (~torch.isfinite(labels)).nonzero().flatten().tolist()
-    if bad:
-        shown = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
-        raise ValueError(f"{split} labels: expected finite numbers, got {len(bad)} others in rows {shown}")
+    check_finite(labels, f"{split} labels")
 
 
 def _labels_of(data: Dataset[Any]) -> Tensor:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dir.bins import check_finite
 from dir.data.base import SPLITS, ArrayDataset, Inputs, RegressionData
 from dir.data.splits import read_split
 
@@ -160,9 +161,4 @@ class NpzImages(RegressionData):
         lengths = {key: len(arrays[name]) for name, key in self.keys.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"{self.path}: the arrays differ in length: {lengths}")
-        wrong = np.flatnonzero(~np.isfinite(labels))
-        if len(wrong):
-            raise ValueError(
-                f"{self.path}: {len(wrong)} labels in {self.keys['label']!r} are not finite, in rows "
-                f"{', '.join(map(str, wrong[:20]))}"
-            )
+        check_finite(labels, f"{self.path}: labels {self.keys['label']!r}")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def density_figure(bins: LabelBins, lds: LDS, unit: str) -> Figure:
-    """Training labels per bin, and the effective density that LDS makes of them.
+    """Training labels per bin, and the effective density whose inverse the weights of LDS are.
 
     Args:
         bins: label bins.
@@ -28,10 +28,11 @@ def density_figure(bins: LabelBins, lds: LDS, unit: str) -> Figure:
     axes = figure.add_subplot()
     axes.bar(centers, counts, width=widths, color="#9db4c8", label="training labels per bin")
     other = axes.twinx()
-    other.plot(centers, density, color="#b5432a", label="effective density")
+    name = "effective density" if lds.kernel else "density, not smoothed"
+    other.plot(centers, density, color="#b5432a", label=name)
     other.set_ylim(bottom=0)
     axes.set_xlabel(f"label ({unit})")
     axes.set_ylabel("count")
-    other.set_ylabel("effective density")
+    other.set_ylabel(name)
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
     return figure

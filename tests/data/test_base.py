@@ -143,8 +143,11 @@ def test_setup_builds_once_and_labels_need_it() -> None:
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ({"val": torch.tensor([1.0, float("nan"), float("inf")])}, "val labels.*2 others in rows 1, 2"),
-        ({"train": torch.full((20,), float("nan"))}, r"20 others in rows 0, 1, .*9, \.\.\."),
+        (
+            {"val": torch.tensor([1.0, float("nan"), float("inf")])},
+            r"val labels must be finite, got nan in row 1 \(2 bad values; rows 1, 2\)",
+        ),
+        ({"train": torch.full((20,), float("nan"))}, r"train labels .*20 bad values; rows 0, 1, .*9 and 10 more"),
         ({"test": torch.zeros(0)}, "test: expected at least one sample"),
         ({"train": torch.full((5,), 2.0)}, "two distinct values, all 5 are 2.0"),
     ],

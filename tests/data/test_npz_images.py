@@ -130,7 +130,10 @@ def test_files_that_are_no_archives(tmp_path: Path) -> None:
         ({"angle": np.zeros((12, 1))}, r"numbers of shape \[N\]; got float64 \[12, 1\]"),
         ({"angle": np.array(["a"] * 12)}, "numbers of shape"),
         ({"angle": np.zeros(11)}, "differ in length"),
-        ({"angle": np.where(np.arange(12) == 7, np.nan, np.arange(12.0))}, "not finite, in rows 7"),
+        (
+            {"angle": np.where(np.arange(12) == 7, np.nan, np.arange(12.0))},
+            r"labels .angle. must be finite, got nan in row 7",
+        ),
         ({"split": np.arange(12) % 4}, r"'split'.*3 entries are not: '3' \(row 3\)"),
         ({"split": np.arange(12) % 2}, "no sample to test"),
     ],

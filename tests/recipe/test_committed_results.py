@@ -55,3 +55,15 @@ def test_every_file_of_a_results_folder_is_a_run_on_the_same_test_rows(folder: P
 def test_readme_shows_what_compare_prints(block: re.Match[str]) -> None:
     runs, _ = find_runs(RESULTS / block[1])
     assert block[0] == readme_tables(compare(runs), block[2])
+
+
+def test_the_first_table_of_the_readme_repeats_the_full_one() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = readme[: readme.index("## Drop it into your model")]
+    rows = [line.strip("| ").split(" | ") for line in first.splitlines() if line.startswith("| ") and "±" in line]
+    assert [row[0] for row in rows] == ["vanilla", "lds"]
+    (block,) = (block[0] for block in BLOCKS if block[1] == "rotmnist_skew-angle")
+    for method, total, many, few, zero in rows:
+        (full,) = (line for line in block.splitlines() if line.startswith(f"| {method} | 10 |") and "±" in line)
+        _, _, *cells = full.strip("| ").split(" | ")
+        assert [total, many, few, zero] == [cells[0], cells[1], cells[3], cells[4]]
