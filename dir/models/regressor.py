@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
 
 from dir.fds import FDS
+from dir.models.heads import Head
+
+
+class Step(NamedTuple):
+    """What a training step needs of a model: the raw features ``[N, D]`` and the head's output."""
+
+    features: Tensor
+    output: Tensor
 
 
 class Regressor(nn.Module):
@@ -17,13 +25,13 @@ class Regressor(nn.Module):
 
     Args:
         encoder: module with an int attribute ``num_features``; maps inputs to features [N, num_features].
-        head: maps features [N, num_features] to [N, 1] or [N].
+        head: maps features [N, num_features] to [N, 1] or [N], or a :class:`~dir.models.heads.Head`.
         fds: feature distribution smoothing with the same ``num_features``, or None.
 
     Shape:
         - inputs: whatever the encoder takes (a tensor or a tuple of tensors, first dimension N)
         - labels: [N], raw units
-        - output: [N]
+        - output: [N], or whatever the head gives
 
     Raises:
         ValueError: if ``fds`` and ``encoder`` disagree about the number of features.
@@ -50,8 +58,20 @@ class Regressor(nn.Module):
         self.head = head
 
     def forward(self, inputs: Any, labels: Tensor | None = None) -> Tensor:
+        """The head's output."""
+        return self.step(inputs, labels).output
+
+    def step(self, inputs: Any, labels: Tensor | None = None) -> Step:
+        """The features before FDS as well as the head's output."""
         features = self.encoder(inputs)
-        if self.fds is not None:
-            features = self.fds(features, labels)
-        output: Tensor = self.head(features)
-        return output.squeeze(-1) if output.ndim == 2 else output
+        calibrated = features if self.fds is None else self.fds(features, labels)
+        output: Tensor = self.head(calibrated)
+        return Step(features, output.squeeze(-1) if output.ndim == 2 and output.shape[1] == 1 else output)
+
+    def predict(self, output: Tensor) -> Tensor:
+        """One number per sample, [N], from the head's output."""
+        return self.head.predict(output) if isinstance(self.head, Head) else output
+
+    def variance(self, output: Tensor) -> Tensor | None:
+        """The predicted variance of the label, [N], where the head gives one."""
+        return self.head.variance(output) if isinstance(self.head, Head) else None

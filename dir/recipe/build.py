@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dir.bins import LabelBins
 from dir.data.base import SPLITS, RegressionData
 from dir.fds import FDS
-from dir.lds import LDS
+from dir.losses.regularizer import Regularizer
 from dir.metrics import ShotMetrics
 from dir.models.regressor import Regressor
 from dir.recipe.module import RegressionModule
@@ -76,6 +76,23 @@ def standardisation(cfg: DictConfig, labels: Tensor) -> tuple[float, float]:
     )
 
 
+def make_regularizers(cfg: DictConfig) -> list[Regularizer]:
+    """The method's own regulariser and the one that ``+regularizer=NAME`` adds."""
+    nodes = [node for node in (cfg.method.regularizer, cfg.regularizer) if node is not None]
+    return [make(node) for node in nodes]
+
+
+def in_target_units(bins: LabelBins, offset: float, scale: float) -> LabelBins:
+    """The same bins for labels that went through the criterion's ``(label - offset) / scale``.
+
+    Edges take the labels' own arithmetic, which is monotone: a label on an edge stays on it.
+    """
+    if not scale > 0:
+        raise ValueError(f"target_scale: expected a positive number, got {scale}")
+    edges = (bins.edges.to(bins.dtype) - torch.tensor(float(offset))) / torch.tensor(float(scale))
+    return LabelBins.from_edges(edges, bins.out_of_range, bins.dtype)
+
+
 def check(cfg: DictConfig) -> None:
     """Raises ValueError for values that contradict each other or that no part of the engine would notice."""
     if cfg.task.monitor not in MONITORS:
@@ -92,6 +109,9 @@ def check(cfg: DictConfig) -> None:
                 f"method.{part}: settings ({', '.join(node)}) without a method that has {part.upper()}; "
                 f"choose method={methods}"
             )
+    own, added = cfg.method.regularizer, cfg.regularizer
+    if own is not None and added is not None and own.get("_target_") == added.get("_target_"):
+        raise ValueError("regularizer: the method has this one already; choose another method or leave it out")
     lds = cfg.method.lds
     unused = [] if lds is None or lds.get("kernel") else [k for k in ("kernel_size", "sigma") if k in lds]
     if unused:
@@ -117,23 +137,24 @@ def build(cfg: DictConfig) -> Parts:
     bins = make_bins(cfg.task.bins, train)
     seen = bins_of_all_labels(bins, torch.cat([data.labels(split) for split in SPLITS]))
 
-    lds: LDS | None = None
-    if cfg.method.lds is not None:
-        lds = make(cfg.method.lds, bins=bins).fit(train)
+    lds: nn.Module | None = None if cfg.method.lds is None else make(cfg.method.lds, bins=bins).fit(train)
     encoder: nn.Module = make(cfg.model.encoder, **data.encoder_args())
     features = cast("int", encoder.num_features)
     fds: FDS | None = None
     if cfg.method.fds is not None:
         fds = make(cfg.method.fds, num_features=features, bins=make_bins(cfg.task.fds_bins, train))
     offset, scale = standardisation(cfg, train)
+    target_bins = in_target_units(bins, offset, scale)
     module = RegressionModule(
-        model=Regressor(encoder, nn.Linear(features, 1), fds),
+        model=Regressor(encoder, make(cfg.method.head, num_features=features, bins=target_bins), fds),
         criterion=make(cfg.method.loss),
         metrics=ShotMetrics(seen, seen.counts(train), **instantiate(cfg.task.shots, _convert_="all")),
         optimizer=instantiate(cfg.optimizer, _convert_="all"),
         scheduler=None if cfg.scheduler is None else instantiate(cfg.scheduler, _convert_="all"),
         lds=lds,
+        regularizers=make_regularizers(cfg),
         target_offset=offset,
         target_scale=scale,
     )
+    module.fit_targets(train, target_bins)
     return Parts(data, module, bins, bins.counts(train))

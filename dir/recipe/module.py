@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -11,24 +11,29 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from dir.lds import LDS
+from dir.bins import LabelBins
+from dir.losses.regularizer import Regularizer
 from dir.metrics import ShotMetrics
+from dir.models.regressor import Regressor
 
 MakeOptimizer = Callable[[Iterator[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
 
 
 class RegressionModule(LightningModule):
-    r"""``loss = criterion(model(x, y), (y - offset) / scale, weight=lds(y))``, metrics in raw units.
+    r"""``loss = criterion(model(x, y), t, weight=lds(y)) + sum(regularizer(features, t, prediction))``.
+
+    ``t = (y - offset) / scale`` is the target, the label in the criterion's units; metrics are in raw units.
 
     Args:
-        model: called as ``model(inputs, labels)`` in training and ``model(inputs)`` otherwise, see
-            :class:`dir.models.regressor.Regressor`.
-        criterion: called as ``criterion(pred, target, weight=weight_or_None)``.
+        model: encoder, FDS and head.
+        criterion: called as ``criterion(output, target, weight=weight_or_None)``. Where it has a method ``fit``,
+            :meth:`fit_targets` calls it with the training targets and their bins. Its parameters are trained.
         metrics: shot metrics of the validation labels, in raw units.
         optimizer: makes the optimizer from the trainable parameters.
         scheduler: makes the learning-rate scheduler from the optimizer, stepped every epoch; None for none.
-        lds: fitted label distribution smoothing, or None for unweighted losses.
+        lds: fitted reweighter, labels -> weights (LDS, DenseWeight), or None for unweighted losses.
+        regularizers: further terms of the loss, on the raw features.
         target_offset, target_scale: the criterion sees ``(label - offset) / scale``, and predictions are
             inverted before metrics. scale > 0.
 
@@ -44,12 +49,13 @@ class RegressionModule(LightningModule):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Regressor,
         criterion: nn.Module,
         metrics: ShotMetrics,
         optimizer: MakeOptimizer,
         scheduler: MakeScheduler | None = None,
-        lds: LDS | None = None,
+        lds: nn.Module | None = None,
+        regularizers: Sequence[Regularizer] = (),
         target_offset: float = 0.0,
         target_scale: float = 1.0,
     ) -> None:
@@ -60,22 +66,36 @@ class RegressionModule(LightningModule):
         self.criterion = criterion
         self.metrics = metrics
         self.lds = lds
+        self.regularizers = nn.ModuleList(regularizers)
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self.register_buffer("target_offset", torch.tensor(float(target_offset)))
         self.register_buffer("target_scale", torch.tensor(float(target_scale)))
 
+    def to_target(self, labels: Tensor) -> Tensor:
+        """Labels in the criterion's units."""
+        return (labels - self.target_offset) / self.target_scale
+
+    def fit_targets(self, labels: Tensor, target_bins: LabelBins) -> None:
+        """Tells criterion and regularisers of the training labels [N], and of the bins in the criterion's units."""
+        targets = self.to_target(labels)
+        for part in (self.criterion, *self.regularizers):
+            if hasattr(part, "fit"):
+                part.fit(targets, target_bins)
+
     def forward(self, inputs: Any) -> Tensor:
         """Predictions in raw units, [N]."""
-        output: Tensor = self.model(inputs)
-        return output.float() * self.target_scale + self.target_offset
+        prediction = self.model.predict(self.model(inputs))
+        return prediction.float() * self.target_scale + self.target_offset
 
     def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor:
         inputs, labels = batch
-        prediction = self.model(inputs, labels)
-        target = (labels - self.target_offset) / self.target_scale
+        features, output = self.model.step(inputs, labels)
+        target = self.to_target(labels)
         weight = self.lds(labels) if self.lds is not None else None
-        loss: Tensor = self.criterion(prediction, target, weight=weight)
+        loss: Tensor = self.criterion(output, target, weight=weight)
+        for regularizer in self.regularizers:
+            loss = loss + regularizer(features, target, self.model.predict(output))
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
         return loss
 

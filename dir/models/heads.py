@@ -1,0 +1,49 @@
+"""What stands after the features: the base of the heads, and the linear one."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dir.bins import LabelBins
+
+
+class Head(nn.Module):
+    """Maps features to what the criterion sees (``forward``), and that to a number per sample (``predict``).
+
+    A subclass is made as ``Head(num_features, bins)``, with the label bins in the criterion's units.
+
+    Shape:
+        ``forward``: features ``[N, D]`` -> output ``[N, ...]``; ``predict``: output -> ``[N]``; ``variance``:
+        output -> ``[N]``, in the squared units of the criterion, or None from heads that give none.
+    """
+
+    def predict(self, output: Tensor) -> Tensor:
+        """The prediction, in the criterion's units."""
+        return output
+
+    def variance(self, output: Tensor) -> Tensor | None:
+        """The variance that the head predicts for the label, or None."""
+        return None
+
+
+class LinearHead(nn.Linear, Head):
+    """One number per sample: ``features @ weight + bias``.
+
+    Args:
+        num_features: D.
+        bins: not needed; every head can be made with them.
+
+    Shape:
+        features ``[N, D]`` -> ``[N]``.
+
+    Example:
+        >>> import torch
+        >>> LinearHead(8)(torch.zeros(5, 8)).shape
+        torch.Size([5])
+    """
+
+    def __init__(self, num_features: int, bins: LabelBins | None = None) -> None:
+        super().__init__(num_features, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features).squeeze(-1)
