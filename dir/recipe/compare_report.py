@@ -162,7 +162,8 @@ def remarks(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _draw(grid: Grid) -> str:
+def draw(grid: Grid) -> str:
+    """The table in markdown."""
     rows = [grid.header, tuple("---" for _ in grid.header), *grid.rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
 
@@ -172,7 +173,7 @@ def markdown(comparison: Comparison) -> str:
     parts = [f"# {comparison.experiment}, {comparison.split}"]
     parts.append("\n".join(f"- {line}" for line in remarks(comparison)))
     for grid in grids(comparison):
-        parts += [f"## {grid.title}", _draw(grid), grid.caption]
+        parts += [f"## {grid.title}", draw(grid), grid.caption]
     return "\n\n".join(parts) + "\n"
 
 
@@ -188,7 +189,7 @@ def readme_tables(comparison: Comparison, metric: str) -> str:
         raise ValueError(f"readme: expected one of {', '.join(comparison.metrics)}, got {metric!r}")
     both = (make(comparison, metric, ("pearson",)) for make in (spread_grid, difference_grid))
     command = f"python scripts/compare.py benchmarks/results/{comparison.experiment} --readme {metric}"
-    tables = (f"{grid.caption}\n\n{_draw(grid)}" for grid in both if grid.rows)
+    tables = (f"{grid.caption}\n\n{draw(grid)}" for grid in both if grid.rows)
     return "\n\n".join([f"<!-- {command} -->", *tables, "<!-- end -->"])
 
 
@@ -202,7 +203,13 @@ def show(comparison: Comparison, readme: str | None = None) -> None:
     if readme is not None:
         print(readme_tables(comparison, readme))
         return
-    tables = grids(comparison)
+    console = print_grids(grids(comparison))
+    for line in remarks(comparison):
+        console.print(line, markup=False, highlight=False)
+
+
+def print_grids(tables: Sequence[Grid]) -> Console:
+    """Prints tables, and returns the console for what follows."""
     # A table is never squeezed (a pipe counts as 80 columns): better a long line than half a number.
     console = Console(width=max(Console().width, *map(_width, tables)))
     for grid in tables:
@@ -212,8 +219,7 @@ def show(comparison: Comparison, readme: str | None = None) -> None:
         for row in grid.rows:
             table.add_row(*map(Text, row))
         console.print(table)
-    for line in remarks(comparison):
-        console.print(line, markup=False, highlight=False)
+    return console
 
 
 def report(comparison: Comparison, folder: Path, readme: str | None = None) -> None:

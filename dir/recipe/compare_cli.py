@@ -1,0 +1,45 @@
+"""The command line of the comparison; scripts/compare.py calls it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dir.recipe.compare import compare
+from dir.recipe.compare_report import report
+from dir.recipe.forest import forest_plot
+from dir.recipe.ranks import rank_methods, report_ranks
+from dir.recipe.runs import collect, find_runs
+
+
+def main() -> None:
+    """Tables of one experiment, or ranks over several."""
+    parser = argparse.ArgumentParser(description="Mean, spread and paired differences over seeds, by shot group.")
+    parser.add_argument(
+        "runs", type=Path, nargs="+", help="folder of METHOD/seed_S/metrics.json or METHOD/seed_S.json"
+    )
+    parser.add_argument("--baseline", help="row that the others are paired with (default: vanilla)")
+    parser.add_argument("--split", default="test", help="test (default) or val")
+    parser.add_argument("--metrics", nargs="+", help="which, in this order (default: all)")
+    parser.add_argument("--out", type=Path, help="folder for the tables as files (default: RUNS; none for --ranks)")
+    parser.add_argument("--readme", metavar="METRIC", help="print two compact markdown tables of it instead")
+    parser.add_argument("--forest", nargs=2, metavar=("METRIC", "FILE"), help="also draw its differences into FILE")
+    parser.add_argument("--ranks", metavar="METRIC", help="rank the methods over several folders, one per data set")
+    parser.add_argument("--collect", type=Path, metavar="DIR", help="also copy runs to DIR/METHOD/seed_S.json")
+    parser.add_argument("--force", action="store_true", help="let --collect replace what differs")
+    args = parser.parse_args()
+    try:
+        found = [find_runs(folder) for folder in args.runs]
+        results = [compare(runs, args.split, args.baseline, args.metrics, left) for runs, left in found]
+        if args.ranks:
+            report_ranks([rank_methods(results, args.ranks, group) for group in ("all", "few")], args.out)
+            return
+        if len(results) > 1:
+            raise ValueError("several folders: expected --ranks METRIC; without it compare them one by one")
+        if args.collect:
+            collect(found[0][0], args.collect, args.force)
+        report(results[0], args.out or args.runs[0], args.readme)
+        if args.forest:
+            forest_plot(results[0], args.forest[0], Path(args.forest[1]))
+    except ValueError as error:
+        parser.error(str(error))
