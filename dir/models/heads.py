@@ -47,3 +47,22 @@ class LinearHead(nn.Linear, Head):
 
     def forward(self, features: Tensor) -> Tensor:
         return super().forward(features).squeeze(-1)
+
+
+class NormedHead(LinearHead):
+    """A layer norm before the linear layer.
+
+    Args, shapes: see :class:`LinearHead`.
+
+    Example:
+        >>> import torch
+        >>> NormedHead(8)(torch.zeros(5, 8)).shape
+        torch.Size([5])
+    """
+
+    def __init__(self, num_features: int, bins: LabelBins | None = None) -> None:
+        super().__init__(num_features, bins)
+        self.norm = nn.LayerNorm(num_features)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(self.norm(features))

@@ -16,8 +16,10 @@ from dir.data.base import SPLITS, RegressionData
 from dir.fds import FDS
 from dir.losses.regularizer import Regularizer
 from dir.metrics import ShotMetrics
+from dir.models.output_fds import OutputFDS
 from dir.models.regressor import Regressor
 from dir.recipe.module import RegressionModule
+from dir.recipe.posthoc import Correction
 
 # Lower is better for these; the best epoch is the one with the lowest value on validation.
 MONITORS = ("mae", "mse", "gm", "balanced_mae")
@@ -25,12 +27,16 @@ MONITORS = ("mae", "mse", "gm", "balanced_mae")
 
 @dataclass(frozen=True)
 class Parts:
-    """What :func:`build` makes: the data, the module that trains on it, and the bins and counts of its labels."""
+    """What :func:`build` makes: the data, the module that trains on it, and the bins and counts of its labels.
+
+    ``correction`` is fitted on the validation predictions by the evaluation.
+    """
 
     data: RegressionData
     module: RegressionModule
     bins: LabelBins
     counts: Tensor
+    correction: Correction | None = None
 
 
 def make(node: Any, **kwargs: Any) -> Any:
@@ -143,6 +149,10 @@ def build(cfg: DictConfig) -> Parts:
     fds: FDS | None = None
     if cfg.method.fds is not None:
         fds = make(cfg.method.fds, num_features=features, bins=make_bins(cfg.task.fds_bins, train))
+    output_fds: OutputFDS | None = None
+    if cfg.method.output_fds is not None:
+        one = make(cfg.method.output_fds.fds, num_features=1, bins=make_bins(cfg.task.fds_bins, train))
+        output_fds = OutputFDS(one, cfg.method.output_fds.track)
     offset, scale = standardisation(cfg, train)
     target_bins = in_target_units(bins, offset, scale)
     module = RegressionModule(
@@ -153,8 +163,11 @@ def build(cfg: DictConfig) -> Parts:
         scheduler=None if cfg.scheduler is None else instantiate(cfg.scheduler, _convert_="all"),
         lds=lds,
         regularizers=make_regularizers(cfg),
+        output_fds=output_fds,
+        mixup=None if cfg.method.mixup is None else make(cfg.method.mixup),
         target_offset=offset,
         target_scale=scale,
     )
     module.fit_targets(train, target_bins)
-    return Parts(data, module, bins, bins.counts(train))
+    correction = None if cfg.method.posthoc is None else Correction(cfg.method.posthoc)
+    return Parts(data, module, bins, bins.counts(train), correction)

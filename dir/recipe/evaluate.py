@@ -90,8 +90,12 @@ def load_config(checkpoint: Path, overrides: list[str]) -> DictConfig:
 def evaluate_splits(parts: Parts, device: torch.device) -> tuple[dict[str, Groups], Tensor, Tensor]:
     """Shot metrics of val and test, and the test labels and predictions."""
     labels, predictions = predict(parts.module, parts.data.val_dataloader(), device)
+    if parts.correction is not None:
+        predictions = parts.correction.fit(predictions, labels)(predictions)
     val = summarise(parts.module, labels, predictions)
     labels, predictions = predict(parts.module, parts.data.test_dataloader(), device)
+    if parts.correction is not None:
+        predictions = parts.correction(predictions)
     return {"val": val, "test": summarise(parts.module, labels, predictions)}, labels, predictions
 
 

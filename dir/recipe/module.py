@@ -14,6 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from dir.bins import LabelBins
 from dir.losses.regularizer import Regularizer
 from dir.metrics import ShotMetrics
+from dir.mixup import CMixup
+from dir.models.output_fds import OutputFDS
 from dir.models.regressor import Regressor
 
 MakeOptimizer = Callable[[Iterator[nn.Parameter]], Optimizer]
@@ -34,6 +36,8 @@ class RegressionModule(LightningModule):
         scheduler: makes the learning-rate scheduler from the optimizer, stepped every epoch; None for none.
         lds: fitted reweighter, labels -> weights (LDS, DenseWeight), or None for unweighted losses.
         regularizers: further terms of the loss, on the raw features.
+        output_fds: shifts the training predictions, or None.
+        mixup: mixes the samples of a training batch, its bandwidth in the criterion's units; or None.
         target_offset, target_scale: the criterion sees ``(label - offset) / scale``, and predictions are
             inverted before metrics. scale > 0.
 
@@ -56,6 +60,8 @@ class RegressionModule(LightningModule):
         scheduler: MakeScheduler | None = None,
         lds: nn.Module | None = None,
         regularizers: Sequence[Regularizer] = (),
+        output_fds: OutputFDS | None = None,
+        mixup: CMixup | None = None,
         target_offset: float = 0.0,
         target_scale: float = 1.0,
     ) -> None:
@@ -67,6 +73,8 @@ class RegressionModule(LightningModule):
         self.metrics = metrics
         self.lds = lds
         self.regularizers = nn.ModuleList(regularizers)
+        self.output_fds = output_fds
+        self.mixup = mixup
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self.register_buffer("target_offset", torch.tensor(float(target_offset)))
@@ -90,8 +98,13 @@ class RegressionModule(LightningModule):
 
     def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor:
         inputs, labels = batch
-        features, output = self.model.step(inputs, labels)
         target = self.to_target(labels)
+        if self.mixup is not None:
+            inputs, target = self.mixup(inputs, target)
+            labels = target * self.target_scale + self.target_offset
+        features, output = self.model.step(inputs, labels)
+        if self.output_fds is not None:
+            output = self.output_fds(output, target, labels)
         weight = self.lds(labels) if self.lds is not None else None
         loss: Tensor = self.criterion(output, target, weight=weight)
         for regularizer in self.regularizers:

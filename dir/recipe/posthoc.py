@@ -1,0 +1,63 @@
+"""Corrections of the predictions, fitted on the validation split after training."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Posthoc = Literal["affine", "isotonic"]
+
+
+class Correction:
+    """A monotone map from predictions to labels, fitted on validation predictions.
+
+    ``"affine"`` is least squares, ``label = slope * prediction + intercept``; ``"isotonic"`` is the non-decreasing
+    function of least squares, linear between its points and constant beyond the validation predictions.
+
+    The validation metrics that a run reports are after the correction, which has seen their labels: only the test
+    split tells what it is worth.
+
+    Args:
+        kind: "affine" or "isotonic".
+
+    Raises:
+        ValueError: another kind.
+
+    Example:
+        >>> correction = Correction("affine").fit(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]))
+        >>> correction(torch.tensor([3.0])).tolist()
+        [5.0]
+    """
+
+    def __init__(self, kind: Posthoc) -> None:
+        if kind not in get_args(Posthoc):
+            raise ValueError(f"posthoc: expected one of {', '.join(get_args(Posthoc))} or null, got {kind!r}")
+        self.kind = kind
+        # Points of the map; between them it is linear. An affine one has two and goes on beyond them.
+        self._x, self._y = np.array([0.0, 1.0]), np.array([0.0, 1.0])
+
+    def fit(self, predictions: Tensor, labels: Tensor) -> Correction:
+        """Fits to validation predictions and labels [N]; predictions that are all equal leave a constant."""
+        x, y = predictions.double().numpy(), labels.double().numpy()
+        if self.kind == "isotonic":
+            from sklearn.isotonic import IsotonicRegression
+
+            fitted = IsotonicRegression(out_of_bounds="clip").fit(x, y)
+            self._x, self._y = fitted.X_thresholds_, fitted.y_thresholds_
+        else:
+            spread = x - x.mean()
+            slope = float(spread @ y / (spread @ spread)) if spread @ spread > 0 else 0.0
+            self._x = np.array([0.0, 1.0])
+            self._y = y.mean() + slope * (self._x - x.mean())
+        return self
+
+    def __call__(self, predictions: Tensor) -> Tensor:
+        """The corrected predictions, [N]."""
+        x = predictions.double().numpy()
+        line = self._y[0] + (self._y[1] - self._y[0]) * x
+        return torch.from_numpy(np.interp(x, self._x, self._y) if self.kind == "isotonic" else line).to(
+            predictions.dtype
+        )
