@@ -57,7 +57,6 @@ class Correction:
     def __call__(self, predictions: Tensor) -> Tensor:
         """The corrected predictions, [N]."""
         x = predictions.double().numpy()
-        line = self._y[0] + (self._y[1] - self._y[0]) * x
-        return torch.from_numpy(np.interp(x, self._x, self._y) if self.kind == "isotonic" else line).to(
-            predictions.dtype
-        )
+        if self.kind == "isotonic":
+            return torch.from_numpy(np.interp(x, self._x, self._y)).to(predictions.dtype)
+        return torch.from_numpy(self._y[0] + (self._y[1] - self._y[0]) * x).to(predictions.dtype)
