@@ -43,6 +43,8 @@ class AgeSyntheticData(RegressionData):
         ValueError: for a limit below 2 or a negative padding.
     """
 
+    augments = True
+
     def __init__(
         self,
         limit: int | None = None,

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from dir.bins import LabelBins, check_finite
+from dir.data.rows import Rows, Views, labels_of
 
 Inputs = Tensor | tuple[Tensor, ...]
 Split = Literal["train", "val", "test"]
@@ -120,6 +121,9 @@ class RegressionData(LightningDataModule):
         ValueError: for sizes below one, and by :meth:`setup` for labels that cannot be trained on.
     """
 
+    # Whether training samples are changed at random, so that two views of one differ.
+    augments = False
+
     def __init__(
         self, batch_size: int = 128, eval_batch_size: int = 512, num_workers: int = 0, seed: int = 0
     ) -> None:
@@ -133,6 +137,7 @@ class RegressionData(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.train_views = 1
         self._splits: dict[str, Dataset[Any]] | None = None
 
     def build(self) -> dict[str, Dataset[Any]]:
@@ -153,11 +158,7 @@ class RegressionData(LightningDataModule):
             raise ValueError(f"build(): expected the splits {', '.join(SPLITS)}; missing: {', '.join(missing)}")
         for split in SPLITS:
             check_labels(split, splits[split])
-        train = _labels_of(splits["train"])
-        if bool((train == train[0]).all()):
-            raise ValueError(
-                f"train labels: expected at least two distinct values, all {len(train)} are {train[0].item()}"
-            )
+        check_two_labels(splits["train"])
         self._splits = splits
 
     def dataset(self, split: Split) -> Dataset[Any]:
@@ -172,7 +173,24 @@ class RegressionData(LightningDataModule):
 
     def labels(self, split: Split) -> Tensor:
         """Labels of one split, float32 [N], raw units."""
-        return _labels_of(self.dataset(split))
+        return labels_of(self.dataset(split))
+
+    def restrict(self, split: Split, rows: Tensor) -> None:
+        """Leaves only the given rows (int64 indices) of a split; what is left must be fit to train on.
+
+        Raises:
+            ValueError: nothing is left, or one label alone to train on.
+        """
+        data = Rows(self.dataset(split), rows)
+        check_labels(split, data)
+        if split == "train":
+            check_two_labels(data)
+        assert self._splits is not None
+        self._splits[split] = data
+
+    def set_views(self, views: int) -> None:
+        """Training batches hold so many random views of each sample; one where nothing is changed at random."""
+        self.train_views = views if self.augments else 1
 
     def train_dataloader(self) -> DataLoader[Any]:
         data = self.dataset("train")
@@ -189,7 +207,7 @@ class RegressionData(LightningDataModule):
         # Batch norm cannot train on a batch of one: leave a last batch of one sample out of the epoch.
         alone = len(sampler) > 1 and self.batch_size > 1 and len(sampler) % self.batch_size == 1
         return self._loader(
-            data,
+            Views(data, self.train_views) if self.train_views > 1 else data,
             batch_size=self.batch_size,
             sampler=sampler,
             drop_last=alone,
@@ -232,7 +250,7 @@ def _seed_worker(sampler: DistributedSampler[Any], seed: int, rank: int, worker:
 
 def check_labels(split: str, data: Dataset[Any]) -> None:
     """Raises ValueError unless ``data.labels`` is a non-empty, finite [N] tensor that fits the dataset."""
-    labels = _labels_of(data)
+    labels = labels_of(data)
     size = len(data)  # type: ignore[arg-type]
     if labels.ndim != 1 or len(labels) != size:
         raise ValueError(f"{split} labels: expected shape [{size}], got {tuple(labels.shape)}")
@@ -241,6 +259,10 @@ def check_labels(split: str, data: Dataset[Any]) -> None:
     check_finite(labels, f"{split} labels")
 
 
-def _labels_of(data: Dataset[Any]) -> Tensor:
-    labels: Tensor = data.labels  # type: ignore[attr-defined]
-    return labels
+def check_two_labels(data: Dataset[Any]) -> None:
+    """Raises ValueError if all training labels are the same."""
+    train = labels_of(data)
+    if bool((train == train[0]).all()):
+        raise ValueError(
+            f"train labels: expected at least two distinct values, all {len(train)} are {train[0].item()}"
+        )

@@ -90,6 +90,8 @@ class CsvImages(RegressionData):
         Yang et al., Delving into Deep Imbalanced Regression, ICML 2021 (AgeDB-DIR, IMDB-WIKI-DIR).
     """
 
+    augments = True
+
     def __init__(
         self,
         csv: str,

@@ -88,6 +88,7 @@ class NpzImages(RegressionData):
         self.keys = {"images": images, "label": label, "split": split}
         self.shift = shift
         self.noise = noise
+        self.augments = shift > 0 or noise > 0
         self._channels: int | None = None
 
     def build(self) -> dict[str, Dataset[Any]]:

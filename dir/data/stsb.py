@@ -159,16 +159,18 @@ class STSBEmbeddings(STSBData):
         self.views = views
         self.normalize = normalize
         self.cache_dir = cache_dir
+        self._width: int | None = None
 
     def inputs(self, sentences: list[str]) -> tuple[Tensor, ...]:
         table = sentence_embeddings(
             sentences, self.encoder, views=self.views, normalize=self.normalize, cache_dir=self.cache_dir
         )
+        self._width = table.shape[1]
         return (table,)
 
     def encoder_args(self) -> dict[str, Any]:
-        inputs = self.dataset("train").inputs  # type: ignore[attr-defined]
-        return {"in_features": inputs[0].shape[1], "views": len(self.views)}
+        self.setup()
+        return {"in_features": self._width, "views": len(self.views)}
 
 
 class STSBTokens(STSBData):

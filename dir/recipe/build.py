@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dir.bins import LabelBins
 from dir.data.base import SPLITS, RegressionData
+from dir.data.protocols import Protocol
 from dir.fds import FDS
 from dir.losses.regularizer import Regularizer
 from dir.metrics import ShotMetrics
@@ -82,6 +83,13 @@ def standardisation(cfg: DictConfig, labels: Tensor) -> tuple[float, float]:
     )
 
 
+def apply_protocol(protocol: Protocol, data: RegressionData, bins: LabelBins) -> None:
+    """Leaves the training and validation rows that the protocol keeps."""
+    train, val = data.labels("train"), data.labels("val")
+    data.restrict("val", torch.nonzero(protocol.keep(val, train)).flatten())
+    data.restrict("train", protocol.train_rows(train, bins))
+
+
 def make_regularizers(cfg: DictConfig) -> list[Regularizer]:
     """The method's own regulariser and the one that ``+regularizer=NAME`` adds."""
     nodes = [node for node in (cfg.method.regularizer, cfg.regularizer) if node is not None]
@@ -139,8 +147,12 @@ def build(cfg: DictConfig) -> Parts:
     """
     data: RegressionData = make(cfg.data)
     data.setup()
+    data.set_views(cfg.method.views)
+    # Bins span all training labels, those that a protocol takes away too.
+    bins = make_bins(cfg.task.bins, data.labels("train"))
+    if cfg.protocol is not None:
+        apply_protocol(make(cfg.protocol), data, bins)
     train = data.labels("train")
-    bins = make_bins(cfg.task.bins, train)
     seen = bins_of_all_labels(bins, torch.cat([data.labels(split) for split in SPLITS]))
 
     lds: nn.Module | None = None if cfg.method.lds is None else make(cfg.method.lds, bins=bins).fit(train)

@@ -141,7 +141,7 @@ def log_density(cfg: DictConfig, parts: Parts, logger: Logger | None) -> None:
     if not isinstance(logger, TensorBoardLogger):
         return
     lds = parts.module.lds
-    if lds is None:
+    if not isinstance(lds, LDS):
         lds = LDS(parts.bins, kernel_size=cfg.task.lds.kernel_size, sigma=cfg.task.lds.sigma)
         lds.fit_counts(parts.counts)
     logger.experiment.add_figure("label density", density_figure(parts.bins, lds, cfg.task.unit))

@@ -10,8 +10,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from dir.fds import FDS
-from dir.lds import LDS
+from dir.losses.regularizer import Regularizer
+from dir.mixup import CMixup
+from dir.models.heads import Head
 from dir.recipe.build import make, make_bins
 from dir.recipe.cli import config_dir, register_resolvers
 from dir.recipe.run_folder import RunFolder
@@ -36,7 +37,7 @@ def config(experiment: str, *overrides: str) -> DictConfig:
 
 
 def test_the_experiments_and_methods_of_the_readme_exist() -> None:
-    assert set(METHODS) == LDS_METHODS | FDS_METHODS | {"vanilla", "focal_r", "huber"}
+    assert set(METHODS) >= LDS_METHODS | FDS_METHODS | {"vanilla", "focal_r", "huber"}
     assert set(EXPERIMENTS) == {
         "age_synthetic",
         "agedb",
@@ -68,17 +69,22 @@ def test_every_experiment_composes_with_every_method_and_vanilla_has_neither_lds
     for method in METHODS:
         cfg = config(experiment, f"method={method}")
         OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        assert (cfg.method.lds is not None) == (method in LDS_METHODS)
-        assert (cfg.method.fds is not None) == (method in FDS_METHODS)
+        if method == "vanilla" or method in LDS_METHODS | FDS_METHODS:
+            assert (cfg.method.lds is not None) == (method in LDS_METHODS)
+            assert (cfg.method.fds is not None) == (method in FDS_METHODS)
         # The parts accept what the task and the method say together.
         labels = torch.tensor([0.0, 1.0, 3.0, 5.0])
+        bins = make_bins(cfg.task.bins, labels)
         make(cfg.method.loss)
+        assert isinstance(make(cfg.method.head, num_features=2, bins=bins), Head)
         if cfg.method.lds is not None:
-            lds = make(cfg.method.lds, bins=make_bins(cfg.task.bins, labels))
-            assert isinstance(lds.fit(labels), LDS)
+            assert make(cfg.method.lds, bins=bins).fit(labels)(labels).shape == labels.shape
         if cfg.method.fds is not None:
-            fds = make(cfg.method.fds, num_features=2, bins=make_bins(cfg.task.fds_bins, labels))
-            assert isinstance(fds, FDS)
+            make(cfg.method.fds, num_features=2, bins=make_bins(cfg.task.fds_bins, labels))
+        if cfg.method.regularizer is not None:
+            assert isinstance(make(cfg.method.regularizer), Regularizer)
+        if cfg.method.mixup is not None:
+            assert isinstance(make(cfg.method.mixup), CMixup)
         if cfg.scheduler is not None:
             model = torch.nn.Linear(1, 1)
             make(cfg.scheduler, optimizer=make(cfg.optimizer, params=model.parameters()))
