@@ -98,6 +98,48 @@ def random_split(count: int, share: float, seed: int) -> Names:
     return names
 
 
+def group_split(groups: NDArray[Any], share: float, seed: int) -> Names:
+    """Split whole groups at random: no group (person, patient, site) is in two splits.
+
+    Groups are taken in a random order, into test until it holds ``share`` of the samples, then into val, then train;
+    the shares are met up to one group.
+
+    Args:
+        groups: group of every sample, [N], numbers or strings.
+        share: of the samples, for val and for test, about; in (0, 0.33].
+        seed: draws the order.
+
+    Returns:
+        "train", "val" or "test" for every sample, [N].
+
+    Raises:
+        ValueError: fewer than three groups, a share out of range, or groups so large that none is left for a split.
+
+    Example:
+        >>> import numpy as np
+        >>> names = group_split(np.array(list("aaabbbccddee")), share=0.2, seed=0)
+        >>> all(len(set(names[group])) == 1 for group in (slice(0, 3), slice(3, 6), slice(6, 8)))
+        True
+    """
+    if not 0.0 < share <= 0.33:
+        raise ValueError(f"share must lie in (0, 0.33] (val and test take that much each); got {share}")
+    _, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    before = np.concatenate([[0], np.cumsum(counts[order])[:-1]])
+    # The split of a group is told by how many samples stand before it.
+    split_of = np.full(len(counts), "train", dtype="<U5")
+    split_of[order[before < 2 * share * len(groups)]] = "val"
+    split_of[order[before < share * len(groups)]] = "test"
+    names: Names = split_of[index]
+    for name in SPLITS:
+        if not np.any(names == name):
+            raise ValueError(
+                f"groups: {len(counts)} groups of up to {counts.max(initial=0)} of {len(groups)} samples leave none "
+                f"for {name}; give more groups or a smaller share"
+            )
+    return names
+
+
 def read_split(values: NDArray[Any], where: str, first_row: int = 0) -> Names:
     """Read a split column: the names train, val, test, or 0, 1, 2.
 
