@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,11 @@ from torch import Tensor
 from dir._precision import KeepsPrecision
 
 OutOfRange = Literal["clamp", "exclude"]
+
+# Labels that are binned together by arithmetic: their temporaries stay in the cache.
+_BLOCK = 32_768
+# Fewer labels than this are searched for faster than computed.
+_FEW = 2_048
 
 
 class LabelBins(KeepsPrecision):
@@ -75,6 +80,7 @@ class LabelBins(KeepsPrecision):
         self.out_of_range = out_of_range
         self.dtype = dtype
         self.register_buffer("edges", kept)
+        self._grid = _Grid.of(kept)
 
     @classmethod
     def from_edges(
@@ -154,16 +160,39 @@ class LabelBins(KeepsPrecision):
             )
         if labels.dtype == torch.bool or labels.is_complex():
             raise TypeError(f"labels must be floating or integer, got {labels.dtype}")
+        values = labels.detach().to(self.dtype)
+        on_cpu = values.device.type == "cpu" and not torch.compiler.is_compiling()
+        if on_cpu and self._grid is not None and values.numel() >= _FEW:
+            return self._computed(values, self._grid)
+        return self._searched(values)
+
+    def _searched(self, values: Tensor) -> Tensor:
         # In the type the edges were rounded to, also after .double() has widened them.
         edges = self.edges.to(self.dtype)
-        values = labels.detach().to(self.dtype).contiguous()
         # Inner edges alone: everything below the first lands in bin 0 and above the last in bin B - 1, so
         # clamping and the closed top edge come for free.
-        index = torch.bucketize(values, edges[1:-1], right=True)
+        index = torch.bucketize(values.contiguous(), edges[1:-1], right=True)
         valid = torch.isfinite(values)
         if self.out_of_range == "exclude":
             valid = valid & (values >= edges[0]) & (values <= edges[-1])
         return torch.where(valid, index, self.num_bins)
+
+    def _computed(self, values: Tensor, grid: _Grid) -> Tensor:
+        """The same indices on the CPU, for evenly spaced edges, ten times faster where labels are many."""
+        index = torch.empty(values.shape, dtype=torch.int64)
+        for part, out in zip(torch.split(values.flatten(), _BLOCK), torch.split(index.view(-1), _BLOCK), strict=True):
+            if not math.isfinite(part.sum().item()):  # or they are that large; then searching is right, too
+                out.copy_(self._searched(part))
+            elif self.out_of_range == "exclude":
+                inside = (part >= grid.low) & (part <= grid.high)
+                out.copy_(torch.where(inside, grid.bin_of(part), self.num_bins))
+            else:
+                out.copy_(grid.bin_of(part))
+        return index
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._grid = None if self.edges.is_meta else _Grid.of(self.edges.detach().cpu().to(self.dtype))
 
     def counts(self, labels: Tensor) -> Tensor:
         """Number of labels per bin, int64 ``[num_bins]``; excluded and non-finite labels are left out."""
@@ -174,6 +203,39 @@ class LabelBins(KeepsPrecision):
     def extra_repr(self) -> str:
         low, high = self.edges[0].item(), self.edges[-1].item()
         return f"num_bins={self.num_bins}, low={low:g}, high={high:g}, out_of_range={self.out_of_range!r}"
+
+
+class _Grid(NamedTuple):
+    """Evenly spaced edges: ``label * inverse + offset`` is the bin's index and a bit, or the next one's."""
+
+    offset: Tensor
+    inverse: float
+    starts: Tensor
+    low: float
+    high: float
+
+    @staticmethod
+    def of(edges: Tensor) -> _Grid | None:
+        """None where the edges are not evenly spaced, or arithmetic in their type is too coarse for them."""
+        num_bins = edges.shape[0] - 1
+        low, high = edges[0].item(), edges[-1].item()
+        inverse = num_bins / (high - low)
+        offset = torch.tensor(0.125 - low * inverse, dtype=edges.dtype)
+        place = torch.add(offset, edges, alpha=inverse).double() - torch.arange(num_bins + 1)
+        rounding = torch.finfo(edges.dtype).eps * max(abs(low), abs(high)) * inverse
+        # Arithmetic keeps order: labels between edges b and b + 1 land between b + 1/16 and b + 1 + 3/16, so that
+        # cutting off the fraction gives b or b + 1, and comparing with the start of that bin tells which.
+        if rounding > 1 / 64 or bool((place - 0.125).abs().max() > 1 / 32):
+            return None
+        starts = edges[:-1].clone()
+        starts[0] = -math.inf
+        return _Grid(offset, inverse, starts, low, high)
+
+    def bin_of(self, values: Tensor) -> Tensor:
+        """int32 ``[N]`` for finite ``values [N]``."""
+        last = self.starts.shape[0] - 1
+        guess = torch.add(self.offset, values, alpha=self.inverse).clamp_(0, last).to(torch.int32)
+        return guess.add_(values < self.starts.index_select(0, guess), alpha=-1)
 
 
 def check_finite(values: np.ndarray | Tensor | Sequence[float], name: str) -> None:
