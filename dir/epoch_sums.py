@@ -13,6 +13,9 @@ from dir._precision import KeepsPrecision, guarded
 
 _SUMS = ("count", "total", "square", "nonfinite")
 
+# Bytes of widened features held at once. Beyond it (dense maps) temporaries cost more than the sums.
+_SCRATCH = 8 << 20
+
 
 class Sums(NamedTuple):
     """What was collected: samples ``[R]``, total and square ``[R, D]``, and the number of non-finite labels."""
@@ -56,6 +59,7 @@ class EpochSums(KeepsPrecision):
         self.total = torch.zeros(num_rows, num_features, dtype=torch.float64)
         self.square = torch.zeros(num_rows, num_features, dtype=torch.float64)
         self.nonfinite = torch.zeros((), dtype=torch.float64)
+        self._scratch: Tensor | None = None
 
     @torch.no_grad()
     def add(self, rows: Tensor, labels: Tensor, index: Tensor, pivot: Tensor | None = None) -> None:
@@ -63,13 +67,32 @@ class EpochSums(KeepsPrecision):
 
         ``pivot`` ``[R, D]`` is subtracted first: sums in float32 need it, or cancellation eats the variance.
         """
-        values = rows.detach().to(self.total.dtype)
-        if pivot is not None:
-            values = values - pivot.index_select(0, index)
+        rows = rows.detach()
         self.count.index_add_(0, index, self.count.new_ones(index.shape))
+        # A product with 0 is 0 for finite labels alone.
+        self.nonfinite.add_((labels.detach() * 0 != 0).sum())
+        size = max(1, _SCRATCH // (self.total.shape[1] * self.total.element_size()))
+        if torch.compiler.is_compiling() or len(rows) <= size:
+            self._add(rows, index, pivot)
+            return
+        for some, where in zip(torch.split(rows, size), torch.split(index, size), strict=True):
+            self._add(some, where, pivot)
+
+    def _add(self, rows: Tensor, index: Tensor, pivot: Tensor | None) -> None:
+        values = self._widened(rows)
+        if pivot is not None:
+            values.sub_(pivot.index_select(0, index))
         self.total.index_add_(0, index, values)
-        self.square.index_add_(0, index, values * values)
-        self.nonfinite.add_((~torch.isfinite(labels)).sum())
+        self.square.index_add_(0, index, values.mul_(values))
+
+    def _widened(self, rows: Tensor) -> Tensor:
+        """A copy of the rows in the type of the sums; on the CPU in memory that is kept, as fresh pages cost more."""
+        if rows.device.type != "cpu" or torch.compiler.is_compiling():
+            return rows.to(self.total.dtype, copy=True)
+        kept = self._scratch
+        if kept is None or len(kept) < len(rows) or kept.dtype != self.total.dtype:
+            kept = self._scratch = torch.empty(rows.shape, dtype=self.total.dtype)
+        return kept[: len(rows)].copy_(rows)
 
     def clear(self) -> None:
         """Forget what was collected."""
@@ -85,8 +108,12 @@ class EpochSums(KeepsPrecision):
         pieces = torch.split(packed, [part.numel() for part in parts])
         return Sums(*(piece.view(part.shape) for piece, part in zip(pieces, parts, strict=True)))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_scratch": None}
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> EpochSums:
         super()._apply(fn, recurse)
+        self._scratch = None
         for name in _SUMS:
             setattr(self, name, guarded(fn)(getattr(self, name)))
         return self

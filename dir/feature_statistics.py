@@ -171,16 +171,14 @@ def doubt(found: dict[str, float], num_bins: int) -> str | None:
 class _Calibrate(torch.autograd.Function):
     # Saves only the index and the scale table; autograd on the plain expression would keep the features too.
     @staticmethod
-    def forward(features: Tensor, index: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        # In place on the gathered rows, which nobody else holds: an allocation costs more than the arithmetic.
-        dtype = torch.promote_types(features.dtype, scale.dtype)
-        rows, calibrated = scale.index_select(0, index).to(dtype), shift.index_select(0, index).to(dtype)
-        return calibrated.addcmul_(features, rows).to(features.dtype)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor], output: Tensor) -> None:
-        _, index, scale, _ = inputs
+    def forward(ctx: Any, features: Tensor, index: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         ctx.save_for_backward(index, scale)
+        # In place on the gathered rows, which nobody else holds: an allocation costs more than the arithmetic.
+        rows, calibrated = scale.index_select(0, index), shift.index_select(0, index)
+        if features.dtype == scale.dtype:
+            return calibrated.addcmul_(features, rows)
+        dtype = torch.promote_types(features.dtype, scale.dtype)
+        return calibrated.to(dtype).addcmul_(features, rows.to(dtype)).to(features.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

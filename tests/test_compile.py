@@ -1,0 +1,67 @@
+"""torch.compile over encoder, FDS, head and weighted loss: one graph, no break, no recompilation by epochs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dir.bins import LabelBins
+from dir.fds import FDS
+from dir.lds import LDS
+from dir.losses import WeightedL1
+
+BINS = LabelBins.integers(0, 30)
+LABELS = torch.randint(0, 31, (150,), generator=torch.Generator().manual_seed(1)).float()
+INPUTS = torch.randn(150, 6, generator=torch.Generator().manual_seed(2)) + LABELS[:, None] / 10
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = nn.Sequential(nn.Linear(6, 16), nn.ReLU())
+        self.fds = FDS(16, BINS)
+        self.head = nn.Linear(16, 1)
+        self.lds = LDS(BINS, reweight="sqrt_inverse").fit(LABELS)
+        self.criterion = WeightedL1()
+
+    def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        prediction = self.head(self.fds(self.encoder(inputs), labels)).squeeze(1)
+        return self.criterion(prediction, labels, weight=self.lds(labels))
+
+
+def train(model: Model, step: nn.Module, epochs: int, compiles: list[int] | None = None) -> list[float]:
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(epochs):
+        for rows in torch.arange(150).split(64):  # the last batch has 22 rows
+            optimizer.zero_grad()
+            loss = step(INPUTS[rows], LABELS[rows])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        model.fds.end_epoch()
+        if compiles is not None:
+            compiles.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    return losses
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_one_graph_that_gives_what_eager_gives(backend: str) -> None:
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    eager, compiled = Model(), Model()
+    expected = train(eager, eager, epochs=5)
+    compiles: list[int] = []
+    step = torch.compile(compiled, backend=backend, fullgraph=True)  # a graph break raises
+    try:
+        losses = train(compiled, step, epochs=5, compiles=compiles)
+    except torch._dynamo.exc.BackendCompilerFailed as error:
+        if backend == "inductor":
+            pytest.skip(f"no compiler here: {error}")
+        raise
+    torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(compiled.fds.running_mean, eager.fds.running_mean, rtol=1e-5, atol=1e-7)
+    assert compiles[0] >= 1
+    assert compiles[1:] == [compiles[1]] * 4, f"recompiled after the second epoch: {compiles}"
