@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from dir._precision import guarded
+
+_BLOCK = 65_536
 
 
 class RegressionMetric(Metric):
@@ -50,19 +52,30 @@ def sum_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+def check_shapes(preds: Tensor, target: Tensor) -> None:
+    """Raise a ValueError for shapes that differ, such as [N] against [N, 1]."""
+    if preds.shape != target.shape:
+        raise ValueError(
+            f"preds and target must have the same shape, got preds {list(preds.shape)} and target "
+            f"{list(target.shape)}; reshape one of them, for example with preds.squeeze(-1)"
+        )
+
+
 def flat_pair(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Check that the shapes agree; return copies of both, flat and widened to :func:`sum_dtype`.
 
     Raises:
         ValueError: shapes that differ, such as [N] against [N, 1].
     """
-    if preds.shape != target.shape:
-        raise ValueError(
-            f"preds and target must have the same shape, got preds {list(preds.shape)} and target "
-            f"{list(target.shape)}; reshape one of them, for example with preds.squeeze(-1)"
-        )
+    check_shapes(preds, target)
     dtype = sum_dtype(preds.device)
     return preds.detach().flatten().to(dtype, copy=True), target.detach().flatten().to(dtype, copy=True)
+
+
+def blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Flat tensors of one length in pieces whose temporaries stay in the processor's cache; whole elsewhere."""
+    size = _BLOCK if tensors[0].device.type == "cpu" else max(1, len(tensors[0]))
+    return zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
 
 
 def all_seen(state: Sequence[Tensor] | Tensor, device: torch.device) -> Tensor:

@@ -67,23 +67,37 @@ def pearson(table: Tensor) -> Tensor:
 
 def spearman(preds: Tensor, target: Tensor) -> Tensor:
     """Correlation of the ranks of two flat tensors; NaN for constants, under two samples, or NaN among them."""
-    ranks_p, ranks_t = average_ranks(preds), average_ranks(target)
-    middle = (preds.numel() + 1) / 2
-    dev_p, dev_t = ranks_p - middle, ranks_t - middle
+    everyone = torch.ones_like(preds, dtype=torch.bool)
+    return spearman_among(everyone, preds, target, ascending(preds), ascending(target))
+
+
+def spearman_among(
+    member: Tensor, preds: Tensor, target: Tensor, order_preds: Tensor, order_target: Tensor
+) -> Tensor:
+    """:func:`spearman` of the samples that ``member`` (bool) marks, given what sorts all of them."""
+    ranks_p, ranks_t = average_ranks(preds, order_preds, member), average_ranks(target, order_target, member)
+    count = member.sum()
+    middle = (count + 1) / 2
+    dev_p, dev_t = (torch.where(member, ranks - middle, 0) for ranks in (ranks_p, ranks_t))
     correlation = (dev_p @ dev_t / (dev_p @ dev_p).sqrt() / (dev_t @ dev_t).sqrt()).clamp(-1.0, 1.0)
-    return correlation.masked_fill(preds.isnan().any() | target.isnan().any(), torch.nan)
+    invalid = (member & (preds.isnan() | target.isnan())).any()
+    return correlation.masked_fill(invalid, torch.nan)
 
 
-def average_ranks(values: Tensor) -> Tensor:
-    """Ranks from 1; equal values share the mean of their ranks."""
+def ascending(values: Tensor) -> Tensor:
+    """The order that sorts the values."""
     # NumPy's vectorised sort is several times faster than torch's on the processor.
-    on_cpu = values.device.type == "cpu"
-    order = torch.from_numpy(np.argsort(values.numpy())) if on_cpu else values.argsort()
-    ordered = values.index_select(0, order)
+    return torch.from_numpy(np.argsort(values.numpy())) if values.device.type == "cpu" else values.argsort()
+
+
+def average_ranks(values: Tensor, order: Tensor, member: Tensor) -> Tensor:
+    """Ranks from 1 among the members, in the order given; equal values share the mean of their ranks."""
+    chosen = order[member.index_select(0, order)]
+    ordered = values.index_select(0, chosen)
     _, run, length = torch.unique_consecutive(ordered, return_inverse=True, return_counts=True)
     length = length.to(values.dtype)
     rank = length.cumsum(0) - (length - 1) / 2
-    return torch.empty_like(values).scatter_(0, order, rank.index_select(0, run))
+    return torch.zeros_like(values).scatter_(0, chosen, rank.index_select(0, run))
 
 
 class Pearson(RegressionMetric):

@@ -9,8 +9,15 @@ import torch
 from torch import Tensor
 
 from dir.bins import LabelBins
-from dir.metrics.base import RegressionMetric, all_seen, flat_pair
-from dir.metrics.correlation import NUM_MOMENTS, binned_moments, merge_moments, pearson, spearman
+from dir.metrics.base import RegressionMetric, all_seen, blocks, check_shapes, flat_pair
+from dir.metrics.correlation import (
+    NUM_MOMENTS,
+    ascending,
+    binned_moments,
+    merge_moments,
+    pearson,
+    spearman_among,
+)
 from dir.metrics.errors import balanced_mean, check_epsilon, geometric_mean, log_errors
 from dir.metrics.shot_groups import SHOTS, shot_of_bins
 
@@ -121,25 +128,31 @@ class ShotMetrics(RegressionMetric):
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add a batch."""
-        flat_preds, flat_target = flat_pair(preds, target)
-        index = self.bins(target.flatten())
-        error = (flat_preds - flat_target).abs()
+        check_shapes(preds, target)
+        labels = target.detach().flatten()
+        for some_preds, some_labels, index in blocks(preds.detach().flatten(), labels, self.bins(labels)):
+            self._add(*flat_pair(some_preds, some_labels), index)
+        if "preds" in self._defaults:
+            flat_preds, flat_target = flat_pair(preds, target)
+            self.preds.append(flat_preds)
+            self.target.append(flat_target)
+
+    def _add(self, preds: Tensor, target: Tensor, index: Tensor) -> None:
         states = self._defaults
         self.count = self.count.index_add(0, index, torch.ones_like(index))
+        if "moments" in states:
+            batch = binned_moments(preds, target, index, len(self.moments))
+            self.moments = merge_moments(torch.stack([self.moments, batch]))
+        # In place on the copy: nothing below needs the predictions themselves.
+        error = preds.sub_(target).abs_()
         if "abs_error" in states:
             self.abs_error = self.abs_error.index_add(0, index, error)
-        if "squared_error" in states:
-            self.squared_error = self.squared_error.index_add(0, index, error.square())
         if "log_error" in states:
             log_error, hit = log_errors(error)
             self.log_error = self.log_error.index_add(0, index, log_error)
             self.hits = self.hits.index_add(0, index, hit.to(torch.int64))
-        if "moments" in states:
-            batch = binned_moments(flat_preds, flat_target, index, len(self.moments))
-            self.moments = merge_moments(torch.stack([self.moments, batch]))
-        if "preds" in states:
-            self.preds.append(flat_preds)
-            self.target.append(flat_target)
+        if "squared_error" in states:
+            self.squared_error = self.squared_error.index_add(0, index, error.square_())
 
     def compute(self) -> dict[str, dict[str, Tensor]]:
         """All metrics of all groups over everything seen since the last reset, on all ranks."""
@@ -147,9 +160,9 @@ class ShotMetrics(RegressionMetric):
         if "spearman" in self.metrics:
             preds, target = all_seen(self.preds, self.device), all_seen(self.target, self.device)
             index = self.bins(target)
+            orders = ascending(preds), ascending(target)  # sorted once for all groups
             for values, member in zip(result.values(), self.members, strict=True):
-                chosen = member.index_select(0, index)
-                values["spearman"] = spearman(preds[chosen], target[chosen])
+                values["spearman"] = spearman_among(member.index_select(0, index), preds, target, *orders)
         return result
 
     def _of_group(self, member: Tensor) -> dict[str, Tensor]:
