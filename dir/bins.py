@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from dir._even_edges import EvenEdges
 from dir._precision import KeepsPrecision
 
 OutOfRange = Literal["clamp", "exclude"]
 
 # Labels that are binned together by arithmetic: their temporaries stay in the cache.
-_BLOCK = 32_768
+_BLOCK = 65_536
 # Fewer labels than this are searched for faster than computed.
-_FEW = 2_048
+_FEW = 4_096
 
 
 class LabelBins(KeepsPrecision):
@@ -41,7 +42,8 @@ class LabelBins(KeepsPrecision):
         without a host synchronisation. A non-finite label gets the index ``num_bins``.
 
     State:
-        edges: ``[num_bins + 1]``, written at construction (and by ``load_state_dict``).
+        edges: ``[num_bins + 1]``, written at construction (and by ``load_state_dict``); walls, of the same shape, are
+        made of them and not saved: the edges with open or closed ends.
 
     Raises:
         ValueError: edges that are not finite or do not increase in ``dtype``.
@@ -54,6 +56,7 @@ class LabelBins(KeepsPrecision):
     """
 
     edges: Tensor
+    walls: Tensor
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class LabelBins(KeepsPrecision):
         self.out_of_range = out_of_range
         self.dtype = dtype
         self.register_buffer("edges", kept)
-        self._grid = _Grid.of(kept)
+        self._prepare()
 
     @classmethod
     def from_edges(
@@ -153,90 +156,111 @@ class LabelBins(KeepsPrecision):
 
     def forward(self, labels: Tensor) -> Tensor:
         """Bin index of every label; see the class."""
-        if labels.dtype in (torch.float16, torch.bfloat16):
-            raise TypeError(
-                f"labels must not be in half precision (it moves samples between bins), got {labels.dtype}; "
-                "keep labels in float32 and let autocast treat the features alone"
-            )
-        if labels.dtype == torch.bool or labels.is_complex():
-            raise TypeError(f"labels must be floating or integer, got {labels.dtype}")
-        values = labels.detach().to(self.dtype)
-        on_cpu = values.device.type == "cpu" and not torch.compiler.is_compiling()
-        if on_cpu and self._grid is not None and values.numel() >= _FEW:
-            return self._computed(values, self._grid)
-        return self._searched(values)
+        values = _checked(labels).detach().to(self.dtype)
+        if not self._many(values):
+            return self._searched(values)
+        index = torch.empty(values.shape, dtype=torch.int64, device=values.device)
+        for found, part in self.pieces(values, index.view(-1)):
+            part.copy_(found)
+        return index
+
+    def take(self, values: Tensor, labels: Tensor) -> Tensor:
+        """The value of every label's bin: ``values[bins(labels)]``, for values ``[num_bins + 1]``.
+
+        The last value is that of labels in no bin. Many labels on the CPU take one pass that stays in the cache.
+
+        Example:
+            >>> LabelBins.integers(0, 1).take(torch.tensor([5.0, 6.0, 0.0]), torch.tensor([1, 0, 1])).tolist()
+            [6.0, 5.0, 6.0]
+        """
+        if not self._many(labels):
+            return values.index_select(0, self(labels).flatten()).view(labels.shape)
+        taken = torch.empty(labels.shape, dtype=values.dtype, device=values.device)
+        for index, part in self.pieces(labels, taken.view(-1)):
+            torch.index_select(values, 0, index, out=part)
+        return taken
+
+    def pieces(self, labels: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Index of the labels and the same samples of ``others``, flat, piece by piece.
+
+        On the CPU a piece and what is made of it stay in the cache, and its index may be int32; other devices take
+        everything as one piece.
+
+        Example:
+            >>> for index, other in LabelBins.integers(0, 1).pieces(torch.tensor([0, 1, 1]), torch.arange(3)):
+            ...     print(index.tolist(), other.tolist())
+            [0, 1, 1] [0, 1, 2]
+        """
+        values = _checked(labels).detach().flatten()
+        size = _BLOCK if values.device.type == "cpu" else max(1, len(values))
+        for part, *rest in zip(*(torch.split(flat.flatten(), size) for flat in (values, *others)), strict=True):
+            yield self._computed(part.to(self.dtype)), *rest
+
+    def _many(self, labels: Tensor) -> bool:
+        """Whether arithmetic, piece by piece, is faster than a search."""
+        here = labels.device.type == "cpu" and not torch.compiler.is_compiling()
+        return here and self._even is not None and labels.numel() >= _FEW
 
     def _searched(self, values: Tensor) -> Tensor:
-        # In the type the edges were rounded to, also after .double() has widened them.
-        edges = self.edges.to(self.dtype)
-        # Inner edges alone: everything below the first lands in bin 0 and above the last in bin B - 1, so
-        # clamping and the closed top edge come for free.
-        index = torch.bucketize(values.contiguous(), edges[1:-1], right=True)
-        if self.out_of_range == "exclude":
-            outside = ~((values >= edges[0]) & (values <= edges[-1]))  # NaN is in no range
-        else:
-            outside = values * 0 != 0  # what isfinite says, in fewer calls
-        return index.masked_fill_(outside, self.num_bins)
+        # In the type the edges were rounded to, also after .double() has widened them. What is in no bin lies before
+        # the first wall or after the last, on whichever side a search puts NaN: -1 and num_bins are the same row.
+        found = torch.bucketize(values.contiguous(), self.walls.to(self.dtype), right=True)
+        return found.sub_(1).remainder_(self.num_bins + 1)
 
-    def _computed(self, values: Tensor, grid: _Grid) -> Tensor:
-        """The same indices on the CPU, for evenly spaced edges, ten times faster where labels are many."""
-        index = torch.empty(values.shape, dtype=torch.int64)
-        for part, out in zip(torch.split(values.flatten(), _BLOCK), torch.split(index.view(-1), _BLOCK), strict=True):
-            if not math.isfinite(part.sum().item()):  # or they are that large; then searching is right, too
-                out.copy_(self._searched(part))
-            elif self.out_of_range == "exclude":
-                inside = (part >= grid.low) & (part <= grid.high)
-                out.copy_(torch.where(inside, grid.bin_of(part), self.num_bins))
-            else:
-                out.copy_(grid.bin_of(part))
+    def _computed(self, values: Tensor) -> Tensor:
+        """The same for flat values, for evenly spaced edges on the CPU by arithmetic."""
+        even = self._even
+        if even is None or not self._many(values) or not math.isfinite(values.sum().item()):
+            return self._searched(values)  # right for every value, also where the sum alone is too large
+        index = even.bin_of(values)
+        if self.out_of_range == "exclude":
+            outside = (values < self.walls[0]).logical_or_(values >= self.walls[-1])
+            index.masked_fill_(outside, self.num_bins)
         return index
+
+    def _prepare(self) -> None:
+        """What forward needs, from the edges: walls around each bin, and the arithmetic where they are even."""
+        edges = self.edges.detach().to(self.dtype)
+        top = torch.full_like(edges[-1:], math.inf)
+        if self.out_of_range == "exclude":
+            ends = edges[:1], torch.nextafter(edges[-1:], top)
+        else:
+            ends = torch.full_like(edges[:1], torch.finfo(self.dtype).min), top
+        self.register_buffer("walls", torch.cat([ends[0], edges[1:-1], ends[1]]), persistent=False)
+        self._even = None if edges.is_meta else EvenEdges.of(edges.cpu())
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._grid = None if self.edges.is_meta else _Grid.of(self.edges.detach().cpu().to(self.dtype))
+        self._prepare()
 
     def counts(self, labels: Tensor) -> Tensor:
         """Number of labels per bin, int64 ``[num_bins]``; excluded and non-finite labels are left out."""
-        index = self(labels).flatten()
-        counts = torch.zeros(self.num_bins + 1, dtype=torch.int64, device=index.device)
-        return counts.index_add_(0, index, torch.ones_like(index))[:-1]
+        return self.tally(labels)[:-1]
+
+    def tally(self, labels: Tensor) -> Tensor:
+        """:meth:`counts`, and as one value more the number of labels that are in no bin, int64 ``[num_bins + 1]``."""
+        counts = torch.zeros(self.num_bins + 1, dtype=torch.int64, device=labels.device)
+        for (index,) in self.pieces(labels):
+            if index.device.type == "cpu":
+                counts += torch.bincount(index, minlength=len(counts))
+            else:  # there bincount would wait for the device
+                counts.index_add_(0, index, torch.ones_like(index))
+        return counts
 
     def extra_repr(self) -> str:
         low, high = self.edges[0].item(), self.edges[-1].item()
         return f"num_bins={self.num_bins}, low={low:g}, high={high:g}, out_of_range={self.out_of_range!r}"
 
 
-class _Grid(NamedTuple):
-    """Evenly spaced edges: ``label * inverse + offset`` is the bin's index and a bit, or the next one's."""
-
-    offset: Tensor
-    inverse: float
-    starts: Tensor
-    low: float
-    high: float
-
-    @staticmethod
-    def of(edges: Tensor) -> _Grid | None:
-        """None where the edges are not evenly spaced, or arithmetic in their type is too coarse for them."""
-        num_bins = edges.shape[0] - 1
-        low, high = edges[0].item(), edges[-1].item()
-        inverse = num_bins / (high - low)
-        offset = torch.tensor(0.125 - low * inverse, dtype=edges.dtype)
-        place = torch.add(offset, edges, alpha=inverse).double() - torch.arange(num_bins + 1)
-        rounding = torch.finfo(edges.dtype).eps * max(abs(low), abs(high)) * inverse
-        # Arithmetic keeps order: labels between edges b and b + 1 land between b + 1/16 and b + 1 + 3/16, so that
-        # cutting off the fraction gives b or b + 1, and comparing with the start of that bin tells which.
-        if rounding > 1 / 64 or bool((place - 0.125).abs().max() > 1 / 32):
-            return None
-        starts = edges[:-1].clone()
-        starts[0] = -math.inf
-        return _Grid(offset, inverse, starts, low, high)
-
-    def bin_of(self, values: Tensor) -> Tensor:
-        """int32 ``[N]`` for finite ``values [N]``."""
-        last = self.starts.shape[0] - 1
-        guess = torch.add(self.offset, values, alpha=self.inverse).clamp_(0, last).to(torch.int32)
-        return guess.add_(values < self.starts.index_select(0, guess), alpha=-1)
+def _checked(labels: Tensor) -> Tensor:
+    if labels.dtype in (torch.float16, torch.bfloat16):
+        raise TypeError(
+            f"labels must not be in half precision (it moves samples between bins), got {labels.dtype}; "
+            "keep labels in float32 and let autocast treat the features alone"
+        )
+    if labels.dtype == torch.bool or labels.is_complex():
+        raise TypeError(f"labels must be floating or integer, got {labels.dtype}")
+    return labels
 
 
 def check_finite(values: np.ndarray | Tensor | Sequence[float], name: str) -> None:

@@ -150,11 +150,9 @@ class LDS(KeepsPrecision):
         """Weight of every label; see the class."""
         if not self._fitted:
             raise RuntimeError("this LDS has not seen any labels: call fit(training_labels) before using it")
-        index = self.bins(labels)
-        last = self.bins.num_bins - 1
-        weights = self.weights.index_select(0, index.clamp(max=last).flatten()).view(index.shape)
         dtype = labels.dtype if labels.is_floating_point() else torch.get_default_dtype()
-        return torch.where(index <= last, weights, 1.0).to(dtype)
+        weights = torch.cat([self.weights, self.weights.new_ones(1)])  # labels in no bin weigh 1
+        return self.bins.take(weights.to(dtype), labels)
 
     def sampler(self, labels: Tensor | np.ndarray, generator: Generator | None = None) -> WeightedRandomSampler:
         """A sampler that draws training samples in proportion to their weight, with replacement."""
@@ -163,9 +161,10 @@ class LDS(KeepsPrecision):
 
     def _count(self, labels: Tensor | np.ndarray) -> Tensor:
         given = torch.as_tensor(labels)
-        counts = self.bins.counts(given.to(self.bins.edges.device))
-        check_finite(given, "labels")
-        return counts.to(self.counts)
+        tally = self.bins.tally(given.to(self.bins.edges.device))
+        if not given.numel() or tally[-1] > 0:  # the only ones that can be empty or not finite
+            check_finite(given, "labels")
+        return tally[:-1].to(self.counts)
 
     def _fit(self, counts: Tensor) -> LDS:
         if not bool(counts.sum() > 0):
@@ -211,7 +210,7 @@ class LDS(KeepsPrecision):
 def _nearest(supported: Tensor) -> Tensor:
     """For every bin the index of the nearest supported bin (itself, where it is one)."""
     candidates = torch.nonzero(supported).flatten()
-    position = torch.arange(len(supported))
+    position = torch.arange(len(supported), device=supported.device)
     right = torch.searchsorted(candidates, position).clamp(max=len(candidates) - 1)
     left = (right - 1).clamp(min=0)
     nearer_left = (position - candidates[left]).abs() <= (candidates[right] - position).abs()

@@ -12,6 +12,7 @@ from dir.bins import _FEW, LabelBins
 
 EVEN = {
     "ages": LabelBins.integers(0, 120),
+    "whole years": LabelBins.uniform(0.0, 121.0, 121),
     "scores": LabelBins.uniform(0.0, 5.0, 50),
     "negative": LabelBins.uniform(-7.3, -1.1, 37),
     "thin": LabelBins.uniform(0.0, 1.0, 4096),
@@ -100,19 +101,19 @@ def test_shapes_strides_and_integers() -> None:
 
 def test_uneven_edges_are_searched_and_a_loaded_state_decides_anew() -> None:
     even, uneven = LabelBins.uniform(0.0, 4.0, 4), LabelBins.from_edges([0.0, 1.0, 1.5, 3.0, 4.0])
-    assert even._grid is not None
-    assert uneven._grid is None
+    assert even._even is not None
+    assert uneven._even is None
     even.load_state_dict(uneven.state_dict())
     labels = 4 * torch.rand(5000)
     np.testing.assert_array_equal(even(labels).numpy(), by_numpy(uneven, labels))
     uneven.load_state_dict(LabelBins.uniform(0.0, 4.0, 4).state_dict())
-    assert uneven._grid is not None
+    assert uneven._even is not None
     np.testing.assert_array_equal(uneven(labels).numpy(), by_numpy(LabelBins.uniform(0.0, 4.0, 4), labels))
 
 
 def test_edges_too_far_out_for_the_arithmetic_are_searched() -> None:
-    bins = LabelBins.uniform(1e6, 1e6 + 10, 40)
-    assert bins._grid is None
+    bins = LabelBins.uniform(1e6, 1e6 + 10, 37)
+    assert bins._even is None
     labels = 1e6 + 10 * torch.rand(5000)
     np.testing.assert_array_equal(bins(labels).numpy(), by_numpy(bins, labels))
 
