@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +11,6 @@ from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from dir._precision import guarded
-
-_BLOCK = 65_536
 
 
 class RegressionMetric(Metric):
@@ -72,10 +70,10 @@ def flat_pair(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return preds.detach().flatten().to(dtype, copy=True), target.detach().flatten().to(dtype, copy=True)
 
 
-def blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Flat tensors of one length in pieces whose temporaries stay in the processor's cache; whole elsewhere."""
-    size = _BLOCK if tensors[0].device.type == "cpu" else max(1, len(tensors[0]))
-    return zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
+def row_totals(index: Tensor, num_rows: int, values: Tensor | None = None) -> Tensor:
+    """Sum of the values (or number of samples) per row, ``[num_rows]``; ``index`` (int64) is each sample's row."""
+    values = torch.ones_like(index) if values is None else values
+    return torch.zeros(num_rows, dtype=values.dtype, device=values.device).scatter_add_(0, index, values)
 
 
 def all_seen(state: Sequence[Tensor] | Tensor, device: torch.device) -> Tensor:

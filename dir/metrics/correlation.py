@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dir.metrics.base import RegressionMetric, all_seen, flat_pair
+from dir.metrics.base import RegressionMetric, all_seen, flat_pair, row_totals
 
 # Columns of a table of moments: count, both means, both sums of squared deviations, sum of their products.
 NUM_MOMENTS = 6
@@ -31,14 +31,13 @@ def binned_moments(preds: Tensor, target: Tensor, index: Tensor, num_rows: int) 
     """Moments of the samples of every row, ``[num_rows, NUM_MOMENTS]``; ``index`` gives each sample's row."""
 
     def total(values: Tensor) -> Tensor:
-        return values.new_zeros(num_rows).index_add_(0, index, values)
+        return row_totals(index, num_rows, values)
 
-    count = total(torch.ones_like(preds))
+    count = row_totals(index, num_rows).to(preds.dtype)
     mean_p, mean_t = total(preds) / count.clamp_min(1), total(target) / count.clamp_min(1)
     dev_p, dev_t = preds - mean_p.index_select(0, index), target - mean_t.index_select(0, index)
-    return torch.stack(
-        [count, mean_p, mean_t, total(dev_p.square()), total(dev_t.square()), total(dev_p * dev_t)], dim=-1
-    )
+    product = total(dev_p * dev_t)
+    return torch.stack([count, mean_p, mean_t, total(dev_p.square_()), total(dev_t.square_()), product], dim=-1)
 
 
 def merge_moments(parts: Tensor) -> Tensor:

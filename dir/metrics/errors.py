@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -144,7 +145,7 @@ class GM(RegressionMetric):
         preds, target = flat_pair(preds, target)
         log_error, hit = log_errors((preds - target).abs())
         self.sum_log_error = self.sum_log_error + log_error.sum()
-        self.hits = self.hits + hit.sum()
+        self.hits = self.hits if hit is None else self.hits + hit.sum()
         self.count = self.count + target.numel()
 
     def compute(self) -> Tensor:
@@ -158,13 +159,19 @@ def check_epsilon(epsilon: float) -> None:
         raise ValueError(f"epsilon must be 0 or more, got {epsilon}")
 
 
-def log_errors(error: Tensor) -> tuple[Tensor, Tensor]:
-    """Logarithms of absolute errors, 0 for exact hits, and a mask of the exact hits.
+def log_errors(error: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Logarithms of absolute errors, 0 for exact hits, and a mask of the exact hits (None: there are none).
 
     Hits are counted apart from the logarithms, so that epsilon enters once, at the end.
     """
+    if error.device.type != "cpu":
+        hit = error == 0
+        return error.masked_fill(hit, 1.0).log(), hit
+    # NumPy's logarithm is more than twice as fast as torch's on the processor, and looking first saves a mask.
+    if error.numel() and error.amin() > 0:
+        return torch.from_numpy(np.log(error.numpy())), None
     hit = error == 0
-    return error.masked_fill(hit, 1.0).log(), hit
+    return torch.from_numpy(np.log(error.masked_fill(hit, 1.0).numpy())), hit
 
 
 def geometric_mean(sum_log_error: Tensor, hits: Tensor, count: Tensor, epsilon: float) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dir.bins import LabelBins
-from dir.metrics.base import RegressionMetric, all_seen, blocks, check_shapes, flat_pair
+from dir.metrics.base import RegressionMetric, all_seen, check_shapes, flat_pair, row_totals
 from dir.metrics.correlation import (
     NUM_MOMENTS,
     ascending,
@@ -129,30 +129,30 @@ class ShotMetrics(RegressionMetric):
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add a batch."""
         check_shapes(preds, target)
-        labels = target.detach().flatten()
-        for some_preds, some_labels, index in blocks(preds.detach().flatten(), labels, self.bins(labels)):
-            self._add(*flat_pair(some_preds, some_labels), index)
+        for index, some_preds, some_labels in self.bins.pieces(target, preds, target):
+            self._add(*flat_pair(some_preds, some_labels), index.to(torch.int64))
         if "preds" in self._defaults:
             flat_preds, flat_target = flat_pair(preds, target)
             self.preds.append(flat_preds)
             self.target.append(flat_target)
 
     def _add(self, preds: Tensor, target: Tensor, index: Tensor) -> None:
-        states = self._defaults
-        self.count = self.count.index_add(0, index, torch.ones_like(index))
+        states, rows = self._defaults, len(self.count)
+        self.count = self.count + row_totals(index, rows)
         if "moments" in states:
-            batch = binned_moments(preds, target, index, len(self.moments))
+            batch = binned_moments(preds, target, index, rows)
             self.moments = merge_moments(torch.stack([self.moments, batch]))
         # In place on the copy: nothing below needs the predictions themselves.
         error = preds.sub_(target).abs_()
         if "abs_error" in states:
-            self.abs_error = self.abs_error.index_add(0, index, error)
+            self.abs_error = self.abs_error + row_totals(index, rows, error)
         if "log_error" in states:
             log_error, hit = log_errors(error)
-            self.log_error = self.log_error.index_add(0, index, log_error)
-            self.hits = self.hits.index_add(0, index, hit.to(torch.int64))
+            self.log_error = self.log_error + row_totals(index, rows, log_error)
+            if hit is not None:
+                self.hits = self.hits + row_totals(index, rows, hit.to(torch.int64))
         if "squared_error" in states:
-            self.squared_error = self.squared_error.index_add(0, index, error.square_())
+            self.squared_error = self.squared_error + row_totals(index, rows, error.square_())
 
     def compute(self) -> dict[str, dict[str, Tensor]]:
         """All metrics of all groups over everything seen since the last reset, on all ranks."""
