@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterable
@@ -11,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
+
+from dir.recipe.checkpoints import LAST, PREVIOUS
 
 # Overrides that the folder's name holds elsewhere, or that say where things are and how a run is shown or
 # placed, and not what it computes.
@@ -82,23 +87,67 @@ class RunFolder:
         self.predictions = path / "predictions.npz"
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
-        self.last = self.checkpoints / "last.ckpt"
+        self.last = self.checkpoints / LAST
+        self.previous = self.checkpoints / PREVIOUS
+        self._lock = FileLock(path / ".lock", timeout=0)
 
     @property
     def finished(self) -> bool:
         return self.metrics.is_file()
 
     def check(self, resume: bool) -> None:
-        """Raises RuntimeError if a run in this folder would destroy another one's results."""
+        """Raises RuntimeError if a run in this folder would destroy another one's results, or disturb one at work."""
+        if self._lock_file.is_file():
+            self.lock()
         if self.finished:
             raise RuntimeError(
                 f"{self.path} holds a finished run, which is never overwritten: remove the folder to run it "
                 "again, or change name, seed or method"
             )
-        if not resume and self.path.is_dir() and any(self.path.iterdir()):
+        if not resume and self._holds_something():
             raise RuntimeError(
                 f"{self.path} holds an unfinished run: set resume=true to go on with it, or remove the folder"
             )
+
+    def lock(self) -> None:
+        """Takes the folder for this process, until it ends, however it ends.
+
+        Raises:
+            RuntimeError: another process has it.
+        """
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise RuntimeError(
+                f"{self.path} is in use by another run: wait for it, or change name, seed or method"
+            ) from error
+
+    def release(self) -> None:
+        """Gives the folder back."""
+        self._lock.release(force=True)
+        self._lock_file.unlink(missing_ok=True)
+
+    @property
+    def _lock_file(self) -> Path:
+        return Path(self._lock.lock_file)
+
+    def _holds_something(self) -> bool:
+        return self.path.is_dir() and any(path != self._lock_file for path in self.path.iterdir())
+
+    def resume_from(self, resume: bool | str) -> Path | None:
+        """The checkpoint to go on from; None where no epoch was finished.
+
+        Raises:
+            ValueError: ``resume=previous`` without a previous checkpoint.
+        """
+        if resume == "previous":
+            if not self.previous.is_file():
+                raise ValueError(
+                    f"resume=previous: there is no {self.previous}; set resume=true, or remove the folder"
+                )
+            return self.previous
+        # A kill between two renames leaves the previous one alone, where the file system has no hard links.
+        return next((path for path in (self.last, self.previous) if path.is_file()), None)
 
     def check_config(self, cfg: DictConfig) -> None:
         """Raises ValueError if an interrupted run in this folder was started with other settings."""
@@ -119,25 +168,48 @@ class RunFolder:
             )
 
     def start(self, cfg: DictConfig) -> None:
-        """Makes the folder and writes the resolved config."""
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        """Takes the folder, made if it is not there, and writes the resolved config.
+
+        Raises:
+            RuntimeError: another run took it since :meth:`check`.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.lock()
+        self.check(bool(cfg.resume))
+        self.checkpoints.mkdir(exist_ok=True)
         self.config.write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
 
     def finish(self, content: dict[str, Any], labels: Tensor, predictions: Tensor) -> None:
         """Writes the test predictions, then metrics.json in one step."""
-        np.savez(self.predictions, label=labels.numpy(), prediction=predictions.numpy())
-        partial = self.metrics.with_suffix(".json.partial")
-        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(self.metrics)
+        arrays = io.BytesIO()
+        np.savez(arrays, label=labels.numpy(), prediction=predictions.numpy())
+        _write(self.predictions, arrays.getvalue())
+        _write(self.metrics, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
     def remove_if_empty(self) -> None:
         """Removes the folders that Hydra made for a run that was then refused; nothing above where we are."""
+        if not self._holds_something():
+            self.release()
         above = [path for path in self.path.parents if Path.cwd() in path.parents]
         for path in (self.path, *above):
             try:
                 path.rmdir()
             except OSError:  # not empty, or never made
                 return
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of the content or the old file, also after a kill or on a full disk."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RuntimeError(f"{path} could not be written: {error}; make room, then go on with resume=true") from error
 
 
 def _flat(cfg: Any, prefix: str = "") -> dict[str, Any]:

@@ -18,8 +18,10 @@ from dir.callbacks.lightning import FDSCallback
 from dir.lds import LDS
 from dir.recipe.build import Parts, build, check, make
 from dir.recipe.callbacks import EpochSeed, PlainProgress
+from dir.recipe.checkpoints import AtomicCheckpointIO, check_resumable
 from dir.recipe.evaluate import evaluate_splits, load_weights
 from dir.recipe.figures import density_figure
+from dir.recipe.guards import ExplodingLoss
 from dir.recipe.run_folder import RunFolder, commit
 from dir.recipe.tables import print_summary
 
@@ -51,20 +53,18 @@ def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     parts = build(cfg)
     logger: Logger | None = make(cfg.logger, save_dir=str(folder.path)) if cfg.logger else None
     trainer = make_trainer(cfg, logger or False, callbacks(cfg, folder, monitor))
-    resume_from = None
-    if folder.last.is_file():
-        # Read it safely once: Lightning before 2.6 unpickles whatever a checkpoint holds.
-        torch.load(folder.last, map_location="cpu", weights_only=True)
-        resume_from = str(folder.last)
+    resume_from = folder.resume_from(cfg.resume)
+    if resume_from is not None:
+        check_resumable(resume_from, parts.module)
 
     if main_process:
         folder.start(cfg)
         log_density(cfg, parts, logger)
     began = time.perf_counter()
     try:
-        trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from)
+        trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from and str(resume_from))
     except SystemExit:
-        # After Ctrl-C Lightning ends the process without a word on how to go on.
+        # After Ctrl-C or SIGTERM Lightning ends the process without a word on how to go on.
         if not trainer.interrupted:
             raise
     if trainer.interrupted:
@@ -109,6 +109,7 @@ def callbacks(cfg: DictConfig, folder: RunFolder, monitor: str) -> list[Callback
     found: list[Callback] = [
         FDSCallback(),
         EpochSeed(cfg.seed),
+        ExplodingLoss(),
         # At an epoch's end, after the FDS callback, or after each validation where those are counted in steps.
         ModelCheckpoint(
             folder.checkpoints,
@@ -132,7 +133,13 @@ def callbacks(cfg: DictConfig, folder: RunFolder, monitor: str) -> list[Callback
 def make_trainer(cfg: DictConfig, logger: Logger | bool, callbacks: list[Callback]) -> Trainer:
     """The Lightning Trainer of the config."""
     bar = any(isinstance(callback, RichProgressBar) for callback in callbacks)
-    trainer: Trainer = make(cfg.trainer, logger=logger, callbacks=callbacks, enable_progress_bar=bar)
+    trainer: Trainer = make(
+        cfg.trainer,
+        logger=logger,
+        callbacks=callbacks,
+        enable_progress_bar=bar,
+        plugins=[AtomicCheckpointIO()],
+    )
     return trainer
 
 
