@@ -1,0 +1,27 @@
+"""Metrics by shot over a million predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.naive import shot_metrics
+from benchmarks.setups import ages
+from dir.bins import LabelBins
+from dir.metrics import ShotMetrics
+
+
+def bench_shots(compare: Callable[..., None]) -> None:
+    n = 1_000_000
+    train, labels = ages(191_509, 121), ages(n, 121)
+    preds = labels + 5 * torch.randn(n)
+    bins = LabelBins.integers(0, 120)
+    arrays = [tensor.numpy() for tensor in (preds, labels, train)]
+
+    def ours() -> dict[str, dict[str, torch.Tensor]]:
+        metric = ShotMetrics(bins, counts=bins.counts(train), metrics=["mae", "mse", "gm"])
+        metric.update(preds, labels)
+        return metric.compute()
+
+    compare("shots-1000000", ours, naive=lambda: shot_metrics(*arrays), budget=12.0)
