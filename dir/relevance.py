@@ -1,0 +1,275 @@
+"""Relevance: how much a label matters, from 0 (the crowd) to 1 (the extremes)."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Method = Literal["box", "adjbox"]
+Extremes = Literal["both", "high", "low"]
+Array = npt.NDArray[np.float64]
+Labels = TypeVar("Labels", npt.NDArray[Any], "Tensor")
+
+
+class Relevance:
+    r"""The relevance function :math:`\phi(y) \in [0, 1]` of a continuous label.
+
+    A piecewise cubic Hermite interpolant of control points (label, relevance, slope); constant outside them. On
+    :math:`[x_k, x_{k+1}]`, with :math:`h = x_{k+1} - x_k`, :math:`s = y - x_k` and the secant
+    :math:`\delta = (\phi_{k+1} - \phi_k) / h`,
+
+    .. math:: \phi(y) = \phi_k + m_k s + \frac{3 \delta - 2 m_k - m_{k+1}}{h} s^2
+        + \frac{m_k - 2 \delta + m_{k+1}}{h^2} s^3
+
+    The automatic points are the median (relevance 0) and, on the sides that ``extremes`` names, where the box plot
+    ends (relevance 1); a side that is not named, or without an outlier under "box", has relevance 0 up to the
+    smallest or largest label. :meth:`from_points` takes the user's own.
+
+    Args:
+        method: "box": the whiskers of Tukey's box plot, where labels lie beyond them. "adjbox": the fences of the
+            box plot adjusted for skewness by the medcouple, whether or not labels lie beyond them.
+        extremes: which extremes matter: "both" (default), "high" or "low".
+        coef: length of the whiskers in interquartile ranges, > 0. Default 1.5.
+
+    Shape:
+        A call takes a NumPy array (or what becomes one) or a torch Tensor of any shape and returns the same kind and
+        shape: float64 for arrays; for tensors the labels' floating dtype on their device (float64 inside, where the
+        device has it), and the default dtype for whole-number labels. NaN stays NaN. Infinite labels lie outside.
+
+    State:
+        ``control_points`` [K, 3] float64 (label, relevance, slope), written by :meth:`fit`.
+
+    Raises:
+        ValueError: bad arguments; labels that are empty or not finite; more than half of the labels alike on a side
+            that matters, so that median and whisker fall together.
+        RuntimeError: called before :meth:`fit`.
+
+    Example:
+        >>> phi = Relevance().fit(np.array([1.0, 4.0, 5.0, 5.0, 6.0, 6.0, 7.0, 7.0, 8.0, 20.0]))
+        >>> phi.control_points[:, 0].tolist()
+        [4.0, 6.0, 8.0]
+        >>> phi(np.array([6.0, 7.0, 8.0, 20.0])).tolist()
+        [0.0, 0.5, 1.0, 1.0]
+
+    Reference:
+        Ribeiro and Moniz, Imbalanced regression and extreme value prediction, Machine Learning 109, 2020, Sec. 3;
+        Hubert and Vandervieren, An adjusted boxplot for skewed distributions, CSDA 52, 2008.
+    """
+
+    def __init__(self, method: Method = "box", extremes: Extremes = "both", coef: float = 1.5) -> None:
+        if method not in ("box", "adjbox"):
+            raise ValueError(f"method must be 'box' or 'adjbox', got {method!r}; for points use from_points")
+        if extremes not in ("both", "high", "low"):
+            raise ValueError(f"extremes must be 'both', 'high' or 'low', got {extremes!r}")
+        if not coef > 0:
+            raise ValueError(f"coef must be > 0, got {coef}")
+        self.method: Method | Literal["points"] = method
+        self.extremes: Extremes = extremes
+        self.coef = coef
+        self._points: Array | None = None
+
+    @classmethod
+    def from_points(cls, points: npt.ArrayLike) -> Relevance:
+        """The relevance through the user's control points; nothing is left to fit.
+
+        Args:
+            points: [K, 3] rows (label, relevance, slope), or [K, 2] without slopes, K >= 2, in any order. Missing
+                slopes are the mean of the two secants, 0 at both ends. All slopes are limited so that the curve is
+                monotone between neighbouring points; so it is flat at a minimum or maximum among them. (IRon
+                reports the secants' mean there, and evaluates with its sign turned.)
+        """
+        relevance = cls()
+        relevance.method = "points"
+        relevance._points = _checked_points(points)
+        return relevance
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there are control points, from :meth:`fit` or from :meth:`from_points`."""
+        return self._points is not None
+
+    @property
+    def control_points(self) -> Array:
+        """Rows (label, relevance, slope)."""
+        if self._points is None:
+            raise RuntimeError("this Relevance has not seen any labels: call fit(training_labels) before using it")
+        return self._points.copy()
+
+    def fit(self, y: npt.ArrayLike | Tensor) -> Relevance:
+        """Find the control points from the training labels; the user's own stay as they are. Returns itself."""
+        if self.method != "points":
+            self._points = _automatic_points(_finite_labels(y), self.method, self.extremes, self.coef)
+        return self
+
+    def __call__(self, y: Labels) -> Labels:
+        points = self.control_points
+        torch = sys.modules.get("torch")  # a caller with a tensor has imported it; nobody else pays for it
+        if torch is not None and isinstance(y, torch.Tensor):
+            dtype = y.dtype if y.is_floating_point() else torch.get_default_dtype()
+            wide = y.detach().to(torch.float32 if y.device.type == "mps" else torch.float64)
+            return _hermite(wide, points, torch).to(dtype)  # type: ignore[no-any-return]
+        return _hermite(np.asarray(y, dtype=np.float64), points, np)  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        if self.method == "points":
+            return f"Relevance.from_points({self.control_points.tolist()})"
+        return (
+            f"Relevance(method={self.method!r}, extremes={self.extremes!r}, coef={self.coef}, fitted={self.fitted})"
+        )
+
+
+def medcouple(values: npt.ArrayLike) -> float:
+    r"""The medcouple, a robust measure of skewness in [-1, 1].
+
+    .. math:: \operatorname{med}_{x_i \le m \le x_j} \frac{(x_j - m) - (m - x_i)}{x_j - x_i}
+
+    with m the median; a pair of values that both equal m counts the sign of its place, as in the paper. Pairs below a
+    level are counted by a binary search in sorted values, so n values take O(n log n) and no [n, n] table.
+
+    Example:
+        >>> medcouple([0.0, 1.0, 2.0, 6.0, 20.0])
+        0.6
+
+    Reference:
+        Brys, Hubert and Struyf, A robust measure of skewness, JCGS 13, 2004. With an even number of pairs this
+        is the lower of the two middle ones, as in R's robustbase; up to 100 values, as there, the mean of
+        the values for the sample and (negated) for its mirror image.
+    """
+    x = np.sort(_finite_labels(values))
+    above = x - np.median(x)
+    if len(x) <= 100:
+        return (_low_median_of_pairs(above) - _low_median_of_pairs(-above[::-1])) / 2
+    return _low_median_of_pairs(above)
+
+
+def _low_median_of_pairs(centred: Array) -> float:
+    upper = centred[centred >= 0]
+    lower = -centred[centred <= 0][::-1]  # both ascending and >= 0
+    rank = (len(upper) * len(lower) - 1) // 2  # of the wanted pair, counted from 0 at the smallest
+    ties = int((upper == 0).sum())
+    a, b = upper[ties:], lower[ties:]
+    # h = (a - b) / (a + b) is -1 where a = 0 < b, +1 where b = 0 < a; the tied block holds t(t-1)/2 of either sign.
+    below = ties * len(b) + ties * (ties - 1) // 2
+    ratios = len(a) * len(b)
+    if rank < below:
+        return -1.0
+    if not ratios:
+        return 0.0 if rank < below + ties else 1.0
+    # The t zeros of the tied block lie among the other pairs, after the negative ones.
+    negative = int(np.searchsorted(a, b, side="left").sum())
+    if below + negative <= rank < below + negative + ties:
+        return 0.0
+    wanted = rank - below - (ties if rank >= below + negative + ties else 0)
+    return 1.0 if wanted >= ratios else _select_pair(a, b, wanted)
+
+
+def _select_pair(a: Array, b: Array, rank: int) -> float:
+    """The pair value h = (a - b) / (a + b) of the given rank: halve the interval of h, then sort what is left."""
+    low, high = -1.0, 1.0
+    first, last = np.zeros(len(b), dtype=np.int64), np.full(len(b), len(a))  # candidates of every b: a[first:last]
+    while int((last - first).sum()) > 4 * (len(a) + len(b)):
+        middle = (low + high) / 2
+        if middle in (low, high):  # what is left differs by rounding only
+            return middle
+        cut = np.searchsorted(a, b * (1 + middle) / (1 - middle), side="right")  # h(a, b) <= middle before it
+        cut = np.clip(cut, first, last)
+        if int(cut.sum()) > rank:
+            high, last = middle, cut
+        else:
+            low, first = middle, cut
+    column = np.repeat(np.arange(len(b)), last - first)
+    row = np.concatenate([np.arange(start, stop) for start, stop in zip(first, last, strict=True)])
+    pairs = (a[row] - b[column]) / (a[row] + b[column])
+    left = rank - int(first.sum())
+    return float(np.partition(pairs, left)[left])
+
+
+def _finite_labels(y: Any) -> Array:
+    detached = y.detach().cpu().numpy() if hasattr(y, "detach") else y
+    labels = np.asarray(detached, dtype=np.float64).ravel()
+    if not labels.size:
+        raise ValueError("labels must hold at least one value, got none")
+    if not np.isfinite(labels).all():
+        raise ValueError(f"labels must be finite, got {int((~np.isfinite(labels)).sum())} that are NaN or infinite")
+    return labels
+
+
+def _hinges(y: Array) -> tuple[float, float, float]:
+    """Lower hinge, median and upper hinge: medians of the halves, both of which hold the middle of an odd number."""
+    ordered = np.sort(y)
+    half = (len(y) + 1) // 2
+    return float(np.median(ordered[:half])), float(np.median(ordered)), float(np.median(ordered[-half:]))
+
+
+def _automatic_points(y: Array, method: str, extremes: Extremes, coef: float) -> Array:
+    lower, median, upper = _hinges(y)
+    spread = coef * (upper - lower)
+    skew = medcouple(y) if method == "adjbox" else 0.0
+    left, right = (-4.0, 3.0) if skew >= 0 else (-3.0, 4.0)
+    low, high = lower - spread * np.exp(left * skew), upper + spread * np.exp(right * skew)
+    points = [[float(y.min()), 0.0, 0.0], [median, 0.0, 0.0], [float(y.max()), 0.0, 0.0]]
+    if extremes != "high" and (method == "adjbox" or bool((y < low).any())):
+        points[0] = [low if method == "adjbox" else float(y[y >= low].min()), 1.0, 0.0]
+    if extremes != "low" and (method == "adjbox" or bool((y > high).any())):
+        points[2] = [high if method == "adjbox" else float(y[y <= high].max()), 1.0, 0.0]
+    for side, end in (("lower", points[0]), ("upper", points[2])):
+        if end[0] == median and end[1] > 0:
+            raise ValueError(
+                f"the {side} end of the box plot and the median fall together at {median:g}: too many labels are "
+                "alike for an automatic relevance; use extremes='high' or 'low', or Relevance.from_points"
+            )
+    distinct = [point for k, point in enumerate(points) if k == 1 or point[0] != median]
+    return np.array(distinct)
+
+
+def _checked_points(points: npt.ArrayLike) -> Array:
+    given = np.asarray(points, dtype=np.float64)
+    if given.ndim != 2 or given.shape[0] < 2 or given.shape[1] not in (2, 3):
+        raise ValueError(f"points must have the shape [K, 2] or [K, 3] with K >= 2, got {list(given.shape)}")
+    if not np.isfinite(given).all():
+        raise ValueError("points must be finite")
+    given = given[np.argsort(given[:, 0], kind="stable")]
+    if not (np.diff(given[:, 0]) > 0).all():
+        raise ValueError(f"points must have distinct labels, got {given[:, 0].tolist()}")
+    if given[:, 1].min() < 0 or given[:, 1].max() > 1:
+        raise ValueError(f"the relevance of points must lie in [0, 1], got {given[:, 1].tolist()}")
+    secants = np.diff(given[:, 1]) / np.diff(given[:, 0])
+    slopes = given[:, 2] if given.shape[1] == 3 else np.pad((secants[1:] + secants[:-1]) / 2, 1)
+    return np.column_stack([given[:, :2], _monotone_slopes(slopes, secants)])
+
+
+def _monotone_slopes(slopes: Array, secants: Array) -> Array:
+    """Limit slopes where an interval's cubic would not be monotone (Fritsch and Carlson, SINUM 17, 1980)."""
+    limited = slopes.copy()
+    # Lowering a slope for one interval can take its neighbour out of the region: passes until all stay in.
+    for k in list(range(len(secants))) * (len(secants) + 1):
+        if secants[k] == 0:
+            limited[k : k + 2] = 0
+            continue
+        a, b = np.maximum(limited[k : k + 2] / secants[k], 0.0)  # against the secant's direction: flat
+        # Outside the region M of the paper, Eq. 4.2, which ends at 4: pull (a, b) back to the circle of radius 3.
+        outside = max(a, b) > 4 or (2 * a + b > 3 and a + 2 * b > 3 and a < (2 * a + b - 3) ** 2 / (3 * (a + b - 2)))
+        if outside:
+            a, b = 3 * a / np.hypot(a, b), 3 * b / np.hypot(a, b)
+        limited[k : k + 2] = a * secants[k] + 0.0, b * secants[k] + 0.0  # no negative zeros
+    return limited
+
+
+def _hermite(y: Any, points: Array, xp: Any) -> Any:
+    """Evaluate with NumPy or torch (``xp``); Python numbers as constants, so that nothing travels to a device."""
+    result = xp.full_like(y, points[0, 1])
+    for (x0, p0, m0), (x1, p1, m1) in zip(points[:-1].tolist(), points[1:].tolist(), strict=True):
+        width = x1 - x0
+        secant = (p1 - p0) / width
+        c2, c3 = (3 * secant - 2 * m0 - m1) / width, (m0 - 2 * secant + m1) / width**2
+        step = xp.clip(y, x0, x1) - x0
+        result = xp.where(y > x0, p0 + step * (m0 + step * (c2 + step * c3)), result)
+    # After the last point the exact end value, which the cubic gives up to rounding.
+    result = xp.where(y >= points[-1, 0], points[-1, 1], result)
+    return xp.where(y == y, xp.clip(result, 0.0, 1.0), y)
