@@ -1,0 +1,91 @@
+"""Rank-N-Contrast: features as far apart as their labels are ranked."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dir.losses.common import check_positive
+from dir.losses.feature_rows import feature_rows
+from dir.losses.regularizer import Regularizer
+
+
+def rank_n_contrast(features: Tensor, labels: Tensor, temperature: float = 2.0) -> Tensor:
+    r"""Contrast every pair with the pairs that are no closer in label.
+
+    .. math::
+        \frac{1}{N (N - 1)} \sum_i \sum_{j \ne i} -\log
+        \frac{\exp(s_{ij} / t)}{\sum_{k \in S_{ij}} \exp(s_{ik} / t)}, \qquad
+        s_{ij} = -\lVert z_i - z_j \rVert_2, \quad
+        S_{ij} = \{k \ne i : |y_i - y_k| \ge |y_i - y_j|\}
+
+    Ties of the label distance stand in the denominator, j itself among them. Label distances that differ by no more
+    than the rounding of the labels (``4 * eps * max |y|``) are ties: ages divided by ten still have theirs.
+
+    One sort per anchor and a cumulative log-sum-exp replace the sum over triples: O(N^2 log N) time, O(N^2) memory.
+    Fewer than two samples give 0, with gradient 0; two features that coincide give each other none.
+
+    Args:
+        features: encoder features; of two views, one stacked on the other.
+        labels: one per row of features, in any unit: only the order of their distances counts.
+        temperature: t, above 0, in units of the features' distances.
+
+    Shape:
+        features ``[N, D]``, labels ``[N]`` -> a scalar. Half-precision features give a float32 loss.
+
+    Raises:
+        ValueError: shapes that do not fit, a temperature not above 0.
+
+    Example:
+        >>> ordered, swapped = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0.0], [5.0], [1.0]])
+        >>> labels = torch.tensor([0.0, 1.0, 5.0])
+        >>> bool(rank_n_contrast(ordered, labels) < rank_n_contrast(swapped, labels))
+        True
+
+    Reference:
+        Zha et al., Rank-N-Contrast: Learning Continuous Representations for Regression, NeurIPS 2023, Eq. 2 and 3
+        (there over the 2N rows of two views). The tolerance on ties is ours.
+    """
+    check_positive("temperature", temperature)
+    features, labels = feature_rows(features, labels)
+    n = len(labels)
+    if n < 2:
+        return features.sum() * 0.0
+    # Not through a matrix product, which gives near duplicates a distance of rounding errors.
+    similarity = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist") / -temperature
+    tolerance = 4 * torch.finfo(labels.dtype).eps * labels.abs().max()
+    # Sorted ascending, the farthest labels come first; an anchor is last in its own row, and then cut off.
+    nearness = -(labels[:, None] - labels[None, :]).abs()
+    nearness.fill_diagonal_(torch.inf)
+    nearness, order = nearness.sort(dim=1)
+    nearness, order = nearness[:, :-1].contiguous(), order[:, :-1]
+    last_tie = torch.searchsorted(nearness, nearness + tolerance, right=True) - 1
+    ranked = similarity.gather(1, order)
+    denominator = ranked.logcumsumexp(dim=1).gather(1, last_tie)
+    return (denominator - ranked).mean()
+
+
+class RankNContrast(Regularizer):
+    """Module of :func:`rank_n_contrast`, times ``weight``; as a term beside the regression loss, or on its own.
+
+    The paper trains the encoder with it alone, on two views of every sample, and the head afterwards; beside another
+    loss it shapes the features while the head learns. On several processes each contrasts the rows of its own batch.
+
+    Args:
+        weight: factor of the term, 0 or more.
+        temperature: t, above 0.
+
+    Example:
+        >>> features, labels = torch.randn(8, 4), torch.arange(8.0)
+        >>> RankNContrast(weight=0.5)(features, labels, labels).shape
+        torch.Size([])
+    """
+
+    def __init__(self, weight: float = 1.0, temperature: float = 2.0) -> None:
+        super().__init__(weight)
+        check_positive("temperature", temperature)
+        self.temperature = float(temperature)
+
+    def forward(self, features: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:
+        """The weighted loss; ``predictions`` play no part."""
+        return self.weight * rank_n_contrast(features, labels, self.temperature)

@@ -1,0 +1,236 @@
+"""Surrogate-driven representation learning (SRL): the features' trace over the labels, spread over the sphere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dir.bins import LabelBins
+from dir.epoch_sums import EpochSums
+from dir.losses.common import check_positive
+from dir.losses.feature_rows import feature_rows, unit_rows
+from dir.losses.regularizer import Regularizer
+
+
+def enveloping(centers: Tensor, points: Tensor) -> Tensor:
+    r"""Minus the mean cosine between points of the sphere and the nearest centre: low where no region is far away.
+
+    .. math:: L_{env} = -\frac{1}{P} \sum_p \max_k \, p^\top c_k
+
+    Shape:
+        centers ``[K, D]`` and points ``[P, D]``, rows of unit length -> a scalar from -1 to 1.
+
+    Example:
+        >>> enveloping(torch.eye(2)[:1], torch.eye(2)).item(), enveloping(torch.eye(2), torch.eye(2)).item()
+        (-0.5, -1.0)
+
+    Reference:
+        Dong et al., CVPR 2025, the enveloping loss in its differentiable form: the share of points within a
+        distance of the trace becomes the cosine to its nearest point.
+    """
+    return -(points @ centers.T).amax(dim=1).mean()
+
+
+def homogeneity(centers: Tensor, levels: Tensor) -> Tensor:
+    r"""Squared steps of the trace over the steps of the label: least for a short trace walked at one speed.
+
+    .. math:: L_{homo} = \sum_{k=1}^{K-1} \frac{\lVert c_{k+1} - c_k \rVert_2^2}{y_{k+1} - y_k}
+
+    Shape:
+        centers ``[K, D]``, levels ``[K]`` strictly increasing -> a scalar.
+
+    Example:
+        >>> homogeneity(torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([0.0, 0.5, 1.0])).item()
+        4.0
+
+    Reference:
+        Dong et al., CVPR 2025, the homogeneity loss in its discrete form.
+    """
+    return (centers.diff(dim=0).square().sum(dim=1) / levels.diff()).sum()
+
+
+def centroid_contrast(features: Tensor, centers: Tensor, row: Tensor, temperature: float = 0.1) -> Tensor:
+    r"""Cross-entropy of every feature's own centre among all centres.
+
+    .. math:: L_{con} = -\frac{1}{N} \sum_i \log \frac{\exp(z_i^\top c_{k(i)} / t)}{\sum_k \exp(z_i^\top c_k / t)}
+
+    Shape:
+        features ``[N, D]`` and centers ``[K, D]``, rows of unit length, row ``[N]`` int64, the centre of each
+        sample, K for samples to leave out -> a scalar; 0 where none is left.
+
+    Example:
+        >>> near = centroid_contrast(torch.eye(2), torch.eye(2), torch.tensor([0, 1]))
+        >>> bool(near < centroid_contrast(torch.eye(2), torch.eye(2), torch.tensor([1, 0])))
+        True
+
+    Reference:
+        Dong et al., CVPR 2025, the contrastive term; the default temperature is ours.
+    """
+    k = len(centers)
+    total = F.cross_entropy(features @ centers.T / temperature, row, ignore_index=k, reduction="sum")
+    return total / (row < k).sum().clamp(min=1)
+
+
+class SRL(Regularizer):
+    r"""The three terms on the trace of the whole label range, of which a batch shows a part.
+
+    .. math:: \lambda (\lambda_e L_{env} + \lambda_h L_{homo} + \lambda_c L_{con})
+
+    The trace is one centre per bin that holds training labels: of the bins in the batch, the mean of its features at
+    unit length, and gradients flow through it; of the others, the centre remembered from earlier epochs (the
+    surrogate). All centres are drawn out to unit length. In the first epoch nothing is remembered: the term is 0.
+
+    **This module is stateful.** It collects in training mode with gradients enabled; :meth:`end_epoch` moves the
+    surrogate. ``fit`` comes before the first call, and before ``load_state_dict``. On several processes the batch is
+    each one's own, and the surrogate that of all.
+
+    Args:
+        weight: factor of the sum of the terms, 0 or more.
+        envelope, homogeneity, contrast: factors of the terms, 0 or more. With K bins spread at random, the
+            homogeneity is about ``2 * K**2``, and the other two are near one.
+        temperature: of the contrast, above 0.
+        momentum: weight of the *old* centre when an epoch ends, in [0, 1).
+        num_points: points drawn on the sphere in each step, from the global random state of the device.
+
+    Shape:
+        features ``[N, D]``, labels ``[N]`` -> a scalar.
+
+    State:
+        centers: ``[K, D]``, the surrogate; seen: bool ``[K]``, which centres were seen (one never seen stands
+        where the nearest one does); live: 0 until the first epoch is closed, then 1. All written by ``end_epoch``.
+        sums: the sums of the epoch in progress (:class:`dir.epoch_sums.EpochSums`).
+
+    Raises:
+        ValueError: shapes that do not fit, bad arguments.
+        RuntimeError: a call before ``fit``, ``end_epoch`` with nothing collected on any process.
+
+    Example:
+        >>> labels = torch.arange(8.0)
+        >>> srl = SRL(weight=0.1).fit(labels, LabelBins.integers(0, 9))
+        >>> z = torch.randn(8, 4, requires_grad=True)
+        >>> srl(z, labels, labels).item()
+        0.0
+        >>> srl.end_epoch()
+        >>> srl(z, labels, labels).item() != 0.0
+        True
+
+    Reference:
+        Dong et al., Improve Representation for Imbalanced Regression through Geometric Constraints, CVPR 2025.
+        Departures: labels are scaled to [0, 1] over the bins, so that the homogeneity knows no unit; an epoch's
+        centre is the mean over its samples; bins without training labels are no part of the trace.
+    """
+
+    centers: Tensor
+    seen: Tensor
+    live: Tensor
+    levels: Tensor
+    row_of_bin: Tensor
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        envelope: float = 1.0,
+        homogeneity: float = 1e-4,
+        contrast: float = 1.0,
+        temperature: float = 0.1,
+        momentum: float = 0.9,
+        num_points: int = 1024,
+    ) -> None:
+        super().__init__(weight)
+        for name, value in (("envelope", envelope), ("homogeneity", homogeneity), ("contrast", contrast)):
+            if not value >= 0:
+                raise ValueError(f"{name} must be 0 or more, got {value}")
+        check_positive("temperature", temperature)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum (the weight of the old value) must be in [0, 1), got {momentum}")
+        if int(num_points) != num_points or num_points < 1:
+            raise ValueError(f"num_points must be a whole number >= 1, got {num_points}")
+        self.envelope, self.homogeneity, self.contrast = float(envelope), float(homogeneity), float(contrast)
+        self.temperature, self.momentum, self.num_points = float(temperature), float(momentum), int(num_points)
+        self.bins: LabelBins | None = None
+        self.sums: EpochSums | None = None
+
+    def fit(self, targets: Tensor, bins: LabelBins) -> SRL:
+        """Take the bins that hold ``targets`` as the stations of the trace, and start over."""
+        held = bins.counts(targets) > 0
+        k = int(held.sum())
+        if k == 0:
+            raise ValueError("targets must hold at least one value inside the bins, got none")
+        device = held.device
+        centers = bins.centers[held].double()
+        span = (centers[-1] - centers[0]).clamp(min=torch.finfo(centers.dtype).tiny)
+        row = torch.full((bins.num_bins + 1,), k, dtype=torch.int64, device=device)
+        row[:-1][held] = torch.arange(k, device=device)
+        self.bins, self.sums = bins, None
+        self.register_buffer("levels", ((centers - centers[0]) / span).float(), persistent=False)
+        self.register_buffer("row_of_bin", row, persistent=False)
+        # The number of features is known at the first call.
+        self.register_buffer("centers", torch.zeros(k, 0, device=device))
+        self.register_buffer("seen", torch.zeros(k, dtype=torch.bool, device=device))
+        self.register_buffer("live", torch.zeros((), device=device))
+        return self
+
+    def forward(self, features: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:
+        """The weighted sum of the terms; ``predictions`` play no part."""
+        if self.bins is None:
+            raise RuntimeError("SRL must be told of the training labels first: call fit(targets, bins)")
+        row = self.row_of_bin[self.bins(labels).flatten()]
+        rows, _ = feature_rows(features, labels)
+        if self.sums is None:
+            self._allocate(rows.shape[1])
+        assert self.sums is not None
+        if rows.shape[1] != self.centers.shape[1]:
+            raise ValueError(f"features must be [N, {self.centers.shape[1]}] as before, got {list(rows.shape)}")
+        unit = unit_rows(rows)
+        if self.training and torch.is_grad_enabled():
+            self.sums.add(unit, labels.flatten(), row)
+        if len(unit) == 0:
+            return rows.sum() * 0.0
+        centers = self._trace(unit, row)
+        points = unit_rows(torch.randn(self.num_points, unit.shape[1], dtype=unit.dtype, device=unit.device))
+        terms = (
+            self.envelope * enveloping(centers, points)
+            + self.homogeneity * homogeneity(centers, self.levels.to(unit.dtype))
+            + self.contrast * centroid_contrast(unit, centers, row, self.temperature)
+        )
+        return self.weight * torch.where(self.live > 0, terms, 0.0)
+
+    def _trace(self, unit: Tensor, row: Tensor) -> Tensor:
+        """The centres of the batch, and of the bins that it lacks the remembered ones, at unit length."""
+        k = len(self.centers)
+        total = unit.new_zeros(k + 1, unit.shape[1]).index_add(0, row, unit)[:-1]
+        count = unit.new_zeros(k + 1).index_add(0, row, torch.ones_like(unit[:, 0]))[:-1, None]
+        return unit_rows(torch.where(count > 0, total / count.clamp(min=1), self.centers.to(unit.dtype)))
+
+    def _allocate(self, num_features: int) -> None:
+        k = len(self.centers)
+        self.centers = self.centers.new_zeros(k, num_features)
+        self.sums = EpochSums(k + 1, num_features).to(self.centers.device)
+
+    @torch.no_grad()
+    def end_epoch(self) -> None:
+        """Move the surrogate by what all processes collected since the last call."""
+        found = None if self.sums is None else self.sums.reduced()
+        if self.sums is None or found is None or not found.n[:-1].sum() > 0:
+            raise RuntimeError("end_epoch() found nothing collected: call the regularizer in training mode before it")
+        now = found.n[:-1] > 0
+        mean = (found.total[:-1] / found.n[:-1, None].clamp(min=1)).to(self.centers.dtype)
+        keep = torch.where(self.seen, self.momentum, 0.0).to(mean.dtype)
+        keep = torch.where(now, keep, 1.0)[:, None]
+        self.seen.logical_or_(now)
+        moved = keep * self.centers + (1 - keep) * mean
+        places = torch.arange(len(moved), device=moved.device)
+        known = places[self.seen]
+        nearest = known[(places[:, None] - known[None, :]).abs().argmin(dim=1)]
+        self.centers.copy_(moved[nearest])
+        self.live.fill_(1.0)
+        self.sums.clear()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        saved = state_dict.get(prefix + "centers")
+        if self.bins is not None and self.sums is None and saved is not None and saved.shape[1] > 0:
+            self._allocate(saved.shape[1])
+        super()._load_from_state_dict(state_dict, prefix, *args)
