@@ -1,0 +1,187 @@
+"""Evidential regression: the normal-inverse-gamma posterior of predicted pseudo-observations, and its likelihood."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dir.bins import LabelBins
+
+
+class NIG(NamedTuple):
+    """Parameters of a normal-inverse-gamma distribution: of the mean and variance that a label is drawn with."""
+
+    mean: Tensor
+    nu: Tensor
+    alpha: Tensor
+    beta: Tensor
+
+    def variance(self) -> Tensor:
+        r"""Variance of the label, :math:`\frac{\beta}{\alpha - 1} (1 + 1 / \nu)`: of the noise and of the mean."""
+        return self.beta / (self.alpha - 1) * (1 + 1 / self.nu)
+
+
+class Prior(NamedTuple):
+    """What is known of a label before its features are: a mean and a variance, worth one observation."""
+
+    mean: float
+    variance: float
+
+    @classmethod
+    def of(cls, bins: LabelBins) -> Prior:
+        """The middle of the bins, and the square of a quarter of their range.
+
+        Example:
+            >>> Prior.of(LabelBins.uniform(0, 8, 4))
+            Prior(mean=4.0, variance=4.0)
+        """
+        low, high = bins.edges[0].item(), bins.edges[-1].item()
+        return cls((low + high) / 2, ((high - low) / 4) ** 2)
+
+
+def nig_posterior(mean: Tensor, variance: Tensor, count: Tensor, prior: Prior) -> NIG:
+    r"""What the prior becomes after ``count`` pseudo-observations of that sample mean and variance.
+
+    .. math::
+        \nu = 1 + n, \quad \gamma = \frac{\gamma_0 + n m}{\nu}, \quad \alpha = 2 + \frac n2, \quad
+        \beta = \sigma_0^2 + \frac{n s^2}{2} + \frac{n (m - \gamma_0)^2}{2 \nu}
+
+    the conjugate update of the normal-inverse-gamma with :math:`\nu_0 = 1, \alpha_0 = 2, \beta_0 = \sigma_0^2`.
+
+    Shape:
+        mean, variance (>= 0) and count (>= 0) ``[N]`` -> four times ``[N]``.
+
+    Example:
+        >>> zero = torch.zeros(1)
+        >>> nig_posterior(zero, zero, zero, Prior(3.0, 4.0)).mean  # no observation: the prior
+        tensor([3.])
+
+    Reference:
+        Wang and Wang, Variational Imbalanced Regression, NeurIPS 2023 (arXiv 2306.06599), the predictor;
+        Bishop, Pattern Recognition and Machine Learning, 2006, Sec. 2.3.6.
+    """
+    nu = 1 + count
+    gap = mean - prior.mean
+    beta = prior.variance + 0.5 * count * variance + 0.5 * count * gap.square() / nu
+    return NIG(prior.mean + count * gap / nu, nu, 2 + 0.5 * count, beta)
+
+
+def nig_nll(nig: NIG, target: Tensor) -> Tensor:
+    r"""Negative log-likelihood of labels under their predictive distribution, one value per label.
+
+    .. math:: y \sim t_{2 \alpha}\!\left(\gamma, \frac{\beta (1 + \nu)}{\nu \alpha}\right)
+
+    Shape:
+        ``[N]`` each -> ``[N]``.
+
+    Example:
+        >>> one = torch.ones(1)
+        >>> nig_nll(NIG(one, one, 2 * one, one), one)
+        tensor([0.9808])
+
+    Reference:
+        Amini et al., Deep Evidential Regression, NeurIPS 2020 (the likelihood of the evidential model).
+    """
+    omega = 2 * nig.beta * (1 + nig.nu)
+    ratio = (target - nig.mean).square() * nig.nu / omega
+    return (
+        0.5 * (math.log(math.pi) - nig.nu.log() + omega.log())
+        + (nig.alpha + 0.5) * torch.log1p(ratio)
+        + torch.lgamma(nig.alpha)
+        - torch.lgamma(nig.alpha + 0.5)
+    )
+
+
+def evidential_loss(
+    output: Tensor, target: Tensor, prior: Prior, weight: Tensor | None = None, penalty: float = 0.001
+) -> Tensor:
+    r"""Likelihood of the labels, plus a penalty on evidence where the prediction is wrong.
+
+    .. math:: \frac{1}{N} \sum_i -\log p(y_i \mid m_i, s_i^2, w_i n_i)
+        + \lambda \frac{|y_i - \gamma_i|}{\sigma_0} (\nu_i + 2 \alpha_i)
+
+    ``weight`` multiplies the pseudo-counts and not the loss: labels that are rare count as observed more often.
+
+    Args:
+        output: sample mean, sample variance and pseudo-count.
+        target: true values.
+        prior: of the label.
+        weight: one per sample, of mean one (``lds(labels)`` with ``reweight="sqrt_inverse"``); None means 1.
+        penalty: lambda, 0 or more.
+
+    Shape:
+        output ``[N, 3]``, target ``[N]``, weight ``[N]`` -> a scalar. Half precision gives a float32 loss.
+
+    Raises:
+        ValueError: shapes that do not fit, a penalty below 0.
+
+    Example:
+        >>> output = torch.tensor([[1.0, 0.5, 10.0]])
+        >>> near, far = torch.tensor([1.0]), torch.tensor([3.0])
+        >>> bool(evidential_loss(output, near, Prior(0.0, 1.0)) < evidential_loss(output, far, Prior(0.0, 1.0)))
+        True
+
+    Reference:
+        Wang and Wang, NeurIPS 2023: pseudo-counts times the smoothed label density to the power -1/2, the predictive
+        likelihood, and the regulariser. That the error is taken in units of the prior's deviation is ours.
+    """
+    _check(penalty)
+    if output.ndim != 2 or output.shape[1] != 3 or target.shape != output.shape[:1]:
+        raise ValueError(f"output must be [N, 3] with target [N], got {list(output.shape)} and {list(target.shape)}")
+    if weight is not None and weight.shape != target.shape:
+        raise ValueError(f"weight must be {list(target.shape)}, one per sample, got {list(weight.shape)}")
+    dtype = torch.promote_types(torch.promote_types(output.dtype, target.dtype), torch.float32)
+    mean, variance, count = output.to(dtype).unbind(dim=1)
+    nig = nig_posterior(mean, variance, count if weight is None else weight.to(dtype) * count, prior)
+    target = target.to(dtype)
+    error = (target - nig.mean).abs() / prior.variance**0.5
+    loss: Tensor = nig_nll(nig, target) + penalty * error * (nig.nu + 2 * nig.alpha)
+    return loss.mean()
+
+
+def _check(penalty: float) -> None:
+    if not penalty >= 0:
+        raise ValueError(f"penalty must be 0 or more, got {penalty}")
+
+
+class EvidentialLoss(nn.Module):
+    """Module of :func:`evidential_loss`, for an ``EvidentialHead``; the prior is that of the label bins.
+
+    Args:
+        penalty: factor of the penalty on evidence, 0 or more; large ones widen the intervals.
+
+    Shape:
+        output ``[N, 3]``, target ``[N]``, weight ``[N]`` (of the pseudo-counts) or None -> a scalar.
+
+    Raises:
+        ValueError: shapes that do not fit, a penalty below 0.
+        RuntimeError: a call before ``fit``.
+
+    Example:
+        >>> loss = EvidentialLoss().fit(torch.zeros(1), LabelBins.uniform(0, 1, 10))
+        >>> loss(torch.ones(4, 3), torch.zeros(4)).shape
+        torch.Size([])
+    """
+
+    def __init__(self, penalty: float = 0.001) -> None:
+        super().__init__()
+        _check(penalty)
+        self.penalty = float(penalty)
+        self.prior: Prior | None = None
+
+    def fit(self, targets: Tensor, bins: LabelBins) -> EvidentialLoss:
+        """Take the prior from the bins, as the head does; the targets play no part."""
+        self.prior = Prior.of(bins)
+        return self
+
+    def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The mean over the samples."""
+        if self.prior is None:
+            raise RuntimeError("EvidentialLoss must be told of the bins first: call fit(targets, bins)")
+        return evidential_loss(output, target, self.prior, weight, self.penalty)
+
+    def extra_repr(self) -> str:
+        return f"penalty={self.penalty}, prior={self.prior}"

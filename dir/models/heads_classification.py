@@ -1,0 +1,62 @@
+"""A head that classifies into the label bins and predicts the expected bin centre."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dir.bins import LabelBins
+from dir.models.heads import Head
+
+
+class ClassificationHead(Head):
+    r"""One logit per label bin; the prediction is the mean of the bins' distribution.
+
+    .. math:: p = \mathrm{softmax}(W z + b), \qquad \hat y = \sum_b p_b c_b, \qquad
+        \hat\sigma^2 = \sum_b p_b (c_b - \hat y)^2
+
+    with c the bin centres. To be trained with :class:`dir.losses.classification.RegressionByClassification`.
+
+    Args:
+        num_features: D.
+        bins: the B label bins, in the criterion's units.
+
+    Shape:
+        features ``[N, D]`` -> logits ``[N, B]``; ``predict`` and ``variance`` of them ``[N]``.
+
+    Raises:
+        ValueError: no bins.
+
+    Example:
+        >>> head = ClassificationHead(8, LabelBins.integers(0, 4))
+        >>> logits = head(torch.zeros(5, 8))
+        >>> logits.shape, head.predict(torch.zeros(1, 5)), head.variance(torch.zeros(1, 5))
+        (torch.Size([5, 5]), tensor([2.]), tensor([2.]))
+
+    Reference:
+        Rothe et al., Deep expectation of real and apparent age from a single image without facial landmarks, IJCV
+        2018 (DEX). The variance is that of the same distribution; it has none within a bin.
+    """
+
+    def __init__(self, num_features: int, bins: LabelBins | None = None) -> None:
+        super().__init__()
+        if bins is None:
+            raise ValueError("bins must be given: ClassificationHead has one output per bin, got None")
+        self.bins = bins
+        self.linear = nn.Linear(num_features, bins.num_bins)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.linear(features)
+        return logits
+
+    def predict(self, output: Tensor) -> Tensor:
+        return self._probability(output) @ self.bins.centers
+
+    def variance(self, output: Tensor) -> Tensor:
+        probability = self._probability(output)
+        gap = self.bins.centers - (probability @ self.bins.centers)[:, None]
+        return (probability * gap.square()).sum(dim=1)
+
+    def _probability(self, output: Tensor) -> Tensor:
+        # The bins keep their type whatever the model is cast to.
+        return output.to(torch.promote_types(output.dtype, self.bins.centers.dtype)).softmax(dim=1)

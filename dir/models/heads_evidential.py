@@ -1,0 +1,64 @@
+"""A head that predicts pseudo-observations of the label, and through them its whole distribution."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dir.bins import LabelBins
+from dir.losses.evidential import NIG, Prior, nig_posterior
+from dir.models.heads import Head
+
+_BOUND = 8.0
+
+
+class EvidentialHead(Head):
+    r"""Sample mean, variance and number of pseudo-observations; the prediction is the posterior mean.
+
+    .. math:: \hat y = \gamma, \qquad \hat\sigma^2 = \frac{\beta}{\alpha - 1} \left(1 + \frac 1\nu\right)
+
+    of :func:`dir.losses.evidential.nig_posterior`. To be trained with :class:`dir.losses.evidential.EvidentialLoss`.
+    Mean and variance are in units of the prior; variance and number are exponentials of ``8 * tanh(x / 8)``.
+
+    Args:
+        num_features: D.
+        bins: the label bins, in the criterion's units: their range gives the prior.
+
+    Shape:
+        features ``[N, D]`` -> ``[N, 3]``; ``predict`` and ``variance`` of them ``[N]``.
+
+    Raises:
+        ValueError: no bins.
+
+    Example:
+        >>> head = EvidentialHead(8, LabelBins.uniform(0, 1, 10))
+        >>> output = head(torch.zeros(5, 8))
+        >>> output.shape, head.predict(output).shape
+        (torch.Size([5, 3]), torch.Size([5]))
+
+    Reference:
+        Wang and Wang, Variational Imbalanced Regression, NeurIPS 2023; the bounds are ours.
+    """
+
+    def __init__(self, num_features: int, bins: LabelBins | None = None) -> None:
+        super().__init__()
+        if bins is None:
+            raise ValueError("bins must be given: their range is the prior of EvidentialHead, got None")
+        self.prior = Prior.of(bins)
+        self.linear = nn.Linear(num_features, 3)
+
+    def forward(self, features: Tensor) -> Tensor:
+        mean, variance, count = self.linear(features).unbind(dim=1)
+        variance, count = (torch.exp(_BOUND * torch.tanh(x / _BOUND)) for x in (variance, count))
+        scale = self.prior.variance**0.5
+        return torch.stack([self.prior.mean + scale * mean, scale**2 * variance, count], dim=1)
+
+    def predict(self, output: Tensor) -> Tensor:
+        return self._posterior(output).mean
+
+    def variance(self, output: Tensor) -> Tensor:
+        return self._posterior(output).variance()
+
+    def _posterior(self, output: Tensor) -> NIG:
+        mean, variance, count = output.to(torch.promote_types(output.dtype, torch.float32)).unbind(dim=1)
+        return nig_posterior(mean, variance, count, self.prior)

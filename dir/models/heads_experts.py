@@ -1,0 +1,63 @@
+"""A head of several experts, the surest of which predicts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dir.bins import LabelBins
+from dir.models.heads import Head
+
+_BOUND = 10.0
+
+
+class ExpertsHead(Head):
+    r"""K linear experts on the same features, each with a mean and a log-variance; the lowest variance wins.
+
+    .. math:: \hat y = \mu_{k^*}, \qquad \hat\sigma^2 = \exp(s_{k^*}), \qquad k^* = \arg\min_k s_k
+
+    To be trained with :class:`dir.losses.uvote.UVOTE`, which gives each expert other weights of the samples.
+    Log-variances are bent into (-10, 10) by ``10 * tanh(s / 10)``: no early guess of certainty blows the loss up.
+
+    Args:
+        num_features: D.
+        bins: not needed.
+        num_experts: K, at least 1.
+
+    Shape:
+        features ``[N, D]`` -> ``[N, K, 2]``, mean and log-variance of every expert; ``predict`` and ``variance`` of
+        them ``[N]``.
+
+    Raises:
+        ValueError: fewer than one expert.
+
+    Example:
+        >>> head = ExpertsHead(8, num_experts=3)
+        >>> head(torch.zeros(5, 8)).shape
+        torch.Size([5, 3, 2])
+        >>> output = torch.tensor([[[1.0, 0.5], [2.0, -0.5]]])
+        >>> head.predict(output), head.variance(output)
+        (tensor([2.]), tensor([0.6065]))
+
+    Reference:
+        Jiang et al., Uncertainty Voting Ensemble for Imbalanced Deep Regression, GCPR 2024. The bound is ours.
+    """
+
+    def __init__(self, num_features: int, bins: LabelBins | None = None, num_experts: int = 3) -> None:
+        super().__init__()
+        if int(num_experts) != num_experts or num_experts < 1:
+            raise ValueError(f"num_experts must be a whole number >= 1, got {num_experts}")
+        self.num_experts = int(num_experts)
+        self.linear = nn.Linear(num_features, 2 * self.num_experts)
+
+    def forward(self, features: Tensor) -> Tensor:
+        mean, log_variance = self.linear(features).view(-1, self.num_experts, 2).unbind(dim=2)
+        return torch.stack([mean, _BOUND * torch.tanh(log_variance / _BOUND)], dim=2)
+
+    def predict(self, output: Tensor) -> Tensor:
+        surest = output[..., 1].argmin(dim=1, keepdim=True)
+        return output[..., 0].gather(1, surest).squeeze(1)
+
+    def variance(self, output: Tensor) -> Tensor:
+        lowest = output[..., 1].amin(dim=1)
+        return lowest.to(torch.promote_types(lowest.dtype, torch.float32)).exp()
