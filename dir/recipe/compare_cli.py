@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from dir.recipe.compare import compare
 from dir.recipe.compare_report import report
 from dir.recipe.forest import forest_plot
+from dir.recipe.frontier import frontier_plot
 from dir.recipe.ranks import rank_methods, report_ranks
-from dir.recipe.runs import collect, find_runs
+from dir.recipe.runs import Run, collect, find_runs
+
+
+def only(runs: list[Run], methods: Sequence[str] | None) -> list[Run]:
+    """The runs of these methods, whatever else they override.
+
+    Raises:
+        ValueError: a method without a run.
+    """
+    if methods is None:
+        return runs
+    missing = sorted(set(methods) - {run.method for run in runs})
+    if missing:
+        raise ValueError(f"methods: no run of {', '.join(missing)} under {runs[0].experiment}")
+    return [run for run in runs if run.method in methods]
 
 
 def main() -> None:
@@ -24,12 +40,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for the tables as files (default: RUNS; none for --ranks)")
     parser.add_argument("--readme", metavar="METRIC", help="print two compact markdown tables of it instead")
     parser.add_argument("--forest", nargs=2, metavar=("METRIC", "FILE"), help="also draw its differences into FILE")
+    parser.add_argument(
+        "--frontier", nargs=2, metavar=("METRIC", "FILE"), help="also draw few-shot over many-shot error"
+    )
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="only these (default: all)")
     parser.add_argument("--ranks", metavar="METRIC", help="rank the methods over several folders, one per data set")
     parser.add_argument("--collect", type=Path, metavar="DIR", help="also copy runs to DIR/METHOD/seed_S.json")
     parser.add_argument("--force", action="store_true", help="let --collect replace what differs")
     args = parser.parse_args()
     try:
-        found = [find_runs(folder) for folder in args.runs]
+        found = [(only(runs, args.methods), left) for runs, left in map(find_runs, args.runs)]
         results = [compare(runs, args.split, args.baseline, args.metrics, left) for runs, left in found]
         if args.ranks:
             report_ranks([rank_methods(results, args.ranks, group) for group in ("all", "few")], args.out)
@@ -41,5 +61,7 @@ def main() -> None:
         report(results[0], args.out or args.runs[0], args.readme)
         if args.forest:
             forest_plot(results[0], args.forest[0], Path(args.forest[1]))
+        if args.frontier:
+            frontier_plot(results[0], args.frontier[0], Path(args.frontier[1]))
     except ValueError as error:
         parser.error(str(error))
