@@ -10,6 +10,7 @@ from dir.recipe.compare import compare
 from dir.recipe.compare_report import report
 from dir.recipe.forest import forest_plot
 from dir.recipe.frontier import frontier_plot
+from dir.recipe.overview import overview
 from dir.recipe.ranks import rank_methods, report_ranks
 from dir.recipe.runs import Run, collect, find_runs
 
@@ -45,6 +46,9 @@ def main() -> None:
     )
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="only these (default: all)")
     parser.add_argument("--ranks", metavar="METRIC", help="rank the methods over several folders, one per data set")
+    parser.add_argument(
+        "--overview", metavar="METRIC", help="change against the baseline over several folders, markdown"
+    )
     parser.add_argument("--collect", type=Path, metavar="DIR", help="also copy runs to DIR/METHOD/seed_S.json")
     parser.add_argument("--force", action="store_true", help="let --collect replace what differs")
     args = parser.parse_args()
@@ -54,8 +58,11 @@ def main() -> None:
         if args.ranks:
             report_ranks([rank_methods(results, args.ranks, group) for group in ("all", "few")], args.out)
             return
+        if args.overview:
+            print(overview(results, args.overview, [folder.as_posix() for folder in args.runs]))
+            return
         if len(results) > 1:
-            raise ValueError("several folders: expected --ranks METRIC; without it compare them one by one")
+            raise ValueError("several folders: expected --ranks or --overview METRIC; else compare them one by one")
         if args.collect:
             collect(found[0][0], args.collect, args.force)
         report(results[0], args.out or args.runs[0], args.readme)

@@ -17,18 +17,16 @@ from pathlib import Path
 from typing import Any
 
 SEED = re.compile(r"seed_(\d+)(|,.*)")
-# Plain first, then by what is added.
+# By family: weights, feature smoothing, losses, regularisers, heads and stages, resampling, controls.
 METHOD_ORDER = (
-    "vanilla",
-    "inv",
-    "sqinv",
-    "lds",
-    "fds",
-    "fds_shrink",
-    "lds_fds",
-    "lds_fds_shrink",
-    "focal_r",
-    "huber",
+    *("vanilla", "inv", "sqinv", "power", "lds", "denseweight"),
+    *("fds", "fds_shrink", "lds_fds", "lds_fds_shrink", "vir"),
+    *("focal_r", "huber", "bmc", "gai", "bni", "dist"),
+    *("ranksim", "conr", "rnc", "ordinal_entropy", "srl"),
+    *("rbc", "uvote", "rrt", "rrt_lds"),
+    *("random_under", "random_over", "gaussian_noise", "wercs", "smoter", "smogn"),
+    *("layer_norm", "c_mixup", "label_shrink", "prediction_shrink", "affine", "isotonic"),
+    *("lds_label_shrink", "lds_prediction_shrink", "lds_affine", "lds_isotonic"),
 )
 
 
@@ -49,10 +47,14 @@ class Run:
         return f"{self.method} {self.suffix}" if self.suffix else self.method
 
 
+def place(method: str) -> tuple[int, str]:
+    """Sort key of a method: the order of METHOD_ORDER, others by name behind them."""
+    return (METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)), method
+
+
 def order(run: Run) -> tuple[int, str, str, int]:
-    """Sort key: the order of METHOD_ORDER, other methods by name behind them, then suffix and seed."""
-    known = METHOD_ORDER.index(run.method) if run.method in METHOD_ORDER else len(METHOD_ORDER)
-    return known, run.method, run.suffix, run.seed
+    """Sort key of a run: its method's place, then suffix and seed."""
+    return *place(run.method), run.suffix, run.seed
 
 
 def identify(path: Path) -> tuple[str, str, str, int] | None:
