@@ -188,6 +188,30 @@ class RegressionData(LightningDataModule):
         assert self._splits is not None
         self._splits[split] = data
 
+    def table(self, split: Split) -> tuple[Any, Any]:
+        """The rows of one split before they are encoded: a frame of features and a series of labels.
+
+        Raises:
+            ValueError: the data is no table.
+        """
+        raise ValueError(
+            f"{type(self).__name__} holds no table of numbers and categories, which resampling and scikit-learn's "
+            "regressors need: use experiment=tabular, or another method"
+        )
+
+    def resample(self, resampler: Any) -> None:
+        """Puts ``resampler.fit_resample(features, labels)`` in the place of the training rows.
+
+        Raises:
+            ValueError: the data is no table, or the resampler refuses it.
+        """
+        features, labels = resampler.fit_resample(*self.table("train"))
+        self.replace_train(features, labels)
+
+    def replace_train(self, features: Any, labels: Any) -> None:
+        """Takes other training rows, in the form of :meth:`table`."""
+        raise NotImplementedError(f"{type(self).__name__} has a table(), so it must implement replace_train()")
+
     def set_views(self, views: int) -> None:
         """Training batches hold so many random views of each sample; one where nothing is changed at random."""
         self.train_views = views if self.augments else 1

@@ -15,6 +15,8 @@ from torch import Tensor
 # A column of text with more values than this is an identifier, a date or free text rather than a category.
 MAX_CATEGORIES = 20
 SHOWN = 20
+# Stands for a missing category; no csv cell reads so, an empty one is missing.
+MISSING = ""
 
 
 def read_table(path: Path, option: str) -> pd.DataFrame:
@@ -183,6 +185,20 @@ class TableEncoder:
         # Equal values do not always have a deviation of exactly 0 in floating point.
         self.scale = np.where(deviation > 1e-12 * (1.0 + np.abs(self.mean)), deviation, 1.0)
         return self
+
+    @property
+    def width(self) -> int:
+        """Number of encoded columns."""
+        return sum(len(known) for known in self.categories.values()) + len(self.numeric)
+
+    def complete(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The table without missing values, its encoding the same: numbers filled in, categories as text.
+
+        A missing category becomes :data:`MISSING`, which is encoded as zeros like every unknown one.
+        """
+        numbers = table[self.numeric].fillna(dict(zip(self.numeric, self.fill, strict=True)))
+        categories = {name: category_names(table[name]).fillna(MISSING) for name in self.categorical}
+        return table.assign(**numbers, **categories)
 
     def __call__(self, table: pd.DataFrame) -> Tensor:
         parts: list[NDArray[np.float64]] = []

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from dir.data.base import SPLITS, ArrayDataset, RegressionData, automatic_bins
+from dir.data.base import SPLITS, ArrayDataset, RegressionData, Split, automatic_bins, check_labels
 from dir.data.splits import Names, balanced_split, cap_for_share, random_split
 from dir.data.tables import (
     TableEncoder,
@@ -86,7 +87,7 @@ class TabularData(RegressionData):
         self.split = split
         self.share = share
         self.split_bins = split_bins
-        self._width: int | None = None
+        self._tables: dict[str, pd.DataFrame] = {}
 
     def build(self) -> dict[str, Dataset[Any]]:
         table = self._load(self.path, "data.path")
@@ -95,7 +96,7 @@ class TabularData(RegressionData):
             categorical = guess_categories(table.drop(columns=self.target), self.path)
         table = self._clean(table, categorical, self.path)
         names = self._split_rows(table)
-        tables = {name: table[names == name] for name in SPLITS}
+        tables: dict[str, pd.DataFrame] = {name: table[names == name] for name in SPLITS}
         if self.test_path is not None:
             test = self._load(self.test_path, "data.test_path")
             require_columns(test, list(table.columns), self.test_path, f"those of {self.path}")
@@ -108,17 +109,36 @@ class TabularData(RegressionData):
                     f"data.share={self.share}); give more rows, a larger share, or data.split=random"
                 )
         features = [name for name in table.columns if name != self.target]
-        encode = TableEncoder(categorical).fit(tables["train"][features])
-        datasets: dict[str, Dataset[Any]] = {}
-        for name, part in tables.items():
-            inputs = encode(part[features])
-            self._width = inputs.shape[1]
-            datasets[name] = ArrayDataset(inputs, torch.from_numpy(part[self.target].to_numpy(np.float32)))
-        return datasets
+        self.encode = TableEncoder(categorical).fit(tables["train"][features])
+        self._tables = tables
+        return {name: self._encoded(part) for name, part in tables.items()}
 
     def encoder_args(self) -> dict[str, Any]:
         self.setup()
-        return {"in_features": self._width}
+        return {"in_features": self.encode.width}
+
+    def table(self, split: Split) -> tuple[pd.DataFrame, pd.Series[Any]]:
+        """The rows of one split before they are encoded: a frame of features, and the labels.
+
+        Categories are text, a missing one a category of its own; missing numbers are filled in.
+        """
+        part = self._tables[split].reset_index(drop=True)
+        return self.encode.complete(part.drop(columns=self.target)), part[self.target]
+
+    def restrict(self, split: Split, rows: Tensor) -> None:
+        super().restrict(split, rows)
+        self._tables[split] = self._tables[split].iloc[rows.numpy()]
+
+    def replace_train(self, features: pd.DataFrame, labels: pd.Series[Any]) -> None:
+        self._tables["train"] = features.assign(**{self.target: labels})
+        data = self._encoded(self._tables["train"])
+        check_labels("train", data)
+        assert self._splits is not None
+        self._splits["train"] = data
+
+    def _encoded(self, table: pd.DataFrame) -> ArrayDataset:
+        labels = torch.from_numpy(table[self.target].to_numpy(np.float32))
+        return ArrayDataset(self.encode(table.drop(columns=self.target)), labels)
 
     def _load(self, path: Path, option: str) -> pd.DataFrame:
         table = read_table(path, option)

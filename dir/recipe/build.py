@@ -138,12 +138,11 @@ def check(cfg: DictConfig) -> None:
         raise ValueError(f"early_stopping.patience: expected null or at least 1, got {patience}")
 
 
-def build(cfg: DictConfig) -> Parts:
-    """Data, bins, LDS fitted on the training labels, FDS, model and loss of one run.
+def build_data(cfg: DictConfig) -> tuple[RegressionData, LabelBins, Tensor, ShotMetrics]:
+    """The data with its training rows as the method wants them, the bins, the training labels and the metrics.
 
-    Raises:
-        FileNotFoundError: if the data is not there; says what to fetch and where to put it.
-        ValueError: for values that a part refuses.
+    The labels are those before a method resampled the rows: bins, shot groups and the target's standardisation are
+    the same for every method.
     """
     data: RegressionData = make(cfg.data)
     data.setup()
@@ -154,8 +153,22 @@ def build(cfg: DictConfig) -> Parts:
         apply_protocol(make(cfg.protocol), data, bins)
     train = data.labels("train")
     seen = bins_of_all_labels(bins, torch.cat([data.labels(split) for split in SPLITS]))
+    if cfg.method.resample is not None:
+        data.resample(make(cfg.method.resample))
+    return data, bins, train, ShotMetrics(seen, seen.counts(train), **instantiate(cfg.task.shots, _convert_="all"))
 
-    lds: nn.Module | None = None if cfg.method.lds is None else make(cfg.method.lds, bins=bins).fit(train)
+
+def build(cfg: DictConfig) -> Parts:
+    """Data, bins, LDS fitted on the training labels, FDS, model and loss of one run.
+
+    Raises:
+        FileNotFoundError: if the data is not there; says what to fetch and where to put it.
+        ValueError: for values that a part refuses.
+    """
+    data, bins, train, metrics = build_data(cfg)
+    # What a method resampled is what its weights and its loss have to go by.
+    trained = data.labels("train")
+    lds: nn.Module | None = None if cfg.method.lds is None else make(cfg.method.lds, bins=bins).fit(trained)
     encoder: nn.Module = make(cfg.model.encoder, **data.encoder_args())
     features = cast("int", encoder.num_features)
     fds: FDS | None = None
@@ -170,7 +183,7 @@ def build(cfg: DictConfig) -> Parts:
     module = RegressionModule(
         model=Regressor(encoder, make(cfg.method.head, num_features=features, bins=target_bins), fds),
         criterion=make(cfg.method.loss),
-        metrics=ShotMetrics(seen, seen.counts(train), **instantiate(cfg.task.shots, _convert_="all")),
+        metrics=metrics,
         optimizer=instantiate(cfg.optimizer, _convert_="all"),
         scheduler=None if cfg.scheduler is None else instantiate(cfg.scheduler, _convert_="all"),
         lds=lds,
@@ -180,6 +193,6 @@ def build(cfg: DictConfig) -> Parts:
         target_offset=offset,
         target_scale=scale,
     )
-    module.fit_targets(train, target_bins)
+    module.fit_targets(trained, target_bins)
     correction = None if cfg.method.posthoc is None else Correction(cfg.method.posthoc)
     return Parts(data, module, bins, bins.counts(train), correction)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dir.metrics import ShotMetrics
 from dir.recipe.build import Parts, build, make
 from dir.recipe.module import RegressionModule
 from dir.recipe.tables import Groups, print_summary
@@ -33,10 +34,10 @@ def predict(module: RegressionModule, loader: DataLoader[Any], device: torch.dev
     return torch.cat(labels), torch.cat(predictions)
 
 
-def summarise(module: RegressionModule, labels: Tensor, predictions: Tensor) -> Groups:
+def summarise(metrics: ShotMetrics, labels: Tensor, predictions: Tensor) -> Groups:
     """Shot metrics as plain numbers; None where a group is empty or a statistic is undefined."""
     # A copy that does not gather: the first process alone comes here, with all samples.
-    metrics = copy.deepcopy(module.metrics).cpu()
+    metrics = copy.deepcopy(metrics).cpu()
     metrics.sync_on_compute = metrics._to_sync = False
     metrics.reset()
     metrics.update(predictions, labels)
@@ -92,11 +93,11 @@ def evaluate_splits(parts: Parts, device: torch.device) -> tuple[dict[str, Group
     labels, predictions = predict(parts.module, parts.data.val_dataloader(), device)
     if parts.correction is not None:
         predictions = parts.correction.fit(predictions, labels)(predictions)
-    val = summarise(parts.module, labels, predictions)
+    val = summarise(parts.module.metrics, labels, predictions)
     labels, predictions = predict(parts.module, parts.data.test_dataloader(), device)
     if parts.correction is not None:
         predictions = parts.correction(predictions)
-    return {"val": val, "test": summarise(parts.module, labels, predictions)}, labels, predictions
+    return {"val": val, "test": summarise(parts.module.metrics, labels, predictions)}, labels, predictions
 
 
 def evaluate_checkpoint(checkpoint: Path, overrides: list[str]) -> dict[str, Groups]:

@@ -19,6 +19,7 @@ from dir.lds import LDS
 from dir.recipe.build import Parts, build, check, make
 from dir.recipe.callbacks import EpochSeed, PlainProgress
 from dir.recipe.checkpoints import AtomicCheckpointIO, check_resumable
+from dir.recipe.classical import fit_estimator
 from dir.recipe.evaluate import evaluate_splits, load_weights
 from dir.recipe.figures import density_figure
 from dir.recipe.guards import ExplodingLoss
@@ -50,6 +51,8 @@ def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
         folder.check_config(cfg)
     check(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
+    if cfg.method.estimator is not None:
+        return fit_estimator(cfg, folder, facts)
     parts = build(cfg)
     logger: Logger | None = make(cfg.logger, save_dir=str(folder.path)) if cfg.logger else None
     trainer = make_trainer(cfg, logger or False, callbacks(cfg, folder, monitor))

@@ -1,0 +1,132 @@
+"""Runs of scikit-learn's regressors on a table: the same rows, metrics and run folder as a network's."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+
+from dir.data.tables import TableEncoder
+from dir.data.tabular import TabularData
+from dir.recipe.build import build_data, make, standardisation
+from dir.recipe.evaluate import summarise
+from dir.recipe.run_folder import RunFolder, commit
+from dir.recipe.tables import Groups, print_summary
+
+# Parts of a method that act on a network as it is trained.
+_OF_NETWORKS = ("lds", "fds", "regularizer", "output_fds", "mixup", "posthoc")
+
+
+class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """A regressor behind the encoding of the columns and the standardisation of the labels.
+
+    An ensemble of these resamples rows whose categories are still categories.
+
+    Args:
+        regressor: a scikit-learn regressor, cloned by ``fit``.
+        encode: the fitted encoding of a frame's columns.
+        columns: names of the columns, for ensembles that turn frames into arrays.
+        offset, scale: the regressor sees ``(label - offset) / scale``. scale > 0.
+        random_state: given to the regressor where it takes one.
+
+    State:
+        After ``fit``: ``regressor_``.
+    """
+
+    def __init__(
+        self,
+        regressor: Any,
+        encode: TableEncoder,
+        columns: list[str],
+        offset: float = 0.0,
+        scale: float = 1.0,
+        random_state: int | None = None,
+    ) -> None:
+        self.regressor = regressor
+        self.encode = encode
+        self.columns = columns
+        self.offset = offset
+        self.scale = scale
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> EncodedRegressor:  # noqa: N803
+        """Fits a clone of the regressor; returns itself."""
+        self.regressor_ = clone(self.regressor)
+        if "random_state" in self.regressor_.get_params():
+            self.regressor_.set_params(random_state=self.random_state)
+        self.regressor_.fit(self._inputs(X), (np.asarray(y, dtype=np.float64) - self.offset) / self.scale)
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """Predictions in the labels' units, [N]."""
+        predictions: NDArray[np.float64] = self.regressor_.predict(self._inputs(X)) * self.scale + self.offset
+        return predictions
+
+    def _inputs(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+        frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X, columns=self.columns)
+        inputs: NDArray[np.float32] = self.encode(frame).numpy()
+        return inputs
+
+
+def fit_estimator(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
+    """Fits ``method.estimator``, in ``method.ensemble`` where there is one, and leaves the run in its folder.
+
+    There is no checkpoint: an interrupted run starts again with ``resume=true``. The trainer, the optimizer, the
+    scheduler, the model and the logger of the config are not used.
+
+    Args:
+        cfg, folder, facts: see :func:`dir.recipe.train.train`; the folder is checked already.
+
+    Returns:
+        ``val/all/<monitor>``.
+
+    Raises:
+        ValueError: data that is no table; parts of a network's training beside the estimator.
+    """
+    wrong = [f"method.{key}" for key in _OF_NETWORKS if cfg.method[key] is not None]
+    wrong += [] if cfg.regularizer is None else ["regularizer"]
+    if wrong:
+        raise ValueError(f"{wrong[0]}: acts on a network, and method.estimator trains none; leave it out")
+    data, _, labels, metrics = build_data(cfg)
+    offset, scale = standardisation(cfg, labels)
+    features, targets = data.table("train")
+    model: Any = EncodedRegressor(
+        make(cfg.method.estimator),
+        cast("TabularData", data).encode,
+        list(features.columns),
+        offset,
+        scale,
+        random_state=cfg.seed,
+    )
+    if cfg.method.ensemble is not None:
+        model = make(cfg.method.ensemble, estimator=model)
+    folder.start(cfg)
+    began = time.perf_counter()
+    model.fit(features, targets)
+    seconds = time.perf_counter() - began
+    splits: dict[str, Groups] = {}
+    for split in ("val", "test"):
+        rows = data.table(split)[0]
+        truth = data.labels(split)
+        predictions = torch.from_numpy(np.asarray(model.predict(rows), dtype=np.float32))
+        splits[split] = summarise(metrics, truth, predictions)
+    run = facts | {
+        "name": cfg.name,
+        "seed": cfg.seed,
+        "seconds": round(seconds, 2),
+        "device": "cpu",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "commit": commit(),
+    }
+    folder.finish({**splits, "run": run}, truth, predictions)
+    print_summary(splits, cfg.task.unit)
+    print(f"{seconds:.1f} s, written to {folder.path}")
+    value = splits["val"]["all"][cfg.task.monitor]
+    return float("nan") if value is None else float(value)
