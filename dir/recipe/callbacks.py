@@ -1,8 +1,9 @@
-"""Two small Lightning callbacks of the recipes: random state by epoch, and progress without a terminal."""
+"""Small Lightning callbacks of the recipes: random state by epoch, early stopping, progress without a terminal."""
 
 from __future__ import annotations
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 
 from dir.data.base import seed_all
 
@@ -23,6 +24,13 @@ class EpochSeed(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         seed_all(self.seed, trainer.current_epoch, trainer.global_rank)
+
+
+class StopEarly(EarlyStopping):
+    """Early stopping that stays stopped: a run killed after its last epoch does not train on when it is resumed."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
 class PlainProgress(Callback):

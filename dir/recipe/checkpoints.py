@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
@@ -62,6 +63,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """Reads tensors and plain values, and never runs what a file holds."""
         return read_checkpoint(Path(path), map_location)
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Lightning's callback, for a run folder that may be moved before the run goes on.
+
+    Lightning forgets the best value where the folder has another name, and then takes the next epoch for the best.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath), Path(path).name)) if path else path
+
+        paths = {key: here(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        best = {here(path): value for path, value in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
 
 
 def partial_of(path: Path) -> Path:

@@ -33,7 +33,8 @@ class ExplodingLoss(Callback):
         weights = torch.ones_like(labels) if lds is None else lds(labels)
         if self._first is None or self._first.device != loss.device:
             self._first = torch.full((5,), -1.0, device=loss.device)
-        now = torch.stack([labels.new_tensor(batch_idx), *labels.aminmax(), *weights.aminmax()]).to(self._first)
+        step = torch.full((), batch_idx, dtype=labels.dtype, device=labels.device)
+        now = torch.stack([step, *labels.aminmax(), *weights.aminmax()]).to(self._first)
         exploded = ~torch.isfinite(loss) & (self._first[0] < 0)
         self._first = torch.where(exploded, now, self._first)
         if loss.device.type == "cpu" or batch_idx % self.every == self.every - 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from dir.recipe.checkpoints import LAST, PREVIOUS
+from dir.recipe.folder_lock import FolderLock
 
 # Overrides that the folder's name holds elsewhere, or that say where things are and how a run is shown or
 # placed, and not what it computes.
@@ -51,6 +52,8 @@ ELSEWHERE = {
     "trainer.accelerator",
 }
 MAX_SUFFIX = 120
+# No room on the disk, within the quota, or for a file of this size.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def suffix(overrides: Iterable[str]) -> str:
@@ -89,15 +92,18 @@ class RunFolder:
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / LAST
         self.previous = self.checkpoints / PREVIOUS
-        self._lock = FileLock(path / ".lock", timeout=0)
+        self._lock = FolderLock(path)
 
     @property
     def finished(self) -> bool:
         return self.metrics.is_file()
 
-    def check(self, resume: bool) -> None:
-        """Raises RuntimeError if a run in this folder would destroy another one's results, or disturb one at work."""
-        if self._lock_file.is_file():
+    def check(self, resume: bool | str) -> None:
+        """Raises RuntimeError if a run in this folder would destroy another one's results, or disturb one at work.
+
+        A folder to go on in is locked from here on, so that it stays as it was found.
+        """
+        if not self.finished and self.path.is_dir() and (resume or self._lock.path.is_file()):
             self.lock()
         if self.finished:
             raise RuntimeError(
@@ -110,29 +116,20 @@ class RunFolder:
             )
 
     def lock(self) -> None:
-        """Takes the folder for this process, until it ends, however it ends.
+        """Takes the folder for this process until :meth:`release`, or until it ends, however it ends.
 
         Raises:
             RuntimeError: another process has it.
         """
-        try:
-            self._lock.acquire()
-        except Timeout as error:
-            raise RuntimeError(
-                f"{self.path} is in use by another run: wait for it, or change name, seed or method"
-            ) from error
+        if not self._lock.acquire():
+            raise RuntimeError(f"{self.path} is in use by another run: wait for it, or change name, seed or method")
 
     def release(self) -> None:
-        """Gives the folder back."""
-        self._lock.release(force=True)
-        self._lock_file.unlink(missing_ok=True)
-
-    @property
-    def _lock_file(self) -> Path:
-        return Path(self._lock.lock_file)
+        """Gives the folder back, if this object has it."""
+        self._lock.release()
 
     def _holds_something(self) -> bool:
-        return self.path.is_dir() and any(path != self._lock_file for path in self.path.iterdir())
+        return self.path.is_dir() and any(path != self._lock.path for path in self.path.iterdir())
 
     def resume_from(self, resume: bool | str) -> Path | None:
         """The checkpoint to go on from; None where no epoch was finished.
@@ -173,11 +170,10 @@ class RunFolder:
         Raises:
             RuntimeError: another run took it since :meth:`check`.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         self.lock()
-        self.check(bool(cfg.resume))
+        self.check(cfg.resume)
         self.checkpoints.mkdir(exist_ok=True)
-        self.config.write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
+        _write(self.config, OmegaConf.to_yaml(cfg, resolve=True).encode())
 
     def finish(self, content: dict[str, Any], labels: Tensor, predictions: Tensor) -> None:
         """Writes the test predictions, then metrics.json in one step."""
@@ -186,10 +182,27 @@ class RunFolder:
         _write(self.predictions, arrays.getvalue())
         _write(self.metrics, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
+    def explain(self, error: OSError) -> OSError | RuntimeError:
+        """The error itself, or for a full disk one that says how to go on."""
+        if error.errno not in FULL:
+            return error
+        return RuntimeError(f"{self.path}: {error.strerror}; make room, then go on with resume=true")
+
+    def how_to_go_on(self) -> str:
+        """What to tell the user of a run that was interrupted."""
+        if not (self.last.is_file() or self.previous.is_file()):
+            return (
+                f"interrupted before the end of the first epoch, so {self.path} holds no checkpoint: "
+                "resume=true starts the run again"
+            )
+        return (
+            f"interrupted: {self.checkpoints} holds the last epoch that was finished; go on with resume=true, or "
+            f"remove {self.path}"
+        )
+
     def remove_if_empty(self) -> None:
         """Removes the folders that Hydra made for a run that was then refused; nothing above where we are."""
-        if not self._holds_something():
-            self.release()
+        self.release()
         above = [path for path in self.path.parents if Path.cwd() in path.parents]
         for path in (self.path, *above):
             try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig
 from rich.console import Console
@@ -17,12 +17,13 @@ from rich.console import Console
 from dir.callbacks.lightning import FDSCallback
 from dir.lds import LDS
 from dir.recipe.build import Parts, build, check, make
-from dir.recipe.callbacks import EpochSeed, PlainProgress
-from dir.recipe.checkpoints import AtomicCheckpointIO, check_resumable
+from dir.recipe.callbacks import EpochSeed, PlainProgress, StopEarly
+from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint, check_resumable
 from dir.recipe.classical import fit_estimator
 from dir.recipe.evaluate import evaluate_splits, load_weights
 from dir.recipe.figures import density_figure
 from dir.recipe.guards import ExplodingLoss
+from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder, commit
 from dir.recipe.tables import print_summary
 
@@ -39,9 +40,20 @@ def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
         The best epoch's ``val/all/<monitor>``.
 
     Raises:
-        RuntimeError: if the folder holds a finished run, or an unfinished one and ``resume`` is false.
+        RuntimeError: if the folder holds a finished run, or an unfinished one and ``resume`` is false, or another
+            run works in it; if the training diverges; if the disk is full.
         ValueError, FileNotFoundError: for settings or data that a run cannot be made of.
+        SystemExit: after Ctrl-C or SIGTERM, saying how to go on.
     """
+    try:
+        return _train(cfg, folder, facts)
+    except OSError as error:
+        raise folder.explain(error) from error
+    finally:
+        folder.release()
+
+
+def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     quiet_lightning()
     monitor = f"val/all/{cfg.task.monitor}"
     # Only the first process sees the folder as it was; the others come when it is in use.
@@ -59,6 +71,7 @@ def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     resume_from = folder.resume_from(cfg.resume)
     if resume_from is not None:
         check_resumable(resume_from, parts.module)
+    check_optimizer(parts.module)
 
     if main_process:
         folder.start(cfg)
@@ -71,13 +84,14 @@ def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
         if not trainer.interrupted:
             raise
     if trainer.interrupted:
-        raise SystemExit(f"interrupted: go on with resume=true, or remove {folder.path}")
+        raise SystemExit(folder.how_to_go_on())
     seconds = time.perf_counter() - began
     if not trainer.is_global_zero:
         return float("nan")
 
     # Where validation counts steps, a run may end before the first one.
     best_epoch = load_weights(parts.module, folder.best if folder.best.is_file() else folder.last)
+    epochs = trainer.fit_loop.epoch_progress.current.processed  # also right where a resumed run had nothing to do
     device = trainer.strategy.root_device
     splits, labels, predictions = evaluate_splits(parts, device)
     if logger is not None:
@@ -92,7 +106,7 @@ def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     run = facts | {
         "name": cfg.name,
         "seed": cfg.seed,
-        "epochs": trainer.current_epoch,
+        "epochs": epochs,
         "best_epoch": best_epoch,
         "seconds": round(seconds, 2),
         "device": device.type,
@@ -102,7 +116,7 @@ def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     }
     folder.finish({**splits, "run": run}, labels, predictions)
     print_summary(splits, cfg.task.unit)
-    print(f"best epoch {best_epoch} of {trainer.current_epoch}, {seconds:.1f} s, written to {folder.path}")
+    print(f"best epoch {best_epoch} of {epochs}, {seconds:.1f} s, written to {folder.path}")
     value = splits["val"]["all"][cfg.task.monitor]
     return float("nan") if value is None else float(value)
 
@@ -114,7 +128,7 @@ def callbacks(cfg: DictConfig, folder: RunFolder, monitor: str) -> list[Callback
         EpochSeed(cfg.seed),
         ExplodingLoss(),
         # At an epoch's end, after the FDS callback, or after each validation where those are counted in steps.
-        ModelCheckpoint(
+        RunCheckpoint(
             folder.checkpoints,
             "best",
             monitor=monitor,
@@ -122,11 +136,11 @@ def callbacks(cfg: DictConfig, folder: RunFolder, monitor: str) -> list[Callback
             save_weights_only=True,
             enable_version_counter=False,
         ),
-        ModelCheckpoint(folder.checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+        RunCheckpoint(folder.checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
     if cfg.early_stopping.patience is not None:
         found.append(
-            EarlyStopping(monitor, patience=cfg.early_stopping.patience, mode="min", check_on_train_epoch_end=False)
+            StopEarly(monitor, patience=cfg.early_stopping.patience, mode="min", check_on_train_epoch_end=False)
         )
     if cfg.trainer.enable_progress_bar:
         found.append(RichProgressBar() if Console().is_terminal else PlainProgress(monitor))
@@ -144,6 +158,14 @@ def make_trainer(cfg: DictConfig, logger: Logger | bool, callbacks: list[Callbac
         plugins=[AtomicCheckpointIO()],
     )
     return trainer
+
+
+def check_optimizer(module: RegressionModule) -> None:
+    """Raises ValueError if optimizer or scheduler refuse their settings, which else shows when files are there."""
+    try:
+        module.configure_optimizers()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"optimizer, scheduler: {error}") from error
 
 
 def log_density(cfg: DictConfig, parts: Parts, logger: Logger | None) -> None:
