@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from dir.recipe.compare import compare
-from dir.recipe.compare_report import report
+from dir.recipe.compare_report import marked, readme_tables, report
 from dir.recipe.forest import forest_plot
 from dir.recipe.frontier import frontier_plot
 from dir.recipe.overview import overview
@@ -29,8 +31,9 @@ def only(runs: list[Run], methods: Sequence[str] | None) -> list[Run]:
     return [run for run in runs if run.method in methods]
 
 
-def main() -> None:
-    """Tables of one experiment, or ranks over several."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Tables of one experiment, or ranks or an overview of several; ``arguments`` are those of the command line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(description="Mean, spread and paired differences over seeds, by shot group.")
     parser.add_argument(
         "runs", type=Path, nargs="+", help="folder of METHOD/seed_S/metrics.json or METHOD/seed_S.json"
@@ -51,7 +54,8 @@ def main() -> None:
     )
     parser.add_argument("--collect", type=Path, metavar="DIR", help="also copy runs to DIR/METHOD/seed_S.json")
     parser.add_argument("--force", action="store_true", help="let --collect replace what differs")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
+    command = f"python scripts/compare.py {shlex.join(arguments)}"
     try:
         found = [(only(runs, args.methods), left) for runs, left in map(find_runs, args.runs)]
         results = [compare(runs, args.split, args.baseline, args.metrics, left) for runs, left in found]
@@ -59,13 +63,16 @@ def main() -> None:
             report_ranks([rank_methods(results, args.ranks, group) for group in ("all", "few")], args.out)
             return
         if args.overview:
-            print(overview(results, args.overview, [folder.as_posix() for folder in args.runs]))
+            print(marked(command, overview(results, args.overview)))
             return
         if len(results) > 1:
             raise ValueError("several folders: expected --ranks or --overview METRIC; else compare them one by one")
         if args.collect:
             collect(found[0][0], args.collect, args.force)
-        report(results[0], args.out or args.runs[0], args.readme)
+        if args.readme:
+            print(marked(command, readme_tables(results[0], args.readme)))
+        else:
+            report(results[0], args.out or args.runs[0])
         if args.forest:
             forest_plot(results[0], args.forest[0], Path(args.forest[1]))
         if args.frontier:

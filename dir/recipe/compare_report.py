@@ -16,6 +16,8 @@ from dir.recipe.published import BENCHMARKS, ENCODERS, PAPERS, published
 from dir.recipe.runs import write_atomic
 
 HIGHER_IS_BETTER = ("pearson", "spearman")
+# Neither higher nor lower is better than this value.
+BEST_AT = {"coverage90": 0.9}
 EMPTY = "-"
 
 
@@ -80,9 +82,9 @@ def spread_grid(comparison: Comparison, metric: str, also: Sequence[str] = ()) -
         cells = (spread_cell(row.spread[m, g], places[m], len(row.seeds)) for _, m, g in columns)
         return (row.label, str(len(row.seeds)), *cells)
 
-    better = "higher" if metric in HIGHER_IS_BETTER else "lower"
+    better = "higher is better" if metric in HIGHER_IS_BETTER else "lower is better"
     return Grid(
-        f"{metric} ({better} is better)",
+        f"{metric} ({f'best at {BEST_AT[metric]}' if metric in BEST_AT else better})",
         ("method", "seeds", *(heading for heading, _, _ in columns)),
         tuple(line(row) for row in comparison.rows),
         "Mean ± standard deviation over the seeds.",
@@ -180,17 +182,18 @@ def markdown(comparison: Comparison) -> str:
 def readme_tables(comparison: Comparison, metric: str) -> str:
     """One metric's spread and its paired differences, with Pearson over all rows: two tables to paste.
 
-    They stand between two comments, the first of which is the command that makes them: a test makes them again.
-
     Raises:
         ValueError: the comparison does not have this metric.
     """
     if metric not in comparison.metrics:
         raise ValueError(f"readme: expected one of {', '.join(comparison.metrics)}, got {metric!r}")
     both = (make(comparison, metric, ("pearson",)) for make in (spread_grid, difference_grid))
-    command = f"python scripts/compare.py benchmarks/results/{comparison.experiment} --readme {metric}"
-    tables = (f"{grid.caption}\n\n{draw(grid)}" for grid in both if grid.rows)
-    return "\n\n".join([f"<!-- {command} -->", *tables, "<!-- end -->"])
+    return "\n\n".join(f"{grid.caption}\n\n{draw(grid)}" for grid in both if grid.rows)
+
+
+def marked(command: str, tables: str) -> str:
+    """Tables between two comments, the first of which is the command that makes them: a test makes them again."""
+    return f"<!-- {command} -->\n\n{tables}\n\n<!-- end -->"
 
 
 def _width(grid: Grid) -> int:
@@ -198,11 +201,8 @@ def _width(grid: Grid) -> int:
     return 1 + sum(max(map(len, column)) + 3 for column in columns)
 
 
-def show(comparison: Comparison, readme: str | None = None) -> None:
-    """Prints all tables, or with `readme` the compact markdown of that metric alone."""
-    if readme is not None:
-        print(readme_tables(comparison, readme))
-        return
+def show(comparison: Comparison) -> None:
+    """Prints all tables and remarks."""
     console = print_grids(grids(comparison))
     for line in remarks(comparison):
         console.print(line, markup=False, highlight=False)
@@ -222,8 +222,8 @@ def print_grids(tables: Sequence[Grid]) -> Console:
     return console
 
 
-def report(comparison: Comparison, folder: Path, readme: str | None = None) -> None:
-    """Prints the tables (with `readme` the compact ones of that metric), writes compare.md and compare.json."""
-    show(comparison, readme)
+def report(comparison: Comparison, folder: Path) -> None:
+    """Prints the tables, writes compare.md and compare.json."""
+    show(comparison)
     write_atomic(folder / "compare.md", markdown(comparison))
     write_atomic(folder / "compare.json", as_json(comparison))

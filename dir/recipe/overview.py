@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from dir.recipe.compare import Comparison, Row
-from dir.recipe.compare_report import EMPTY, HIGHER_IS_BETTER, Grid, draw
+from dir.recipe.compare_report import BEST_AT, EMPTY, HIGHER_IS_BETTER, Grid, draw
 from dir.recipe.runs import place
 
 _GROUPS: tuple[Literal["all", "few"], ...] = ("all", "few")
@@ -32,7 +32,7 @@ def overview_grid(comparisons: Sequence[Comparison], metric: str) -> Grid:
     Raises:
         ValueError: a comparison lacks the metric or the baseline, or higher is better.
     """
-    if metric in HIGHER_IS_BETTER:
+    if metric in (*HIGHER_IS_BETTER, *BEST_AT):
         raise ValueError(f"overview: expected an error, of which lower is better, got {metric!r}")
     bases = []
     for one in comparisons:
@@ -67,8 +67,7 @@ def _cell(row: Row | None, base: Row, metric: str, group: str) -> str:
     return f"**{percent:+.1f}**" if sure else f"{percent:+.1f}"
 
 
-def overview(comparisons: Sequence[Comparison], metric: str, folders: Sequence[str]) -> str:
-    """The table in markdown, between the two comments that a test finds it by."""
+def overview(comparisons: Sequence[Comparison], metric: str) -> str:
+    """The table in markdown."""
     grid = overview_grid(comparisons, metric)
-    command = f"python scripts/compare.py {' '.join(folders)} --overview {metric}"
-    return f"<!-- {command} -->\n\n{grid.caption}\n\n{draw(grid)}\n\n<!-- end -->"
+    return f"{grid.caption}\n\n{draw(grid)}"

@@ -1,23 +1,26 @@
-"""The committed results: each file is readable, and the README shows what compare.py makes of them."""
+"""The committed results: each file is readable, and the pages show what compare.py makes of them."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from dir.recipe.compare import compare
-from dir.recipe.compare_report import readme_tables
+from dir.recipe.compare_cli import main
 from dir.recipe.runs import find_runs, identify
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 FOLDERS = sorted(path for path in RESULTS.glob("*") if path.is_dir())
-BLOCK = re.compile(
-    r"<!-- python scripts/compare\.py benchmarks/results/(\S+) --readme (\S+) -->.*?<!-- end -->", re.DOTALL
-)
-BLOCKS = list(BLOCK.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"<!-- python scripts/compare\.py (.+?) -->\n.*?<!-- end -->", re.DOTALL)
+BLOCKS = [(page, block) for page in PAGES for block in BLOCK.finditer(page.read_text(encoding="utf-8"))]
+# The folders that a table is made of.
+SHOWN = {
+    Path(word).name for _, block in BLOCKS for word in block[1].split() if word.startswith("benchmarks/results/")
+}
 
 
 SIX = ("vanilla", "sqinv", "lds", "fds", "lds_fds", "lds_fds_shrink")
@@ -37,7 +40,7 @@ def test_every_reported_experiment_is_committed_with_all_methods_and_seeds(name:
     for method in methods:
         found = sorted(run.seed for run in runs if run.method == method and not run.suffix)
         assert found == list(range(seeds)), method
-    assert name in [block[1] for block in BLOCKS], "the README has no table of it"
+    assert name in SHOWN, "no page has a table of it"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -51,10 +54,13 @@ def test_every_file_of_a_results_folder_is_a_run_on_the_same_test_rows(folder: P
     assert len(sizes) == 1
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block[1])
-def test_readme_shows_what_compare_prints(block: re.Match[str]) -> None:
-    runs, _ = find_runs(RESULTS / block[1])
-    assert block[0] == readme_tables(compare(runs), block[2])
+@pytest.mark.parametrize(("page", "block"), BLOCKS, ids=lambda part: part.name if isinstance(part, Path) else part[1])
+def test_a_page_shows_what_compare_prints(
+    page: Path, block: re.Match[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    main(shlex.split(block[1]))
+    assert block[0] + "\n" == capsys.readouterr().out
 
 
 def test_the_first_table_of_the_readme_repeats_the_full_one() -> None:
@@ -62,7 +68,7 @@ def test_the_first_table_of_the_readme_repeats_the_full_one() -> None:
     first = readme[: readme.index("## Drop it into your model")]
     rows = [line.strip("| ").split(" | ") for line in first.splitlines() if line.startswith("| ") and "±" in line]
     assert [row[0] for row in rows] == ["vanilla", "lds"]
-    (block,) = (block[0] for block in BLOCKS if block[1] == "rotmnist_skew-angle")
+    (block,) = (block[0] for _, block in BLOCKS if block[1] == "benchmarks/results/rotmnist_skew-angle --readme mae")
     for method, total, many, few, zero in rows:
         (full,) = (line for line in block.splitlines() if line.startswith(f"| {method} | 10 |") and "±" in line)
         _, _, *cells = full.strip("| ").split(" | ")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dir.recipe.compare import Comparison, compare
-from dir.recipe.overview import overview, overview_grid
+from dir.recipe.compare_cli import main
+from dir.recipe.overview import overview_grid
 from dir.recipe.runs import METHOD_ORDER, find_runs
 
 
@@ -56,10 +57,18 @@ def test_what_has_no_change_is_refused(two: list[Comparison], tmp_path: Path) ->
         overview_grid([alone], "mae")
 
 
-def test_markdown_names_the_command_that_makes_it(two: list[Comparison]) -> None:
-    text = overview(two, "mae", ["results/one", "results/two"])
-    assert text.startswith("<!-- python scripts/compare.py results/one results/two --overview mae -->")
-    assert "| lds | +3.3 | **-20.0** | - | - |" in text
+def test_script_marks_the_table_with_the_command_that_makes_it(
+    two: list[Comparison], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["one", "two", "--overview", "mae", "--methods", "vanilla"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "<!-- python scripts/compare.py one two --overview mae --methods vanilla -->"
+    assert lines[-1] == "<!-- end -->"
+    assert "| vanilla | (3) | (10) | (3) | (10) |" in lines
+    main(["one", "--readme", "mae"])
+    assert capsys.readouterr().out.startswith("<!-- python scripts/compare.py one --readme mae -->\n\nMean ±")
+    assert not list(tmp_path.rglob("compare.*")), "tables to paste are printed, not written"
 
 
 def test_the_order_of_methods_names_each_once() -> None:
