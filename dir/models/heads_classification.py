@@ -13,9 +13,11 @@ class ClassificationHead(Head):
     r"""One logit per label bin; the prediction is the mean of the bins' distribution.
 
     .. math:: p = \mathrm{softmax}(W z + b), \qquad \hat y = \sum_b p_b c_b, \qquad
-        \hat\sigma^2 = \sum_b p_b (c_b - \hat y)^2
+        \hat\sigma^2 = \sum_b p_b \left( (c_b - \hat y)^2 + \tfrac{1}{12} w_b^2 \right)
 
-    with c the bin centres. To be trained with :class:`dir.losses.classification.RegressionByClassification`.
+    with c the bins' centres and w their widths. To be trained with
+    :class:`dir.losses.classification.RegressionByClassification`. Within a bin the label is taken as uniform: a
+    distribution that is sure of one bin still has the variance of that bin, and never none.
 
     Args:
         num_features: D.
@@ -31,11 +33,11 @@ class ClassificationHead(Head):
         >>> head = ClassificationHead(8, LabelBins.integers(0, 4))
         >>> logits = head(torch.zeros(5, 8))
         >>> logits.shape, head.predict(torch.zeros(1, 5)), head.variance(torch.zeros(1, 5))
-        (torch.Size([5, 5]), tensor([2.]), tensor([2.]))
+        (torch.Size([5, 5]), tensor([2.]), tensor([2.0833]))
 
     Reference:
         Rothe et al., Deep expectation of real and apparent age from a single image without facial landmarks, IJCV
-        2018 (DEX). The variance is that of the same distribution; it has none within a bin.
+        2018 (DEX). The variance is ours: that of the same distribution, with the one within the bins.
     """
 
     def __init__(self, num_features: int, bins: LabelBins | None = None) -> None:
@@ -55,7 +57,7 @@ class ClassificationHead(Head):
     def variance(self, output: Tensor) -> Tensor:
         probability = self._probability(output)
         gap = self.bins.centers - (probability @ self.bins.centers)[:, None]
-        return (probability * gap.square()).sum(dim=1)
+        return (probability * (gap.square() + self.bins.edges.diff().square() / 12)).sum(dim=1)
 
     def _probability(self, output: Tensor) -> Tensor:
         # The bins keep their type whatever the model is cast to.

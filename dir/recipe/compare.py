@@ -20,7 +20,8 @@ from dir.recipe.published import PAPERS, published
 from dir.recipe.runs import Run
 
 GROUPS = ("all", "many", "median", "few", "zero")
-METRICS = ("mae", "mse", "gm", "pearson", "spearman", "balanced_mae")
+# The last three are of methods that predict a variance.
+METRICS = ("mae", "mse", "gm", "pearson", "spearman", "balanced_mae", "nll", "coverage90", "ause")
 
 
 @dataclass(frozen=True)

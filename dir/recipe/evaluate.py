@@ -5,46 +5,77 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dir.metrics import ShotMetrics
+from dir.metrics import SHOTS, ShotMetrics
+from dir.metrics.uncertainty import ause, gaussian_nll, interval_coverage
 from dir.recipe.build import Parts, build, make
 from dir.recipe.module import RegressionModule
 from dir.recipe.tables import Groups, print_summary
 
 
+class Predictions(NamedTuple):
+    """Labels, predictions and variances of a split, float32 [N] in (squared) raw units; some heads give no variances."""
+
+    labels: Tensor
+    predictions: Tensor
+    variances: Tensor | None
+
+
 @torch.no_grad()
-def predict(module: RegressionModule, loader: DataLoader[Any], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Labels and predictions of a whole split, float32 [N] in raw units on the CPU, in the split's order.
+def predict(module: RegressionModule, loader: DataLoader[Any], device: torch.device) -> Predictions:
+    """What the module predicts for a whole split, on the CPU, in the split's order.
 
     Runs in the parameters' own precision in one process: each sample counts once, whatever the training's
     precision and number of processes were.
     """
     module = module.to(device).eval()
-    labels, predictions = [], []
+    labels, predictions, variances = [], [], []
     for inputs, label in loader:
         moved = module.transfer_batch_to_device(inputs, device, 0)
-        predictions.append(module(moved).cpu())
+        prediction, variance = module.predict_variance(moved)
+        predictions.append(prediction.cpu())
         labels.append(label.cpu())
-    return torch.cat(labels), torch.cat(predictions)
+        if variance is not None:
+            variances.append(variance.cpu())
+    return Predictions(torch.cat(labels), torch.cat(predictions), torch.cat(variances) if variances else None)
 
 
-def summarise(metrics: ShotMetrics, labels: Tensor, predictions: Tensor) -> Groups:
-    """Shot metrics as plain numbers; None where a group is empty or a statistic is undefined."""
+def summarise(metrics: ShotMetrics, labels: Tensor, predictions: Tensor, variances: Tensor | None = None) -> Groups:
+    """Shot metrics as plain numbers; None where a group is empty or a statistic is undefined.
+
+    Where there are variances, ``nll``, ``coverage90`` and ``ause`` (of the absolute error) tell how good they are.
+    """
     # A copy that does not gather: the first process alone comes here, with all samples.
     metrics = copy.deepcopy(metrics).cpu()
     metrics.sync_on_compute = metrics._to_sync = False
     metrics.reset()
     metrics.update(predictions, labels)
     computed = metrics.compute()
+    if variances is not None:
+        index = metrics.bins(labels)
+        for group, member in zip(("all", *SHOTS), metrics.members, strict=True):
+            rows = member[index]
+            computed[group] |= uncertainty(predictions[rows], variances[rows], labels[rows])
     return {
         group: {name: int(value) if name == "n" else _finite(float(value)) for name, value in values.items()}
         for group, values in computed.items()
+    }
+
+
+def uncertainty(predictions: Tensor, variances: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Scores of the variances [N]; NaN where one of them is."""
+    if not bool(torch.isfinite(variances).all()):
+        return dict.fromkeys(("nll", "coverage90", "ause"), torch.tensor(math.nan))
+    return {
+        "nll": gaussian_nll(predictions, variances, labels),
+        "coverage90": interval_coverage(predictions, variances, labels, level=0.9),
+        "ause": ause(predictions, variances, labels),
     }
 
 
@@ -88,16 +119,15 @@ def load_config(checkpoint: Path, overrides: list[str]) -> DictConfig:
     return merged
 
 
-def evaluate_splits(parts: Parts, device: torch.device) -> tuple[dict[str, Groups], Tensor, Tensor]:
-    """Shot metrics of val and test, and the test labels and predictions."""
-    labels, predictions = predict(parts.module, parts.data.val_dataloader(), device)
+def evaluate_splits(parts: Parts, device: torch.device) -> tuple[dict[str, Groups], Predictions]:
+    """Shot metrics of val and test, and what was predicted for test."""
+    val = predict(parts.module, parts.data.val_dataloader(), device)
+    test = predict(parts.module, parts.data.test_dataloader(), device)
     if parts.correction is not None:
-        predictions = parts.correction.fit(predictions, labels)(predictions)
-    val = summarise(parts.module.metrics, labels, predictions)
-    labels, predictions = predict(parts.module, parts.data.test_dataloader(), device)
-    if parts.correction is not None:
-        predictions = parts.correction(predictions)
-    return {"val": val, "test": summarise(parts.module.metrics, labels, predictions)}, labels, predictions
+        correct = parts.correction.fit(val.predictions, val.labels)
+        val, test = (split._replace(predictions=correct(split.predictions)) for split in (val, test))
+    splits = {name: summarise(parts.module.metrics, *split) for name, split in (("val", val), ("test", test))}
+    return splits, test
 
 
 def evaluate_checkpoint(checkpoint: Path, overrides: list[str]) -> dict[str, Groups]:
@@ -107,6 +137,6 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str]) -> dict[str, Gro
     trainer = make(cfg.trainer, logger=False, enable_progress_bar=False)
     parts = build(cfg)
     load_weights(parts.module, checkpoint)
-    splits, _, _ = evaluate_splits(parts, trainer.strategy.root_device)
+    splits, _ = evaluate_splits(parts, trainer.strategy.root_device)
     print_summary(splits, cfg.task.unit)
     return splits

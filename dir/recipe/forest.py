@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from dir.recipe.compare import Comparison
-from dir.recipe.compare_report import HIGHER_IS_BETTER
+from dir.recipe.compare_report import BEST_AT, HIGHER_IS_BETTER
 
 # Colour-blind safe: better, worse, and not told apart from zero.
 BETTER, WORSE, UNCLEAR = "#2c7bb6", "#c1440e", "#8a8a8a"
@@ -38,7 +38,8 @@ def forest_plot(comparison: Comparison, metric: str, path: Path) -> None:
     figure = Figure(figsize=(1.9 + 2.1 * len(groups), 1.3 + 0.27 * len(rows)), layout="constrained")
     if path.suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():
         raise ValueError(f"forest: expected a file that ends in .png, .svg or .pdf, got {path}")
-    sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
+    # Where neither direction is better, no difference is coloured.
+    sign = 0.0 if metric in BEST_AT else -1.0 if metric in HIGHER_IS_BETTER else 1.0
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for axes, group in zip(panels, groups, strict=True):
         for place, row in enumerate(rows):

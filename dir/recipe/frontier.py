@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dir.recipe.compare import Comparison, Row
-from dir.recipe.compare_report import HIGHER_IS_BETTER
+from dir.recipe.compare_report import BEST_AT, HIGHER_IS_BETTER
 
 # Where plain reweighting by count^-p stands: the methods that are a power by another name, and method=power itself.
 _POWERS = {"vanilla": 0.0, "sqinv": 0.5, "inv": 1.0}
@@ -52,9 +52,9 @@ def frontier_plot(comparison: Comparison, metric: str, path: Path) -> None:
     # matplotlib takes half a second to import; pyplot would need a backend.
     from matplotlib.figure import Figure
 
-    if metric not in comparison.metrics or metric in HIGHER_IS_BETTER:
-        known = ", ".join(name for name in comparison.metrics if name not in HIGHER_IS_BETTER)
-        raise ValueError(f"frontier: expected one of {known}, got {metric!r}")
+    errors = [name for name in comparison.metrics if name not in (*HIGHER_IS_BETTER, *BEST_AT)]
+    if metric not in errors:
+        raise ValueError(f"frontier: expected one of {', '.join(errors)}, got {metric!r}")
     rows = [row for row in comparison.rows if all(_point(row, metric, g)[0] is not None for g in ("many", "few"))]
     if not rows:
         raise ValueError("frontier: no method has an error on many-shot and on few-shot labels")

@@ -93,7 +93,16 @@ class RegressionModule(LightningModule):
 
     def forward(self, inputs: Any) -> Tensor:
         """Predictions in raw units, [N]."""
-        prediction = self.model.predict(self.model(inputs))
+        return self._raw(self.model.predict(self.model(inputs)))
+
+    def predict_variance(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
+        """Predictions in raw units, [N], and their variances in squared raw units, [N], from heads that give one."""
+        output = self.model(inputs)
+        variance = self.model.variance(output)
+        scaled = None if variance is None else variance.float() * self.target_scale.square()
+        return self._raw(self.model.predict(output)), scaled
+
+    def _raw(self, prediction: Tensor) -> Tensor:
         return prediction.float() * self.target_scale + self.target_offset
 
     def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from dir.recipe.compare import Comparison
-from dir.recipe.compare_report import HIGHER_IS_BETTER, Grid, draw, print_grids
+from dir.recipe.compare_report import BEST_AT, HIGHER_IS_BETTER, Grid, draw, print_grids
 from dir.recipe.runs import write_atomic
 
 
@@ -85,8 +85,11 @@ def rank_methods(comparisons: Sequence[Comparison], metric: str, group: str = "a
         group: shot group; a data set without a value there (an empty group) is left out.
 
     Raises:
-        ValueError: a data set twice; fewer than two data sets or methods are left.
+        ValueError: a data set twice; fewer than two data sets or methods are left; a metric of which neither more
+            nor less is better.
     """
+    if metric in BEST_AT:
+        raise ValueError(f"ranks: expected a metric of which lower or higher is better, got {metric!r}")
     names = [comparison.experiment for comparison in comparisons]
     if len(set(names)) < len(names):
         raise ValueError(f"runs: expected each data set once, got {', '.join(names)}")

@@ -175,10 +175,13 @@ class RunFolder:
         self.checkpoints.mkdir(exist_ok=True)
         _write(self.config, OmegaConf.to_yaml(cfg, resolve=True).encode())
 
-    def finish(self, content: dict[str, Any], labels: Tensor, predictions: Tensor) -> None:
-        """Writes the test predictions, then metrics.json in one step."""
+    def finish(
+        self, content: dict[str, Any], labels: Tensor, predictions: Tensor, variances: Tensor | None = None
+    ) -> None:
+        """Writes the test predictions, with their variances where there are any, then metrics.json in one step."""
         arrays = io.BytesIO()
-        np.savez(arrays, label=labels.numpy(), prediction=predictions.numpy())
+        more: dict[str, Any] = {} if variances is None else {"variance": variances.numpy()}
+        np.savez(arrays, label=labels.numpy(), prediction=predictions.numpy(), **more)
         _write(self.predictions, arrays.getvalue())
         _write(self.metrics, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 

@@ -93,7 +93,7 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     best_epoch = load_weights(parts.module, folder.best if folder.best.is_file() else folder.last)
     epochs = trainer.fit_loop.epoch_progress.current.processed  # also right where a resumed run had nothing to do
     device = trainer.strategy.root_device
-    splits, labels, predictions = evaluate_splits(parts, device)
+    splits, test = evaluate_splits(parts, device)
     if logger is not None:
         numbers = {
             f"test/{group}/{name}": value
@@ -114,7 +114,7 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
         "torch": torch.__version__,
         "commit": commit(),
     }
-    folder.finish({**splits, "run": run}, labels, predictions)
+    folder.finish({**splits, "run": run}, *test)
     print_summary(splits, cfg.task.unit)
     print(f"best epoch {best_epoch} of {epochs}, {seconds:.1f} s, written to {folder.path}")
     value = splits["val"]["all"][cfg.task.monitor]

@@ -21,7 +21,16 @@ def test_prediction_and_variance_are_moments_of_the_bins() -> None:
     head = ClassificationHead(3, LabelBins.from_edges(EDGES)).double()
     mean = p @ centers
     np.testing.assert_allclose(head.predict(logits).numpy(), mean)
-    np.testing.assert_allclose(head.variance(logits).numpy(), p @ centers**2 - mean**2)
+    # Moments of a density that is constant in each bin: the integrals of y and y^2 over the bins.
+    low, high = np.array(EDGES[:-1]), np.array(EDGES[1:])
+    second = p @ ((high**3 - low**3) / (3 * (high - low)))
+    np.testing.assert_allclose(head.variance(logits).numpy(), second - mean**2)
+
+
+def test_a_distribution_that_is_sure_of_a_bin_has_the_variance_within_it() -> None:
+    head = ClassificationHead(3, LabelBins.from_edges(EDGES))
+    sure = torch.full((4, 4), -1e4).fill_diagonal_(1e4)
+    torch.testing.assert_close(head.variance(sure), torch.tensor([1.0, 4.0, 1.0, 16.0]) / 12)
 
 
 def test_half_precision_logits_give_float32() -> None:
