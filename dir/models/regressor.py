@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 from torch import Tensor, nn
 
@@ -53,9 +53,25 @@ class Regressor(nn.Module):
         features = cast("int", encoder.num_features)
         if fds is not None and fds.num_features != features:
             raise ValueError(f"fds.num_features: expected {features} as the encoder has, got {fds.num_features}")
+        self._encoder_frozen = False
         self.encoder = encoder
         self.fds = fds
         self.head = head
+
+    def freeze_encoder(self) -> None:
+        """Leaves the encoder as it is from here on: no gradients, and eval mode whatever the model's mode is.
+
+        Batch norm then keeps its running statistics, and dropout is off.
+        """
+        self.encoder.requires_grad_(False)
+        self._encoder_frozen = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self._encoder_frozen:
+            self.encoder.eval()
+        return self
 
     def forward(self, inputs: Any, labels: Tensor | None = None) -> Tensor:
         """The head's output."""

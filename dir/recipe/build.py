@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -133,6 +134,14 @@ def check(cfg: DictConfig) -> None:
             f"method.lds.{unused[0]}: smoothing is set, but kernel is null; set method.lds.kernel "
             "or choose method=lds"
         )
+    retrain = cfg.method.retrain
+    if retrain is not None and lds is None:
+        raise ValueError("method.retrain: the second stage has no weights; set method.lds or choose method=rrt")
+    if retrain is not None and not (retrain.epochs >= 1 and retrain.lr > 0):
+        raise ValueError(
+            "method.retrain: expected at least one epoch and a learning rate above 0, got "
+            f"epochs={retrain.epochs} and lr={retrain.lr}"
+        )
     patience = cfg.early_stopping.patience
     if patience is not None and patience < 1:
         raise ValueError(f"early_stopping.patience: expected null or at least 1, got {patience}")
@@ -158,13 +167,31 @@ def build_data(cfg: DictConfig) -> tuple[RegressionData, LabelBins, Tensor, Shot
     return data, bins, train, ShotMetrics(seen, seen.counts(train), **instantiate(cfg.task.shots, _convert_="all"))
 
 
+def last_stage(cfg: DictConfig) -> DictConfig:
+    """The config of what a run evaluates: of a run in two stages the second, else the config itself.
+
+    The second stage trains the head, with the loss and the weights of the method. What shapes features was of the
+    first.
+    """
+    retrain = cfg.method.retrain
+    if retrain is None:
+        return cfg
+    stage = copy.deepcopy(cfg)
+    stage.trainer.max_epochs, stage.optimizer.lr = retrain.epochs, retrain.lr
+    for part in ("fds", "output_fds", "regularizer", "mixup"):
+        stage.method[part] = None
+    stage.regularizer, stage.method.views = None, 1
+    return stage
+
+
 def build(cfg: DictConfig) -> Parts:
-    """Data, bins, LDS fitted on the training labels, FDS, model and loss of one run.
+    """Data, bins, LDS fitted on the training labels, FDS, model and loss of one run, or of its last stage.
 
     Raises:
         FileNotFoundError: if the data is not there; says what to fetch and where to put it.
         ValueError: for values that a part refuses.
     """
+    cfg = last_stage(cfg)
     data, bins, train, metrics = build_data(cfg)
     # What a method resampled is what its weights and its loss have to go by.
     trained = data.labels("train")
@@ -194,5 +221,7 @@ def build(cfg: DictConfig) -> Parts:
         target_scale=scale,
     )
     module.fit_targets(trained, target_bins)
+    if cfg.method.retrain is not None:
+        module.model.freeze_encoder()
     correction = None if cfg.method.posthoc is None else Correction(cfg.method.posthoc)
     return Parts(data, module, bins, bins.counts(train), correction)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,16 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     return content
 
 
+def mismatches(own: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
+    """What keeps the saved state from being loaded into a module whose own it is not: names, and shapes."""
+    wrong = [key for key in {**own, **saved} if key not in own or key not in saved]
+    return wrong + [
+        f"{key} {tuple(saved[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in saved and getattr(saved[key], "shape", None) != getattr(own[key], "shape", None)
+    ]
+
+
 def check_resumable(path: Path, module: nn.Module) -> None:
     """Raises ValueError unless training can go on from this checkpoint with this module.
 
@@ -117,13 +127,7 @@ def check_resumable(path: Path, module: nn.Module) -> None:
     missing = [key for key in _STATE if key not in content]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}, so training cannot go on from it; {advice}")
-    own, saved = module.state_dict(), content["state_dict"]
-    wrong = [key for key in {**own, **saved} if key not in own or key not in saved]
-    wrong += [
-        f"{key} {tuple(saved[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in saved and getattr(saved[key], "shape", None) != getattr(own[key], "shape", None)
-    ]
+    wrong = mismatches(module.state_dict(), content["state_dict"])
     if wrong:
         raise ValueError(f"{path} is of another model: {', '.join(wrong[:5])}; {advice}")
 

@@ -20,7 +20,7 @@ from dir.recipe.tables import Groups, print_summary
 
 
 class Predictions(NamedTuple):
-    """Labels, predictions and variances of a split, float32 [N] in (squared) raw units; some heads give no variances."""
+    """Labels, predictions and variances of a split, float32 [N] in raw units; some heads give no variances."""
 
     labels: Tensor
     predictions: Tensor

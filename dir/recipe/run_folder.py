@@ -98,6 +98,11 @@ class RunFolder:
     def finished(self) -> bool:
         return self.metrics.is_file()
 
+    @property
+    def best_or_last(self) -> Path:
+        """The checkpoint to evaluate. Where validation counts steps, a run may end before the first one."""
+        return self.best if self.best.is_file() else self.last
+
     def check(self, resume: bool | str) -> None:
         """Raises RuntimeError if a run in this folder would destroy another one's results, or disturb one at work.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from rich.console import Console
 
 from dir.callbacks.lightning import FDSCallback
 from dir.lds import LDS
-from dir.recipe.build import Parts, build, check, make
+from dir.recipe.build import Parts, build, check, last_stage, make
 from dir.recipe.callbacks import EpochSeed, PlainProgress, StopEarly
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint, check_resumable
 from dir.recipe.classical import fit_estimator
@@ -25,6 +26,7 @@ from dir.recipe.figures import density_figure
 from dir.recipe.guards import ExplodingLoss
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder, commit
+from dir.recipe.stages import first_folder, first_results, first_stage, load_encoder
 from dir.recipe.tables import print_summary
 
 
@@ -66,9 +68,14 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     if cfg.method.estimator is not None:
         return fit_estimator(cfg, folder, facts)
     parts = build(cfg)
+    retrain, stage = cfg.method.retrain, last_stage(cfg)
+    if retrain is not None and retrain.checkpoint is not None:
+        load_encoder(parts, Path(retrain.checkpoint))
+    first = retrain is not None and retrain.checkpoint is None
     logger: Logger | None = make(cfg.logger, save_dir=str(folder.path)) if cfg.logger else None
-    trainer = make_trainer(cfg, logger or False, callbacks(cfg, folder, monitor))
-    resume_from = folder.resume_from(cfg.resume)
+    trainer = make_trainer(stage, logger or False, callbacks(stage, folder, monitor))
+    # The first stage goes on from its own checkpoints.
+    resume_from = None if first and not first_folder(folder).finished else folder.resume_from(cfg.resume)
     if resume_from is not None:
         check_resumable(resume_from, parts.module)
     check_optimizer(parts.module)
@@ -76,6 +83,10 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     if main_process:
         folder.start(cfg)
         log_density(cfg, parts, logger)
+    if first:
+        if not first_folder(folder).finished:
+            train(first_stage(cfg), first_folder(folder), facts)
+        load_encoder(parts, first_folder(folder).best_or_last)
     began = time.perf_counter()
     try:
         trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from and str(resume_from))
@@ -89,8 +100,7 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     if not trainer.is_global_zero:
         return float("nan")
 
-    # Where validation counts steps, a run may end before the first one.
-    best_epoch = load_weights(parts.module, folder.best if folder.best.is_file() else folder.last)
+    best_epoch = load_weights(parts.module, folder.best_or_last)
     epochs = trainer.fit_loop.epoch_progress.current.processed  # also right where a resumed run had nothing to do
     device = trainer.strategy.root_device
     splits, test = evaluate_splits(parts, device)
@@ -103,17 +113,21 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
         }
         logger.log_metrics(numbers, step=trainer.global_step)
         logger.finalize("success")
-    run = facts | {
-        "name": cfg.name,
-        "seed": cfg.seed,
-        "epochs": epochs,
-        "best_epoch": best_epoch,
-        "seconds": round(seconds, 2),
-        "device": device.type,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "commit": commit(),
-    }
+    run = (
+        facts
+        | (first_results(folder) if first else {})
+        | {
+            "name": cfg.name,
+            "seed": cfg.seed,
+            "epochs": epochs,
+            "best_epoch": best_epoch,
+            "seconds": round(seconds, 2),
+            "device": device.type,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "commit": commit(),
+        }
+    )
     folder.finish({**splits, "run": run}, *test)
     print_summary(splits, cfg.task.unit)
     print(f"best epoch {best_epoch} of {epochs}, {seconds:.1f} s, written to {folder.path}")

@@ -1,0 +1,202 @@
+"""Decoupled training (method=rrt): a new head, trained with weights, on an encoder that stays as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from dir.lds import LDS
+from dir.recipe import stages
+from dir.recipe.build import build
+from dir.recipe.evaluate import evaluate_checkpoint
+from dir.recipe.module import RegressionModule
+from dir.recipe.run_folder import RunFolder
+from dir.recipe.runs import find_runs
+from dir.recipe.train import train
+
+Config = Callable[..., DictConfig]
+SHORT = ("trainer.max_epochs=2", "logger=none", "+model.encoder.batch_norm=true", "model.encoder.dropout=0.5")
+RRT = (*SHORT, "method=rrt", "method.retrain.epochs=3", "method.retrain.lr=0.02")
+
+
+def run(cfg: DictConfig, path: Path) -> dict:
+    train(cfg, RunFolder(path), {"method": "test"})
+    return json.loads((path / "metrics.json").read_text())
+
+
+def weights(path: Path, part: str) -> dict[str, Tensor]:
+    state = torch.load(path, weights_only=True)["state_dict"]
+    return {name: value for name, value in state.items() if name.startswith(f"model.{part}.")}
+
+
+def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys() != set()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+@pytest.fixture
+def modes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, bool, bool]]:
+    """Of every training step: encoder in training mode, head in training mode, weights."""
+    seen: list[tuple[bool, bool, bool]] = []
+    step = RegressionModule.training_step
+
+    def spy(self: RegressionModule, batch: tuple, batch_idx: int) -> Tensor:
+        model = self.model
+        layers = {layer.training for layer in model.encoder.modules()}
+        assert len(layers) == 1
+        seen.append((layers.pop(), model.head.training, self.lds is not None))
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(RegressionModule, "training_step", spy)
+    return seen
+
+
+def test_one_command_trains_both_stages_and_the_second_moves_the_head_alone(
+    tiny: Config, tmp_path: Path, modes: list[tuple[bool, bool, bool]]
+) -> None:
+    path = tmp_path / "tiny" / "rrt" / "seed_0"
+    content = run(tiny(*RRT, "+regularizer=ranksim", "method.lds.reweight=inverse"), path)
+    steps = len(modes) // 5
+    assert modes == [(True, True, False)] * (2 * steps) + [(False, True, True)] * (3 * steps)
+    assert content["run"]["epochs"] == 3
+    assert content["run"]["stage_1"]["epochs"] == 2
+
+    first = path / "stage_1" / "checkpoints/best.ckpt"
+    for name in ("best", "last"):
+        # Batch norm's buffers among them.
+        assert_same(weights(first, "encoder"), weights(path / f"checkpoints/{name}.ckpt", "encoder"))
+    assert "model.encoder.layers.1.running_mean" in weights(first, "encoder")
+    heads = [weights(p, "head")["model.head.weight"] for p in (first, path / "checkpoints/last.ckpt")]
+    assert not torch.allclose(*heads, rtol=0.01)
+    start = build(tiny(*RRT)).module.model.head.weight
+    assert not torch.allclose(start, heads[1], rtol=0.01)
+
+    # The first stage is what the method is without weights, to the last digit.
+    plain = run(tiny(*SHORT, "+regularizer=ranksim"), tmp_path / "plain")
+    assert json.loads((path / "stage_1/metrics.json").read_text())["test"] == plain["test"] != content["test"]
+    # One run, which evaluate.py reads as it is; the first stage has a config of its own.
+    assert [one.path for one in find_runs(tmp_path / "tiny")[0]] == [path / "metrics.json"]
+    assert evaluate_checkpoint(path / "checkpoints/best.ckpt", [])["test"] == content["test"]
+    assert evaluate_checkpoint(first, [])["test"] == plain["test"]
+    assert OmegaConf.load(path / "stage_1/config.yaml").method.lds is None
+
+
+def test_the_second_stage_alone_starts_from_any_checkpoint_of_the_model(tiny: Config, tmp_path: Path) -> None:
+    both = run(tiny(*RRT), tmp_path / "both")
+    run(tiny(*SHORT), tmp_path / "vanilla")
+    given = f"method.retrain.checkpoint={tmp_path / 'vanilla/checkpoints/best.ckpt'}"
+    alone = run(tiny(*RRT, given), tmp_path / "alone")
+    assert alone["test"] == both["test"]
+    assert "stage_1" not in alone["run"]
+    assert not (tmp_path / "alone/stage_1").exists()
+    # Of a run with another head and FDS, only the encoder counts.
+    run(tiny(*SHORT, "method=vir"), tmp_path / "vir")
+    given = tmp_path / "vir/checkpoints/last.ckpt"
+    run(tiny(*RRT, f"method.retrain.checkpoint={given}"), tmp_path / "other")
+    assert_same(weights(given, "encoder"), weights(tmp_path / "other/checkpoints/last.ckpt", "encoder"))
+
+
+def test_weights_of_any_kind_act_on_the_second_stage_only(tiny: Config, tmp_path: Path) -> None:
+    run(tiny(*SHORT), tmp_path / "vanilla")
+    given = (*RRT, "method=rrt_lds", f"method.retrain.checkpoint={tmp_path / 'vanilla/checkpoints/best.ckpt'}")
+    cfg = tiny(*given, "method.lds.sigma=1", "+regularizer=srl")
+    module = build(cfg).module
+    assert isinstance(module.lds, LDS)
+    assert (module.lds.kernel, module.lds.sigma) == ("gaussian", 1.0)
+    assert len(module.regularizers) == 0
+    assert {name for name, p in module.named_parameters() if p.requires_grad} == {
+        "model.head.weight",
+        "model.head.bias",
+    }
+    results = [
+        run(tiny(*given, f"method.lds.reweight={how}"), tmp_path / how)["test"] for how in ("inverse", "sqrt_inverse")
+    ]
+    assert results[0] != results[1]
+
+
+@pytest.mark.parametrize("moment", ["first stage", "between", "second stage"])
+def test_a_killed_run_goes_on_in_the_stage_that_it_was_in(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    whole = run(tiny(*RRT), tmp_path / "whole")
+    calls = 0
+    step = RegressionModule.training_step
+
+    def counted(self: RegressionModule, batch: tuple, batch_idx: int) -> Tensor:
+        nonlocal calls
+        calls += 1
+        second = self.lds is not None
+        if self.current_epoch == 1 and batch_idx == 3 and moment == ("second stage" if second else "first stage"):
+            raise OSError("killed")
+        return step(self, batch, batch_idx)
+
+    def killed(*args: object) -> None:
+        raise OSError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RegressionModule, "training_step", counted)
+        if moment == "between":
+            patch.setattr("dir.recipe.train.load_encoder", killed)
+        with pytest.raises(OSError, match="killed"):
+            run(tiny(*RRT), tmp_path / "killed")
+    assert not (tmp_path / "killed/metrics.json").exists()
+    with pytest.raises(RuntimeError, match="resume=true"):
+        run(tiny(*RRT), tmp_path / "killed")
+    before, calls = calls, 0
+    with monkeypatch.context() as patch:
+        moment = "over"
+        patch.setattr(RegressionModule, "training_step", counted)
+        resumed = run(tiny(*RRT, "resume=true"), tmp_path / "killed")
+    # An epoch has seven steps; what was finished is not trained again.
+    assert (before, calls) in [(7 + 4, 7 + 21), (14, 21), (14 + 7 + 4, 14)]
+    assert (resumed["val"], resumed["test"]) == (whole["val"], whole["test"])
+    assert resumed["run"]["stage_1"]["epochs"] == 2
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_before_anything_is_written(tiny: Config, tmp_path: Path) -> None:
+    run(tiny(*SHORT), tmp_path / "vanilla")
+    good = tmp_path / "vanilla/checkpoints/best.ckpt"
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.ckpt")
+    cases = [
+        (FileNotFoundError, "no such file", tmp_path / "none.ckpt", ()),
+        (ValueError, "no checkpoint of a run", tmp_path / "foreign.ckpt", ()),
+        (ValueError, r"encoder of .* is another one: layers\.0\.weight \(8, 4\) instead of \(9, 4\)", good,
+         ("model.encoder.num_features=9",)),
+        (ValueError, "tested on other rows", good, ("data.sizes=[200,60,50]",)),
+    ]  # fmt: skip
+    for error, message, checkpoint, more in cases:
+        with pytest.raises(error, match=f"method.retrain.checkpoint: .*{message}"):
+            run(tiny(*RRT, f"method.retrain.checkpoint={checkpoint}", *more), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method.lds=null", "the second stage has no weights"),
+        ("method.retrain.epochs=0", "at least one epoch"),
+        ("method.retrain.lr=0.0", "learning rate above 0"),
+    ],
+)
+def test_settings_without_a_second_stage_are_refused(
+    tiny: Config, tmp_path: Path, override: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(tiny(*RRT, override), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_second_stage_has_epochs_and_a_schedule_of_its_own(tiny: Config) -> None:
+    cfg = tiny(*RRT, "scheduler=onecycle", "method.retrain.epochs=7")
+    stage = stages.first_stage(cfg)
+    assert (stage.method.lds, stage.method.retrain, stage.trainer.max_epochs) == (None, None, 2)
+    module = build(cfg).module
+    schedule = module.configure_optimizers()["lr_scheduler"]
+    assert schedule.total_steps == 8
+    assert max(group["max_lr"] for group in schedule.optimizer.param_groups) == 0.02
