@@ -201,6 +201,7 @@ def quiet_lightning() -> None:
         ".*does not have many workers.*",  # our datasets are in memory: workers would slow them down
         ".*smaller than the logging interval.*",  # we log by epoch
         ".*treespec, LeafSpec.*",  # Lightning's own use of torch
+        r".*module\(s\) in eval mode.*",  # the frozen encoder of a second stage
         ".*Checkpoint directory .* exists and is not empty.*",  # resumed
     ):
         warnings.filterwarnings("ignore", message=message)
