@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from torch import Tensor, nn
 
 from dir.fds import FDS
 from dir.models.heads import Head
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 
 class Step(NamedTuple):
@@ -50,9 +53,11 @@ class Regressor(nn.Module):
 
     def __init__(self, encoder: nn.Module, head: nn.Module, fds: FDS | None = None) -> None:
         super().__init__()
-        features = cast("int", encoder.num_features)
-        if fds is not None and fds.num_features != features:
-            raise ValueError(f"fds.num_features: expected {features} as the encoder has, got {fds.num_features}")
+        self.num_features = cast("int", encoder.num_features)
+        if fds is not None and fds.num_features != self.num_features:
+            raise ValueError(
+                f"fds.num_features: expected {self.num_features} as the encoder has, got {fds.num_features}"
+            )
         self._encoder_frozen = False
         self.encoder = encoder
         self.fds = fds
@@ -81,8 +86,12 @@ class Regressor(nn.Module):
         """The features before FDS as well as the head's output."""
         features = self.encoder(inputs)
         calibrated = features if self.fds is None else self.fds(features, labels)
-        output: Tensor = self.head(calibrated)
-        return Step(features, output.squeeze(-1) if output.ndim == 2 and output.shape[1] == 1 else output)
+        return Step(features, self.decode(calibrated))
+
+    def decode(self, features: Tensor) -> Tensor:
+        """The head's output for features [N, num_features] that went through FDS, if there is one."""
+        output: Tensor = self.head(features)
+        return output.squeeze(-1) if output.ndim == 2 and output.shape[1] == 1 else output
 
     def predict(self, output: Tensor) -> Tensor:
         """One number per sample, [N], from the head's output."""
