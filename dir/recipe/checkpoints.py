@@ -50,7 +50,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             _sync_folder(target.parent)
         except (OSError, RuntimeError) as error:
             partial.unlink(missing_ok=True)
-            kept = f"{target} of the epoch before is kept; " if target.is_file() else ""
+            kept = "the one of an earlier epoch is kept; " if target.is_file() else ""
             raise RuntimeError(
                 f"the checkpoint {target} could not be written: {error}; {kept}make room, then go on with resume=true"
             ) from error
