@@ -32,6 +32,7 @@ def register_resolvers() -> None:
 
 @hydra.main(config_path=config_dir(), config_name="train", version_base="1.3")
 def _run(cfg: DictConfig) -> float | None:
+    from dir.recipe.settings import check_additions
     from dir.recipe.train import train
 
     context = HydraConfig.get()
@@ -42,6 +43,7 @@ def _run(cfg: DictConfig) -> float | None:
     choices = context.runtime.choices
     facts: dict[str, Any] = {"experiment": choices.get("experiment"), "method": choices["method"]}
     try:
+        check_additions(context.overrides.task, choices)
         return train(cfg, folder, facts)
     finally:
         folder.remove_if_empty()

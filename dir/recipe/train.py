@@ -26,6 +26,7 @@ from dir.recipe.figures import density_figure
 from dir.recipe.guards import ExplodingLoss
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder, commit
+from dir.recipe.settings import check_settings
 from dir.recipe.stages import first_folder, first_results, first_stage, load_encoder
 from dir.recipe.tables import print_summary
 
@@ -64,6 +65,7 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
         folder.check(cfg.resume)
         folder.check_config(cfg)
     check(cfg)
+    check_settings(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.method.estimator is not None:
         return fit_estimator(cfg, folder, facts)
