@@ -49,7 +49,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             partial.replace(target)
             _sync_folder(target.parent)
         except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
+            for left in (partial, partial_of(target.with_name(PREVIOUS))):
+                left.unlink(missing_ok=True)
             kept = "the one of an earlier epoch is kept; " if target.is_file() else ""
             raise RuntimeError(
                 f"the checkpoint {target} could not be written: {error}; {kept}make room, then go on with resume=true"
@@ -96,7 +97,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     except Exception as error:  # a dozen types, from the zip reader to the unpickler
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} cannot be read as a checkpoint, it is cut off or no such file: {reason}") from error
-    if not isinstance(content, dict) or "state_dict" not in content or "epoch" not in content:
+    if not (isinstance(content, dict) and isinstance(content.get("state_dict"), dict) and "epoch" in content):
         raise ValueError(f"{path} is no checkpoint of a run: expected the weights (state_dict) and the epoch")
     return content
 

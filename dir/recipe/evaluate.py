@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from dir.metrics import SHOTS, ShotMetrics
 from dir.metrics.uncertainty import ause, gaussian_nll, interval_coverage
 from dir.recipe.build import Parts, build, make
+from dir.recipe.checkpoints import read_checkpoint
 from dir.recipe.module import RegressionModule
 from dir.recipe.tables import Groups, print_summary
 
@@ -85,7 +86,7 @@ def _finite(value: float) -> float | None:
 
 def load_weights(module: RegressionModule, checkpoint: Path) -> int:
     """Loads a checkpoint's weights into the module and returns its epoch, counted from one."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = read_checkpoint(checkpoint)
     # The metrics' bins are those of the labels at hand, which may be other ones than the run's.
     kept = {key: value for key, value in state["state_dict"].items() if not key.startswith("metrics.")}
     missing, unexpected = module.load_state_dict(kept, strict=False)
@@ -121,8 +122,8 @@ def load_config(checkpoint: Path, overrides: list[str]) -> DictConfig:
 
 def evaluate_splits(parts: Parts, device: torch.device) -> tuple[dict[str, Groups], Predictions]:
     """Shot metrics of val and test, and what was predicted for test."""
-    val = predict(parts.module, parts.data.val_dataloader(), device)
-    test = predict(parts.module, parts.data.test_dataloader(), device)
+    val = predict(parts.module, parts.data.whole("val"), device)
+    test = predict(parts.module, parts.data.whole("test"), device)
     if parts.correction is not None:
         correct = parts.correction.fit(val.predictions, val.labels)
         val, test = (split._replace(predictions=correct(split.predictions)) for split in (val, test))

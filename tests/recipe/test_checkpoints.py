@@ -1,0 +1,222 @@
+"""Checkpoint files: written whole or not at all, read without running what they hold, refused in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from dir.recipe.checkpoints import AtomicCheckpointIO, check_resumable, read_checkpoint
+from dir.recipe.evaluate import evaluate_checkpoint
+from dir.recipe.run_folder import RunFolder
+from dir.recipe.train import train
+
+Config = Callable[..., DictConfig]
+
+
+def content(epoch: int, module: nn.Module | None = None) -> dict[str, Any]:
+    state = {"w": torch.full((50,), float(epoch))} if module is None else module.state_dict()
+    rest = {name: {} for name in ("optimizer_states", "lr_schedulers", "loops", "callbacks")}
+    return {"epoch": epoch, "state_dict": state, **rest}
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_last_becomes_previous_and_other_names_are_replaced(tmp_path: Path) -> None:
+    io = AtomicCheckpointIO()
+    for epoch in range(3):
+        io.save_checkpoint(content(epoch), tmp_path / "new/last.ckpt")
+        io.save_checkpoint(content(epoch), tmp_path / "new/best.ckpt")
+    assert names(tmp_path / "new") == {"last.ckpt", "previous.ckpt", "best.ckpt"}
+    assert io.load_checkpoint(tmp_path / "new/last.ckpt")["epoch"] == 2
+    assert io.load_checkpoint(tmp_path / "new/previous.ckpt")["epoch"] == 1
+    torch.testing.assert_close(read_checkpoint(tmp_path / "new/best.ckpt")["state_dict"], content(2)["state_dict"])
+
+
+def test_the_file_is_synced_before_it_takes_its_name_and_the_folder_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def synced(handle: int) -> None:
+        inode = os.fstat(handle).st_ino
+        calls.append("sync " + next(p.name for p in (tmp_path, *tmp_path.iterdir()) if p.stat().st_ino == inode))
+        fsync(handle)
+
+    def renamed(self: Path, target: Path) -> Path:
+        assert self.parent == target.parent  # on one file system, or the rename would be a copy
+        calls.append(f"{self.name} -> {target.name}")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    AtomicCheckpointIO().save_checkpoint(content(0), tmp_path / "last.ckpt")
+    one = ["sync .last.ckpt.partial", ".last.ckpt.partial -> last.ckpt", f"sync {tmp_path.name}"]
+    assert calls == one
+    calls.clear()
+    AtomicCheckpointIO().save_checkpoint(content(1), tmp_path / "last.ckpt")
+    assert calls == [one[0], ".previous.ckpt.partial -> previous.ckpt", *one[1:]]
+
+
+@pytest.mark.parametrize("place", ["write", "sync", "rename"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    io = AtomicCheckpointIO()
+    io.save_checkpoint(content(0), tmp_path / "last.ckpt")
+    before = (tmp_path / "last.ckpt").read_bytes()
+
+    def full(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    target = {"write": (torch, "save"), "sync": (os, "fsync"), "rename": (Path, "replace")}[place]
+    monkeypatch.setattr(*target, full)
+    with pytest.raises(
+        RuntimeError, match=r"last\.ckpt could not be written: .*No space left.*earlier epoch is kept"
+    ):
+        io.save_checkpoint(content(1), tmp_path / "last.ckpt")
+    assert (tmp_path / "last.ckpt").read_bytes() == before
+    assert names(tmp_path) == {"last.ckpt"}
+
+
+def test_without_hard_links_one_of_the_two_is_always_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*args: Any) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    replace = Path.replace
+    seen: list[set[str]] = []
+
+    def renamed(self: Path, target: Path) -> Path:
+        moved = replace(self, target)
+        seen.append({name for name in names(tmp_path) if not name.startswith(".")})
+        return moved
+
+    io = AtomicCheckpointIO()
+    io.save_checkpoint(content(0), tmp_path / "last.ckpt")
+    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(Path, "replace", renamed)
+    io.save_checkpoint(content(1), tmp_path / "last.ckpt")
+    assert seen == [{"previous.ckpt"}, {"previous.ckpt", "last.ckpt"}]
+    assert [read_checkpoint(tmp_path / f"{name}.ckpt")["epoch"] for name in ("previous", "last")] == [0, 1]
+
+
+def test_a_run_killed_between_two_renames_goes_on_from_the_previous_one(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.resume_from(True) is None
+    AtomicCheckpointIO().save_checkpoint(content(0), folder.previous)
+    assert folder.resume_from(True) == folder.previous
+    AtomicCheckpointIO().save_checkpoint(content(1), folder.last)
+    assert folder.resume_from(True) == folder.last
+    assert folder.resume_from("previous") == folder.previous
+
+
+class Evil:
+    """What a pickle can do: call anything when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, 0.3, 0.9, -1])
+def test_a_truncated_file_is_named(tmp_path: Path, cut: float) -> None:
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(content(0), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(cut * len(whole)) if isinstance(cut, float) else cut])
+    with pytest.raises(ValueError, match=r"last\.ckpt cannot be read as a checkpoint, it is cut off or no such file"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("form", ["pickle", "torch", "old torch"])
+def test_code_in_a_file_is_not_run(tmp_path: Path, form: str) -> None:
+    path, trace = tmp_path / "last.ckpt", tmp_path / "trace"
+    harmful = {**content(0), "more": Evil(trace)}
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(harmful, protocol=2))
+    else:
+        torch.save(harmful, path, _use_new_zipfile_serialization=form == "torch")
+    with pytest.raises(ValueError, match=r"last\.ckpt cannot be read"):
+        read_checkpoint(path)
+    assert not trace.exists()
+    torch.load(path, weights_only=False) if form != "pickle" else pickle.loads(path.read_bytes())
+    assert trace.exists()  # it would have been
+
+
+@pytest.mark.parametrize("value", [torch.ones(2), [1, 2], {"w": torch.ones(2)}, {"state_dict": [1], "epoch": 0}])
+def test_a_file_of_something_else_is_no_checkpoint(tmp_path: Path, value: Any) -> None:
+    torch.save(value, tmp_path / "last.ckpt")
+    with pytest.raises(ValueError, match=r"last\.ckpt is no checkpoint of a run"):
+        read_checkpoint(tmp_path / "last.ckpt")
+
+
+def test_a_checkpoint_of_another_model_names_what_differs(tmp_path: Path) -> None:
+    own = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    path = tmp_path / "run/checkpoints/last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(content(0, own), path)
+    check_resumable(path, own)
+    with pytest.raises(ValueError, match=r"last\.ckpt is of another model: 0\.weight \(2, 3\) instead of \(2, 4\)"):
+        check_resumable(path, nn.Sequential(nn.Linear(4, 2)))
+    with pytest.raises(ValueError, match=r"of another model: 0\.bias"):
+        check_resumable(path, nn.Sequential(nn.Linear(3, 2, bias=False)))
+    with pytest.raises(ValueError, match=f"remove {path.parents[1]} to start again"):
+        check_resumable(path, nn.ReLU())
+    AtomicCheckpointIO().save_checkpoint(content(1, own), path)
+    with pytest.raises(ValueError, match="go on from the epoch before with resume=previous"):
+        check_resumable(path, nn.ReLU())
+
+
+def interrupted(cfg: DictConfig, path: Path) -> None:
+    """A run that is as a kill after its last epoch leaves it."""
+    train(cfg, RunFolder(path), {})
+    (path / "metrics.json").unlink()
+    (path / "predictions.npz").unlink()
+
+
+def test_a_run_refuses_what_is_no_checkpoint_of_it_and_changes_nothing(tiny: Config, tmp_path: Path) -> None:
+    settings = ("method=lds_fds", "trainer.max_epochs=2", "logger=none")
+    path = tmp_path / "run"
+    interrupted(tiny(*settings), path)
+    last = path / "checkpoints/last.ckpt"
+    good, best = last.read_bytes(), (path / "checkpoints/best.ckpt").read_bytes()
+    torch.save(content(0, nn.Linear(1, 1)), tmp_path / "other.ckpt")
+    cases = {
+        "cannot be read": good[: len(good) // 2],
+        "cut off or no such file": b"",
+        "lacks optimizer_states": best,
+        "is of another model": (tmp_path / "other.ckpt").read_bytes(),
+    }
+    for message, damaged in cases.items():
+        last.write_bytes(damaged)
+        before = {p: p.stat().st_mtime_ns for p in path.rglob("*")}
+        with pytest.raises(ValueError, match=message) as error:
+            train(tiny(*settings, "resume=true"), RunFolder(path), {})
+        assert str(last) in str(error.value)
+        assert "resume=previous" in str(error.value)
+        assert {p: p.stat().st_mtime_ns for p in path.rglob("*")} == before
+    (path / "checkpoints/previous.ckpt").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"previous\.ckpt cannot be read"):
+        train(tiny(*settings, "resume=previous"), RunFolder(path), {})
+
+
+def test_a_damaged_best_checkpoint_is_named_by_the_evaluation(tiny: Config, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    train(tiny("trainer.max_epochs=1", "logger=none"), RunFolder(path), {})
+    best = path / "checkpoints/best.ckpt"
+    best.write_bytes(best.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"best\.ckpt cannot be read as a checkpoint"):
+        evaluate_checkpoint(best, [])
