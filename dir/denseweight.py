@@ -240,6 +240,9 @@ class DenseLoss(nn.Module):
         Steininger et al. 2021, Sec. 3, there on a squared error.
     """
 
+    # Weights from elsewhere would correct it once more.
+    corrects_imbalance = True
+
     def __init__(self, base: nn.Module, dense: DenseWeight) -> None:
         super().__init__()
         self.base = base

@@ -97,6 +97,8 @@ class NoiseScale(KeepsPrecision):
         initial_sigma: ``[1]``, as given. log_scale: parameter ``[1]``, s.
     """
 
+    # Weights by rarity would correct it once more.
+    corrects_imbalance = True
     initial_sigma: Tensor
     # Buffers whose shape is known only after fit.
     fitted_buffers: tuple[str, ...] = ()

@@ -112,6 +112,8 @@ class UVOTE(KeepsPrecision):
         Jiang et al., Uncertainty Voting Ensemble for Imbalanced Deep Regression, GCPR 2024.
     """
 
+    # By the experts' own weights; others would come on top.
+    corrects_imbalance = True
     counts: Tensor
 
     def __init__(self, noise: Noise = "gaussian") -> None:

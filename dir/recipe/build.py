@@ -1,4 +1,4 @@
-"""Builds what a run needs from its config, and checks all of it before anything is trained or written."""
+"""Builds what a run needs from its config, before anything is trained or written."""
 
 from __future__ import annotations
 
@@ -20,11 +20,9 @@ from dir.losses.regularizer import Regularizer
 from dir.metrics import ShotMetrics
 from dir.models.output_fds import OutputFDS
 from dir.models.regressor import Regressor
+from dir.recipe.contradictions import check_parts
 from dir.recipe.module import RegressionModule
 from dir.recipe.posthoc import Correction
-
-# Lower is better for these; the best epoch is the one with the lowest value on validation.
-MONITORS = ("mae", "mse", "gm", "balanced_mae")
 
 
 @dataclass(frozen=True)
@@ -108,45 +106,6 @@ def in_target_units(bins: LabelBins, offset: float, scale: float) -> LabelBins:
     return LabelBins.from_edges(edges, bins.out_of_range, bins.dtype)
 
 
-def check(cfg: DictConfig) -> None:
-    """Raises ValueError for values that contradict each other or that no part of the engine would notice."""
-    if cfg.task.monitor not in MONITORS:
-        raise ValueError(f"task.monitor: expected one of {', '.join(MONITORS)}, got {cfg.task.monitor!r}")
-    if cfg.trainer.get("fast_dev_run", False):
-        raise ValueError(
-            "trainer.fast_dev_run: it writes no checkpoint to evaluate; use trainer.max_epochs=1 and "
-            "+trainer.limit_train_batches=2 for a short run"
-        )
-    for part, methods in (("lds", "inv, sqinv or lds"), ("fds", "fds or fds_shrink")):
-        node = cfg.method[part]
-        if node is not None and "_target_" not in node:
-            raise ValueError(
-                f"method.{part}: settings ({', '.join(node)}) without a method that has {part.upper()}; "
-                f"choose method={methods}"
-            )
-    own, added = cfg.method.regularizer, cfg.regularizer
-    if own is not None and added is not None and own.get("_target_") == added.get("_target_"):
-        raise ValueError("regularizer: the method has this one already; choose another method or leave it out")
-    lds = cfg.method.lds
-    unused = [] if lds is None or lds.get("kernel") else [k for k in ("kernel_size", "sigma") if k in lds]
-    if unused:
-        raise ValueError(
-            f"method.lds.{unused[0]}: smoothing is set, but kernel is null; set method.lds.kernel "
-            "or choose method=lds"
-        )
-    retrain = cfg.method.retrain
-    if retrain is not None and lds is None:
-        raise ValueError("method.retrain: the second stage has no weights; set method.lds or choose method=rrt")
-    if retrain is not None and not (retrain.epochs >= 1 and retrain.lr > 0):
-        raise ValueError(
-            "method.retrain: expected at least one epoch and a learning rate above 0, got "
-            f"epochs={retrain.epochs} and lr={retrain.lr}"
-        )
-    patience = cfg.early_stopping.patience
-    if patience is not None and patience < 1:
-        raise ValueError(f"early_stopping.patience: expected null or at least 1, got {patience}")
-
-
 def build_data(cfg: DictConfig) -> tuple[RegressionData, LabelBins, Tensor, ShotMetrics]:
     """The data with its training rows as the method wants them, the bins, the training labels and the metrics.
 
@@ -223,5 +182,6 @@ def build(cfg: DictConfig) -> Parts:
     module.fit_targets(trained, target_bins)
     if cfg.method.retrain is not None:
         module.model.freeze_encoder()
+    check_parts(cfg, module, data)
     correction = None if cfg.method.posthoc is None else Correction(cfg.method.posthoc)
     return Parts(data, module, bins, bins.counts(train), correction)

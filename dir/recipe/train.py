@@ -17,10 +17,11 @@ from rich.console import Console
 
 from dir.callbacks.lightning import FDSCallback
 from dir.lds import LDS
-from dir.recipe.build import Parts, build, check, last_stage, make
+from dir.recipe.build import Parts, build, last_stage, make
 from dir.recipe.callbacks import EpochSeed, PlainProgress, StopEarly
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint, check_resumable
 from dir.recipe.classical import fit_estimator
+from dir.recipe.contradictions import check
 from dir.recipe.evaluate import evaluate_splits, load_weights
 from dir.recipe.figures import density_figure
 from dir.recipe.guards import ExplodingLoss
