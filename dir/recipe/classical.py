@@ -33,7 +33,6 @@ class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         encode: the fitted encoding of a frame's columns.
         columns: names of the columns, for ensembles that turn frames into arrays.
         offset, scale: the regressor sees ``(label - offset) / scale``. scale > 0.
-        random_state: given to the regressor where it takes one.
 
     State:
         After ``fit``: ``regressor_``.
@@ -46,21 +45,17 @@ class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         columns: list[str],
         offset: float = 0.0,
         scale: float = 1.0,
-        random_state: int | None = None,
     ) -> None:
         self.regressor = regressor
         self.encode = encode
         self.columns = columns
         self.offset = offset
         self.scale = scale
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> EncodedRegressor:  # noqa: N803
         """Fits a clone of the regressor; returns itself."""
-        self.regressor_ = clone(self.regressor)
-        if "random_state" in self.regressor_.get_params():
-            self.regressor_.set_params(random_state=self.random_state)
-        self.regressor_.fit(self._inputs(X), (np.asarray(y, dtype=np.float64) - self.offset) / self.scale)
+        targets = (np.asarray(y, dtype=np.float64) - self.offset) / self.scale
+        self.regressor_ = clone(self.regressor).fit(self._inputs(X), targets)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
@@ -102,7 +97,6 @@ def fit_estimator(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> 
         list(features.columns),
         offset,
         scale,
-        random_state=cfg.seed,
     )
     if cfg.method.ensemble is not None:
         model = make(cfg.method.ensemble, estimator=model)

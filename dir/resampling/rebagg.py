@@ -105,8 +105,9 @@ class REBAGG(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         for _ in range(self.n_estimators):
             kept, fresh = self._sample(table, bumps, points, rng)
             model = clone(base)
-            if "random_state" in model.get_params():
-                model.set_params(random_state=rng.randint(2**31 - 1))
+            # In the order of their names: those of a pipeline's steps, too.
+            seeded = [name for name in sorted(model.get_params()) if f"__{name}".endswith("__random_state")]
+            model.set_params(**{name: rng.randint(2**31 - 1) for name in seeded})
             self.estimators_.append(model.fit(*table.take(kept, fresh)))
         return self
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dir.data.tables import TableEncoder
+from dir.data.tables import MISSING, TableEncoder
 from dir.data.tabular import TabularData
 
 
@@ -198,6 +198,56 @@ def test_any_table_is_encoded_to_finite_numbers(numbers: list[float], texts: lis
     assert np.isfinite(rows).all()
     np.testing.assert_array_equal(rows[:, :-1].sum(axis=1), 1.0)
     assert abs(rows[:, -1].mean()) < 1e-3
+
+
+class Doubled:
+    """Keeps what it was given, and returns it twice, the second time with another label."""
+
+    def fit_resample(self, X: pd.DataFrame, y: pd.Series) -> tuple[pd.DataFrame, pd.Series]:  # noqa: N803
+        self.X, self.y = X, y
+        return pd.concat([X, X], ignore_index=True), pd.concat([y, y + 1], ignore_index=True)
+
+
+def test_resampling_sees_the_training_rows_before_their_encoding_and_no_others(tmp_path: Path) -> None:
+    content = table(300)
+    data = ready(saved(tmp_path, content))
+    before = {name: rows_of(data, name) for name in ("train", "val", "test")}
+    resampler = Doubled()
+    data.resample(resampler)
+    assert list(resampler.X.columns) == ["size", "kind"]
+    assert set(resampler.X["kind"]) == {"a", "b", "c"}
+    # As they stand in the file, in its order.
+    given = content[content["price"].astype(np.float32).isin(before["train"][:, -1])]
+    np.testing.assert_allclose(resampler.X["size"], given["size"], rtol=1e-12)
+    np.testing.assert_allclose(resampler.y, given["price"], rtol=1e-12)
+    one_more = before["train"] + np.array([0, 0, 0, 0, 1], dtype=np.float32)
+    np.testing.assert_allclose(rows_of(data, "train"), np.concatenate([before["train"], one_more]), rtol=1e-6)
+    for name in ("val", "test"):
+        np.testing.assert_array_equal(rows_of(data, name), before[name])
+    pd.testing.assert_series_equal(data.table("train")[1].iloc[: len(given)], resampler.y)
+
+
+def test_missing_values_reach_a_resampler_filled_in_and_are_encoded_as_before(tmp_path: Path) -> None:
+    content = table(300)
+    content.loc[::7, "size"] = np.nan
+    content.loc[::5, "kind"] = None
+    data = ready(saved(tmp_path, content), missing="median")
+    before = rows_of(data, "train")
+    resampler = Doubled()
+    data.resample(resampler)
+    assert not resampler.X.isna().any().any()
+    assert set(resampler.X["kind"]) == {"a", "b", "c", MISSING}
+    np.testing.assert_array_equal(rows_of(data, "train")[: len(before)], before)
+
+
+def test_a_restricted_training_set_is_what_is_resampled(tmp_path: Path) -> None:
+    data = ready(saved(tmp_path, table(300)))
+    rows = torch.arange(0, len(data.labels("train")), 3)
+    before = rows_of(data, "train")[rows]
+    data.restrict("train", rows)
+    data.resample(Doubled())
+    np.testing.assert_array_equal(rows_of(data, "train")[: len(rows)], before)
+    assert len(data.labels("train")) == 2 * len(rows)
 
 
 def test_the_tables_at_hand_load(shared: Path) -> None:

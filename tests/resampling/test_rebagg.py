@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.ensemble import BaggingRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -93,6 +93,16 @@ def test_seeds_are_honoured_and_two_seeds_differ():
     unfitted = clone(REBAGG(LinearRegression(), sampling="balance", relevance=Relevance("adjbox"), k=3))
     assert unfitted.get_params()["sampling"] == "balance"
     assert unfitted.get_params()["relevance"].method == "adjbox"
+
+
+def test_seeds_reach_the_steps_of_a_pipeline():
+    X, y = skewed(200)
+    steps = make_pipeline(StandardScaler(), DecisionTreeRegressor(max_features=1))
+    first, again = (REBAGG(steps, n_estimators=2, random_state=0).fit(X, y) for _ in range(2))
+    assert (first.predict(X) == again.predict(X)).all()
+    seeds = {model[-1].random_state for model in first.estimators_}
+    assert len(seeds) == 2
+    assert None not in seeds
 
 
 def test_frames_reach_the_estimator_as_frames():
