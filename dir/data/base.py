@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.distributed import DistributedSampler
 
 from dir.bins import LabelBins, check_finite
 from dir.data.rows import Rows, Views, labels_of
+from dir.data.seeds import seed_worker
+from dir.data.shards import Shard, evaluation_batch_size, training_rows
 
 Inputs = Tensor | tuple[Tensor, ...]
 Split = Literal["train", "val", "test"]
@@ -217,32 +216,45 @@ class RegressionData(LightningDataModule):
         self.train_views = views if self.augments else 1
 
     def train_dataloader(self) -> DataLoader[Any]:
+        """Batches of this process's share, in a new order each epoch; see :func:`dir.data.shards.training_rows`."""
         data = self.dataset("train")
-        trainer = self.trainer
-        rank = trainer.global_rank if trainer else 0
+        rank, world_size = self._place()
+        size = training_rows(len(self.labels("train")), self.batch_size, rank, world_size)
         # Lightning calls set_epoch on a DistributedSampler and leaves it in place, with one process too.
-        sampler: DistributedSampler[Any] = DistributedSampler(
-            data, num_replicas=trainer.world_size if trainer else 1, rank=rank, seed=self.seed
-        )
-        if trainer:
+        sampler = Shard(data, rank, world_size, size, seed=self.seed)
+        if self.trainer:
             # A resumed run makes its first iterator before Lightning has set the epoch.
-            current: Any = trainer.fit_loop.epoch_progress.current
+            current: Any = self.trainer.fit_loop.epoch_progress.current
             sampler.set_epoch(current.processed)
-        # Batch norm cannot train on a batch of one: leave a last batch of one sample out of the epoch.
-        alone = len(sampler) > 1 and self.batch_size > 1 and len(sampler) % self.batch_size == 1
         return self._loader(
             Views(data, self.train_views) if self.train_views > 1 else data,
             batch_size=self.batch_size,
             sampler=sampler,
-            drop_last=alone,
-            worker_init_fn=partial(_seed_worker, sampler, self.seed, rank),
+            worker_init_fn=partial(seed_worker, sampler, self.seed, rank),
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return self._loader(self.dataset("val"), batch_size=self.eval_batch_size)
+        return self._share("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return self._loader(self.dataset("test"), batch_size=self.eval_batch_size)
+        return self._share("test")
+
+    def whole(self, split: Split) -> DataLoader[Any]:
+        """All rows of a split in their order, however many processes there are."""
+        return self._loader(self.dataset(split), batch_size=self.eval_batch_size)
+
+    def _share(self, split: Split) -> DataLoader[Any]:
+        """The rows of a split that this process evaluates, each row in one process and once."""
+        rank, world_size = self._place()
+        if world_size == 1:
+            return self.whole(split)
+        data = self.dataset(split)
+        size = evaluation_batch_size(len(self.labels(split)), self.eval_batch_size, world_size)
+        return self._loader(data, batch_size=size, sampler=Shard(data, rank, world_size, shuffle=False))
+
+    def _place(self) -> tuple[int, int]:
+        """The rank of this process, and how many there are."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(self, data: Dataset[Any], **kwargs: Any) -> DataLoader[Any]:
         return DataLoader(
@@ -257,19 +269,6 @@ class RegressionData(LightningDataModule):
             persistent_workers=False,
             **kwargs,
         )
-
-
-def seed_all(*parts: int) -> None:
-    """Seeds torch, NumPy and Python from several whole numbers such as (seed, epoch, rank)."""
-    torch_seed, numpy_seed = np.random.SeedSequence([len(parts), *parts]).generate_state(2).tolist()
-    torch.manual_seed(torch_seed)
-    np.random.seed(numpy_seed)
-    random.seed(torch_seed)
-
-
-def _seed_worker(sampler: DistributedSampler[Any], seed: int, rank: int, worker: int) -> None:
-    torch.set_num_threads(1)
-    seed_all(seed, sampler.epoch, rank, worker)
 
 
 def check_labels(split: str, data: Dataset[Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
-from dir.data.base import seed_all
+from dir.data.seeds import seed_all
 
 
 class EpochSeed(Callback):

@@ -32,6 +32,8 @@ def register_resolvers() -> None:
 
 @hydra.main(config_path=config_dir(), config_name="train", version_base="1.3")
 def _run(cfg: DictConfig) -> float | None:
+    from torch.distributed.elastic.multiprocessing.errors import record
+
     from dir.recipe.settings import check_additions
     from dir.recipe.train import train
 
@@ -44,7 +46,8 @@ def _run(cfg: DictConfig) -> float | None:
     facts: dict[str, Any] = {"experiment": choices.get("experiment"), "method": choices["method"]}
     try:
         check_additions(context.overrides.task, choices)
-        return train(cfg, folder, facts)
+        # Of many processes torchrun names the one that failed first, with its error.
+        return record(train)(cfg, folder, facts)
     finally:
         folder.remove_if_empty()
         # The next run of a sweep needs the memory; trainer and module refer to each other.

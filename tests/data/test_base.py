@@ -9,7 +9,8 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dir.data.base import ArrayDataset, RegressionData, automatic_bins, seed_all
+from dir.data.base import ArrayDataset, RegressionData, automatic_bins
+from dir.data.seeds import seed_all
 
 
 class Numbers(RegressionData):
