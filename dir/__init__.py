@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from dir.bins import LabelBins as LabelBins
+    from dir.denseweight import DenseWeight as DenseWeight
     from dir.fds import FDS as FDS
     from dir.lds import LDS as LDS
     from dir.losses import FocalR as FocalR
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from dir.losses import WeightedL1 as WeightedL1
     from dir.losses import WeightedMSE as WeightedMSE
     from dir.metrics import ShotMetrics as ShotMetrics
+    from dir.relevance import Relevance as Relevance
 
 _HOME = {
+    "DenseWeight": "dir.denseweight",
     "FDS": "dir.fds",
     "LDS": "dir.lds",
     "LabelBins": "dir.bins",
@@ -28,6 +31,7 @@ _HOME = {
     "WeightedHuber": "dir.losses",
     "WeightedL1": "dir.losses",
     "WeightedMSE": "dir.losses",
+    "Relevance": "dir.relevance",
     "ShotMetrics": "dir.metrics",
 }
 __all__ = [*sorted(_HOME), "__version__"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import importlib
 import json
@@ -51,9 +52,38 @@ def test_every_name_of_the_face_resolves_and_is_listed() -> None:
     assert face.__version__[0].isdigit()
 
 
-def test_unknown_names_are_attribute_errors() -> None:
+@pytest.mark.parametrize("face", ["dir", "dir.losses"])
+def test_the_lazy_names_are_those_that_type_checkers_see(face: str) -> None:
+    module = importlib.import_module(face)
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname: node.module for node in block.body for alias in node.names}
+    assert set(seen) == set(module.__all__) - {"__version__"}
+    for name, home in seen.items():
+        assert getattr(module, name) is getattr(importlib.import_module(home), name)
+
+
+def test_losses_come_in_on_first_use_and_bring_nothing_heavy() -> None:
+    code = (
+        "import sys, torch\n"
+        "from dir.losses import BMC, ConR, RankSim, WeightedL1\n"
+        "from dir import DenseWeight, Relevance\n"
+        "heavy = ('sklearn', 'scipy.stats', 'torchmetrics', 'lightning', 'pandas', 'hydra')\n"
+        "print([name for name in (*heavy, 'dir.losses.uvote', 'dir.losses.srl') if name in sys.modules])\n"
+    )
+    assert probe(code).strip() == "[]"
+    # Of one name, the class and the file: conr is a module, ConR what is in it.
+    from dir.losses import ConR, conr
+
+    assert conr.ConR is ConR
+
+
+@pytest.mark.parametrize("face", ["dir", "dir.losses"])
+def test_unknown_names_are_attribute_errors(face: str) -> None:
+    with pytest.raises(AttributeError, match=f"module '{face}' has no attribute 'Nothing'"):
+        _ = importlib.import_module(face).Nothing
     with pytest.raises(ImportError):
-        from dir import Nothing  # noqa: F401
+        exec(f"from {face} import Nothing")
 
 
 def test_the_builtin_dir_is_untouched() -> None:

@@ -1,19 +1,84 @@
-"""Losses with one weight per sample: a pure function and a Module of the same maths per family."""
+"""Losses with one weight per sample, and regularisers on features: pure functions and Modules of the same maths.
+
+Lazy, as the face of the package: a name is imported on first use. The functions ``conr``, ``ranksim`` and
+``ordinal_entropy`` are in the files of their names.
+"""
 
 from __future__ import annotations
 
-from dir.losses.focal import FocalR, focal_r
-from dir.losses.huber import WeightedHuber, weighted_huber
-from dir.losses.l1 import WeightedL1, weighted_l1
-from dir.losses.mse import WeightedMSE, weighted_mse
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "FocalR",
-    "WeightedHuber",
-    "WeightedL1",
-    "WeightedMSE",
-    "focal_r",
-    "weighted_huber",
-    "weighted_l1",
-    "weighted_mse",
-]
+if TYPE_CHECKING:
+    from dir.losses.balanced_mse import BMC as BMC
+    from dir.losses.balanced_mse import bmc as bmc
+    from dir.losses.balanced_mse_bni import BNI as BNI
+    from dir.losses.balanced_mse_bni import bni as bni
+    from dir.losses.balanced_mse_gai import GAI as GAI
+    from dir.losses.balanced_mse_gai import gai as gai
+    from dir.losses.classification import RegressionByClassification as RegressionByClassification
+    from dir.losses.classification import focal_cross_entropy as focal_cross_entropy
+    from dir.losses.conr import ConR as ConR
+    from dir.losses.dist_loss import DistLoss as DistLoss
+    from dir.losses.dist_loss import distribution_loss as distribution_loss
+    from dir.losses.evidential import EvidentialLoss as EvidentialLoss
+    from dir.losses.evidential import evidential_loss as evidential_loss
+    from dir.losses.focal import FocalR as FocalR
+    from dir.losses.focal import focal_r as focal_r
+    from dir.losses.huber import WeightedHuber as WeightedHuber
+    from dir.losses.huber import weighted_huber as weighted_huber
+    from dir.losses.l1 import WeightedL1 as WeightedL1
+    from dir.losses.l1 import weighted_l1 as weighted_l1
+    from dir.losses.mse import WeightedMSE as WeightedMSE
+    from dir.losses.mse import weighted_mse as weighted_mse
+    from dir.losses.ordinal_entropy import OrdinalEntropy as OrdinalEntropy
+    from dir.losses.ranksim import RankSim as RankSim
+    from dir.losses.regularizer import Regularizer as Regularizer
+    from dir.losses.rnc import RankNContrast as RankNContrast
+    from dir.losses.rnc import rank_n_contrast as rank_n_contrast
+    from dir.losses.srl import SRL as SRL
+    from dir.losses.uvote import UVOTE as UVOTE
+    from dir.losses.uvote import expert_nll as expert_nll
+
+_HOME = {
+    "BMC": "balanced_mse",
+    "bmc": "balanced_mse",
+    "BNI": "balanced_mse_bni",
+    "bni": "balanced_mse_bni",
+    "GAI": "balanced_mse_gai",
+    "gai": "balanced_mse_gai",
+    "RegressionByClassification": "classification",
+    "focal_cross_entropy": "classification",
+    "ConR": "conr",
+    "DistLoss": "dist_loss",
+    "distribution_loss": "dist_loss",
+    "EvidentialLoss": "evidential",
+    "evidential_loss": "evidential",
+    "FocalR": "focal",
+    "focal_r": "focal",
+    "WeightedHuber": "huber",
+    "weighted_huber": "huber",
+    "WeightedL1": "l1",
+    "weighted_l1": "l1",
+    "WeightedMSE": "mse",
+    "weighted_mse": "mse",
+    "OrdinalEntropy": "ordinal_entropy",
+    "RankSim": "ranksim",
+    "Regularizer": "regularizer",
+    "RankNContrast": "rnc",
+    "rank_n_contrast": "rnc",
+    "SRL": "srl",
+    "UVOTE": "uvote",
+    "expert_nll": "uvote",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'dir.losses' has no attribute {name!r}")
+    return getattr(import_module(f"dir.losses.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
