@@ -23,6 +23,7 @@ from dir.data.tables import as_numbers, read_table, require_columns, show_rows
 
 Transform = Callable[[Tensor], Tensor]
 SHOWN = 20
+LONGEST = 300
 
 
 class FileImages(Dataset[tuple[Tensor, Tensor]]):
@@ -38,7 +39,12 @@ class FileImages(Dataset[tuple[Tensor, Tensor]]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.transform(pil_to_tensor(load_image(self.paths[index], self.size))), self.labels[index]
+        path = self.paths[index]
+        try:
+            image = load_image(path, self.size)
+        except Exception as error:  # as many types as Pillow has formats, few of which name the file
+            raise ValueError(f"{path} cannot be read as an image: {error}") from error
+        return self.transform(pil_to_tensor(image)), self.labels[index]
 
 
 class CachedImages(Dataset[tuple[Tensor, Tensor]]):
@@ -171,7 +177,7 @@ class CsvImages(RegressionData):
 
     def _refuse_broken(self, broken: list[str]) -> None:
         if broken:
-            shown = "\n  ".join(broken[:SHOWN])
+            shown = "\n  ".join(line[:LONGEST] for line in broken[:SHOWN])
             more = f"\n  ... and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
             raise FileNotFoundError(
                 f"{len(broken)} images listed in {self.csv} are missing or broken under {self.path}:"

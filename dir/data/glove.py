@@ -55,8 +55,12 @@ def read_glove(path: str | Path, words: Iterable[str]) -> dict[str, NDArray[np.f
     vectors: dict[str, NDArray[np.float32]] = {}
     dimension = 0
     # Only "\n" ends a line: some tokens hold other characters that str.splitlines would take for line ends.
-    with path.open(encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
+    with path.open("rb") as lines:
+        for number, raw in enumerate(lines, start=1):
+            try:
+                line = raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"data.glove: {path} line {number}: expected text in UTF-8: {error}") from error
             if not dimension:
                 dimension = len(line.split()) - 1
                 if dimension < 2:
@@ -75,7 +79,8 @@ def read_glove(path: str | Path, words: Iterable[str]) -> dict[str, NDArray[np.f
 
 def _vector(fields: Sequence[str], dimension: int, where: str) -> NDArray[np.float32]:
     try:
-        vector = np.array(fields, dtype=np.float32)
+        with np.errstate(over="ignore"):  # too large a number is refused below
+            vector = np.array(fields, dtype=np.float32)
     except ValueError:
         vector = np.empty(0, dtype=np.float32)
     if len(vector) != dimension or not np.isfinite(vector).all():

@@ -137,15 +137,21 @@ class NpzImages(RegressionData):
             if missing:
                 found = ", ".join(sorted(archive.files))
                 raise ValueError(f"{self.path} has no array for {', '.join(missing)}; the keys found are: {found}")
-            try:
-                arrays = {name: archive[key] for name, key in self.keys.items()}
-            except ValueError as error:
-                raise ValueError(
-                    f"{self.path}: an array holds Python objects, which are not read; save numbers or "
-                    f"fixed-width strings instead ({error})"
-                ) from error
+            arrays = {name: self._array(archive, key) for name, key in self.keys.items()}
         self._check(arrays)
         return arrays
+
+    def _array(self, archive: Any, key: str) -> NDArray[Any]:
+        try:
+            array: NDArray[Any] = archive[key]
+        except Exception as error:  # from the zip reader to the parser of the header
+            raise ValueError(
+                f"{self.path}: array {key!r} cannot be read ({error}); it is cut off, or holds Python objects, which "
+                "are not read: save numbers or fixed-width strings instead"
+            ) from error
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{self.path}: {key!r} is no array as np.savez writes them")
+        return array
 
     def _check(self, arrays: dict[str, NDArray[Any]]) -> None:
         images, labels = arrays["images"], arrays["label"]
@@ -162,4 +168,5 @@ class NpzImages(RegressionData):
         lengths = {key: len(arrays[name]) for name, key in self.keys.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"{self.path}: the arrays differ in length: {lengths}")
-        check_finite(labels, f"{self.path}: labels {self.keys['label']!r}")
+        with np.errstate(over="ignore"):  # as they will be trained on: 1e300 is infinite there
+            check_finite(labels.astype(np.float32), f"{self.path}: labels {self.keys['label']!r}")

@@ -167,7 +167,7 @@ def read_split(values: NDArray[Any], where: str, first_row: int = 0) -> Names:
         names[(text == name) | (text == str(code)) | (text == f"{code}.0")] = name
     wrong = np.flatnonzero(names == "")
     if len(wrong):
-        shown = ", ".join(f"'{text[row]}' (row {row + first_row})" for row in wrong[:20])
+        shown = ", ".join(f"'{text[row][:30]}' (row {row + first_row})" for row in wrong[:20])
         raise ValueError(f"{where} must be train, val, test or 0, 1, 2; {len(wrong)} entries are not: {shown}")
     for name in SPLITS:
         if not np.any(names == name):

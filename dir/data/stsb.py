@@ -47,14 +47,18 @@ def read_stsb(path: str | Path) -> Pairs:
 
     Raises:
         FileNotFoundError: if there is no such file, with what to fetch and where to put it.
-        ValueError: for missing columns, and, naming the lines, for a wrong number of fields and for scores
-            that are no number in 0..5.
+        ValueError: for text that is not UTF-8, for missing columns, and, naming the lines, for a wrong number of
+            fields and for scores that are no number in 0..5.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"data.path: no file {path}. {FETCH}")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text in UTF-8: {error}") from error
     # Only "\n" ends a row: str.splitlines would also cut at characters that occur inside sentences.
-    header, *lines = (line.rstrip("\r").split("\t") for line in path.read_text("utf-8-sig").split("\n"))
+    header, *lines = (line.rstrip("\r").split("\t") for line in text.split("\n"))
     if lines and lines[-1] == [""]:
         lines.pop()
     missing = [column for column in COLUMNS if column not in header]
@@ -62,10 +66,10 @@ def read_stsb(path: str | Path) -> Pairs:
         raise ValueError(f"{path}: expected the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
     _refuse(path, f"{len(header)} tab-separated fields", [len(row) != len(header) for row in lines])
     first, second, score = (header.index(column) for column in COLUMNS)
-    scores = np.array([_number(row[score]) for row in lines], dtype=np.float32)
+    scores = np.array([_number(row[score]) for row in lines])
     inside = (scores >= LOW) & (scores <= HIGH)  # False for NaN
     _refuse(path, f"a score in {LOW:g}..{HIGH:g}", [not ok for ok in inside])
-    return Pairs([row[first] for row in lines], [row[second] for row in lines], scores)
+    return Pairs([row[first] for row in lines], [row[second] for row in lines], scores.astype(np.float32))
 
 
 def _number(text: str) -> float:

@@ -44,11 +44,19 @@ def read_table(path: Path, option: str) -> pd.DataFrame:
     return table
 
 
+def shown(value: object, width: int = 60) -> str:
+    """A value for an error message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
 def require_columns(table: pd.DataFrame, names: Sequence[str], path: Path, option: str) -> None:
     """Raise ValueError if the table lacks one of the columns, naming those it has."""
     lacking = [name for name in names if name not in table.columns]
     if lacking:
-        raise ValueError(f"{path} has no column {lacking} ({option}); its columns are {list(table.columns)}")
+        raise ValueError(
+            f"{path} has no column {lacking} ({option}); its columns are {shown(list(table.columns), 2000)}"
+        )
 
 
 def show_rows(rows: NDArray[np.int64]) -> str:
@@ -57,19 +65,29 @@ def show_rows(rows: NDArray[np.int64]) -> str:
     return f"{shown}, ... ({len(rows)} in all)" if len(rows) > SHOWN else shown
 
 
+def parse_numbers(column: pd.Series) -> pd.Series:
+    """A column as float64, NaN where it is missing or text."""
+    try:
+        return pd.to_numeric(column, errors="coerce").astype(np.float64)
+    except OverflowError:  # a whole number of hundreds of digits among them
+        return pd.to_numeric(column.astype(str).str.slice(0, 300), errors="coerce").astype(np.float64)
+
+
 def as_numbers(column: pd.Series, where: str) -> pd.Series:
     """A column as float64, missing values as NaN.
 
     Raises:
         ValueError: for text that is no number, or an infinity, naming the rows.
     """
-    numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
-    text = (numbers.isna() & column.notna()).to_numpy() | np.isinf(numbers.to_numpy())
+    numbers = parse_numbers(column)
+    # Beyond float32, which is what is trained on, a number is as good as infinite.
+    large = np.abs(numbers.to_numpy()) > np.finfo(np.float32).max
+    text = (numbers.isna() & column.notna()).to_numpy() | large
     if text.any():
         rows = np.flatnonzero(text)
         raise ValueError(
-            f"{where}, column {column.name!r}: {len(rows)} values are not finite numbers, the first is "
-            f"{column.iloc[rows[0]]!r}; rows {show_rows(rows)}"
+            f"{where}, column {shown(column.name)}: {len(rows)} values are not finite numbers, the first is "
+            f"{shown(column.iloc[rows[0]])}; rows {show_rows(rows)}"
         )
     return numbers
 
@@ -90,12 +108,12 @@ def guess_categories(table: pd.DataFrame, path: Path) -> list[str]:
         column = table[name].dropna()
         if not is_text(column):
             continue
-        numbers = pd.to_numeric(column, errors="coerce").notna()
+        numbers = parse_numbers(column).notna()
         example = column[~numbers].iloc[0] if not numbers.all() else column.iloc[0]
         if numbers.mean() >= 0.5:
-            refused.append(f"{name!r} (numbers, except for values like {example!r})")
+            refused.append(f"{shown(name)} (numbers, except for values like {shown(example)})")
         elif column.nunique() > MAX_CATEGORIES:
-            refused.append(f"{name!r} ({column.nunique()} different texts like {example!r})")
+            refused.append(f"{shown(name)} ({column.nunique()} different texts like {shown(example)})")
         else:
             found.append(name)
     if refused:
@@ -121,7 +139,9 @@ def handle_missing(table: pd.DataFrame, target: str, missing: str, path: Path) -
         return table
     watched = [target] if missing == "median" else list(table.columns)
     found = [
-        f"{name!r}: rows {show_rows(np.flatnonzero(gone[name].to_numpy()))}" for name in watched if gone[name].any()
+        f"{shown(name)}: rows {show_rows(np.flatnonzero(gone[name].to_numpy()))}"
+        for name in watched
+        if gone[name].any()
     ]
     if found:
         advice = (
