@@ -55,14 +55,18 @@ def check(cfg: DictConfig) -> None:
 
 def _check_retrain(cfg: DictConfig) -> None:
     retrain = cfg.method.retrain
-    if cfg.method.lds is None:
+    if retrain.features_only and cfg.method.regularizer is None and cfg.regularizer is None:
+        raise ValueError(
+            "method.retrain.features_only: there is no regulariser to train by; choose method=rnc_two_stage"
+        )
+    if cfg.method.lds is None and not retrain.features_only:
         raise ValueError("method.retrain: the second stage has no weights; set method.lds or choose method=rrt")
     if not (retrain.epochs >= 1 and retrain.lr > 0):
         raise ValueError(
             "method.retrain: expected at least one epoch and a learning rate above 0, got "
             f"epochs={retrain.epochs} and lr={retrain.lr}"
         )
-    if retrain.checkpoint is not None:
+    if retrain.checkpoint is not None and not retrain.features_only:
         parts = {f"method.{part}": cfg.method[part] for part in ("fds", "output_fds", "regularizer", "mixup")}
         idle = [name for name, part in (parts | {"regularizer": cfg.regularizer}).items() if part is not None]
         if idle:

@@ -1,5 +1,8 @@
 """Decoupled training (RRT): the whole model without weights first, then a new head on its frozen encoder with them.
 
+With ``method.retrain.features_only`` the first stage trains the encoder by the regulariser alone, as contrastive
+methods do. Its predictions mean nothing then, so that the second stage starts from its last epoch and not its best.
+
 Reference:
     Yang et al., Delving into Deep Imbalanced Regression, ICML 2021 (RRT, after Kang et al., Decoupling Representation
     and Classifier for Long-Tailed Recognition, ICLR 2020). There batch norm goes on moving in the second stage; here
@@ -16,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig
+from torch import Tensor, nn
 
 from dir.recipe.build import Parts
 from dir.recipe.checkpoints import mismatches, read_checkpoint
@@ -24,9 +28,19 @@ from dir.recipe.run_folder import RunFolder
 _ENCODER = "model.encoder."
 
 
+class NoLoss(nn.Module):
+    """Zero whatever is predicted: leaves the training to the regularisers."""
+
+    def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return output.sum() * 0.0
+
+
 def first_stage(cfg: DictConfig) -> DictConfig:
-    """The config of the first stage: the method without its weights."""
+    """The config of the first stage: the method without its weights, or its regulariser alone."""
     stage = copy.deepcopy(cfg)
+    if cfg.method.retrain.features_only:
+        stage.method.loss = {"_target_": f"{__name__}.{NoLoss.__name__}"}
+        stage.early_stopping.patience = None
     stage.method.retrain = None
     stage.method.lds = None
     return stage
@@ -35,6 +49,12 @@ def first_stage(cfg: DictConfig) -> DictConfig:
 def first_folder(folder: RunFolder) -> RunFolder:
     """Where the first stage runs: a run folder within that of the whole."""
     return RunFolder(folder.path / "stage_1")
+
+
+def first_checkpoint(cfg: DictConfig, folder: RunFolder) -> Path:
+    """What the second stage starts from."""
+    first = first_folder(folder)
+    return first.last if cfg.method.retrain.features_only else first.best_or_last
 
 
 def load_encoder(parts: Parts, checkpoint: Path) -> None:

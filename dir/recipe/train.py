@@ -28,7 +28,7 @@ from dir.recipe.guards import ExplodingLoss
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder, commit
 from dir.recipe.settings import check_settings
-from dir.recipe.stages import first_folder, first_results, first_stage, load_encoder
+from dir.recipe.stages import first_checkpoint, first_folder, first_results, first_stage, load_encoder
 from dir.recipe.tables import print_summary
 
 
@@ -89,7 +89,7 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     if first:
         if not first_folder(folder).finished:
             train(first_stage(cfg), first_folder(folder), facts)
-        load_encoder(parts, first_folder(folder).best_or_last)
+        load_encoder(parts, first_checkpoint(cfg, folder))
     began = time.perf_counter()
     try:
         trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from and str(resume_from))

@@ -20,7 +20,7 @@ Config = Callable[..., DictConfig]
 REGULARIZERS = sorted(path.stem for path in (Path(config_dir()) / "regularizer").glob("*.yaml"))
 LDS = "method.lds={_target_: dir.lds.LDS, kernel: null}"
 EVIDENTIAL = "{_target_: dir.models.heads_evidential.EvidentialHead}"
-RETRAIN = "method.retrain={checkpoint: x.ckpt, epochs: 1, lr: 0.1}"
+RETRAIN = "method.retrain={checkpoint: x.ckpt, epochs: 1, lr: 0.1, features_only: false}"
 
 
 def steps(cfg: DictConfig, epochs: int = 3) -> tuple[RegressionModule, list[float]]:
@@ -89,7 +89,8 @@ def test_every_loss_trains_beside_every_regulariser(tiny: Config) -> None:
         (["method=vir", "method.posthoc=affine"], r"method\.posthoc: .*variances"),
         (["method=c_mixup", "method.views=2"], r"method\.views: mixed samples"),
         (["method=fds", "method.output_fds={track: label}"], r"in the place of method\.fds"),
-        (["method=vanilla", "method.retrain={checkpoint: null, epochs: 1, lr: 0.1}"], "second stage has no weights"),
+        (["method=vanilla", RETRAIN], "second stage has no weights"),
+        (["method=rrt", "method.retrain.features_only=true"], "no regulariser to train by"),
         (["method=lds_fds", RETRAIN], r"method\.fds: it acts on the first stage"),
         (["method=lds", "+regularizer=srl", RETRAIN], "regularizer: it acts on the first stage"),
         (["method=c_mixup", LDS, RETRAIN], r"method\.mixup: it acts on the first stage"),

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from dir.lds import LDS
+from dir.losses import RankNContrast
 from dir.recipe import stages
 from dir.recipe.build import build
 from dir.recipe.evaluate import evaluate_checkpoint
@@ -118,6 +119,48 @@ def test_weights_of_any_kind_act_on_the_second_stage_only(tiny: Config, tmp_path
         run(tiny(*given, f"method.lds.reweight={how}"), tmp_path / how)["test"] for how in ("inverse", "sqrt_inverse")
     ]
     assert results[0] != results[1]
+
+
+def test_rank_n_contrast_trains_the_encoder_alone_on_two_views_then_the_head(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[tuple[int, int, bool]] = []
+    step = RegressionModule.training_step
+
+    def spy(self: RegressionModule, batch: tuple, batch_idx: int) -> Tensor:
+        loss = step(self, batch, batch_idx)
+        alone = len(self.regularizers) == 1 and bool(loss == self.regularizers[0](*seen[-1]))
+        rows.append((len(batch[1]), len(self.regularizers), alone))
+        return loss
+
+    seen: list[tuple[Tensor, ...]] = []
+    forward = RankNContrast.forward
+
+    def kept(self: RankNContrast, *given: Tensor) -> Tensor:
+        seen.append(given)
+        return forward(self, *given)
+
+    from tiny_parts import TinyData
+
+    monkeypatch.setattr(TinyData, "augments", True)
+    monkeypatch.setattr(RankNContrast, "forward", kept)
+    monkeypatch.setattr(RegressionModule, "training_step", spy)
+    settings = (*SHORT, "method=rnc_two_stage", "+data.noise=0.1", "method.retrain.epochs=3")
+    content = run(tiny(*settings, "early_stopping.patience=1", "optimizer.lr=0.01"), tmp_path)
+    # Two views of 32 samples, the loss of RnC and no other; then one view, and RnC is gone.
+    assert rows[0] == (64, 1, True)
+    assert all(alone for _, count, alone in rows if count)
+    assert rows[-1][1:] == (0, False)
+    assert max(size for size, count, _ in rows if count == 0) == 32
+    assert content["run"]["stage_1"]["epochs"] == 2  # not stopped early by predictions that nobody trained
+    first = tmp_path / "stage_1/checkpoints"
+    assert_same(weights(first / "last.ckpt", "encoder"), weights(tmp_path / "checkpoints/last.ckpt", "encoder"))
+    heads = [weights(path, "head") for path in (first / "last.ckpt", tmp_path / "checkpoints/last.ckpt")]
+    assert not torch.equal(heads[0]["model.head.weight"], heads[1]["model.head.weight"])
+    assert (
+        content["val"]["all"]["mae"]
+        < json.loads((tmp_path / "stage_1/metrics.json").read_text())["val"]["all"]["mae"]
+    )
 
 
 @pytest.mark.parametrize("moment", ["first stage", "between", "second stage"])
