@@ -57,6 +57,8 @@ class ProbabilisticFDS(FDS):
     labels only, once the tables are written; in eval mode, or without labels, the identity. Noise comes from the
     global random state of the device. Everything else is FDS: arguments, ``end_epoch``, ``collect``, what is refused.
 
+    On several processes the statistics are those of all, and each draws noise for its own samples.
+
     Smoothing shifts the features in training alone, and a head that learns a variance from shifted features is too
     sure of itself at test time. ``shrinkage`` leaves dense bins where they are, and intervals then cover: use it
     where the variances matter.

@@ -92,7 +92,8 @@ def _log_density(deviation: Tensor, covariance: Tensor) -> Tensor:
 class GAI(NoiseScale):
     """Module of :func:`gai`: a mixture fitted to all training targets once, and sigma learned along.
 
-    How to choose sigma, and what to expect of the MSE: see :class:`dir.losses.balanced_mse.BMC`.
+    How to choose sigma, and what to expect of the MSE: see :class:`dir.losses.balanced_mse.BMC`. A sample's loss
+    does not depend on the batch: on several processes it is the same, as long as each fits all training targets.
 
     Args:
         init_noise_sigma: where sigma starts, above 0, in the targets' unit.

@@ -62,6 +62,8 @@ def _check(gamma: float) -> None:
 class RegressionByClassification(nn.Module):
     """:func:`focal_cross_entropy` of the bin that a target lies in, for a ``ClassificationHead``.
 
+    A sample's loss does not depend on the batch, nor on the number of processes.
+
     Args:
         gamma: of the focal factor, 0 or more; 0 is the cross-entropy.
 

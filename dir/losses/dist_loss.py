@@ -115,7 +115,8 @@ class DistLoss(KeepsPrecision):
     .. math:: \frac{1}{N} \sum_i w_i |\hat y_i - y_i|^p + \lambda \frac{1}{N} \sum_i |\hat y_{(i)} - q_i|^p
 
     Weights act on the first term alone. The second takes it that batches are drawn as the training set is: not for a
-    sampler that balances them.
+    sampler that balances them. (Where a method resamples the rows themselves, ``fit`` is told of those.) On several
+    processes each sorts the predictions of its own batch alone.
 
     Args:
         base: "l1" or "mse", of both terms.

@@ -150,6 +150,8 @@ def _check(penalty: float) -> None:
 class EvidentialLoss(nn.Module):
     """Module of :func:`evidential_loss`, for an ``EvidentialHead``; the prior is that of the label bins.
 
+    A sample's loss does not depend on the batch, nor on the number of processes.
+
     Args:
         penalty: factor of the penalty on evidence, 0 or more; large ones widen the intervals.
 

@@ -87,7 +87,8 @@ def expert_nll(output: Tensor, target: Tensor, weight: Tensor | None = None, noi
 class UVOTE(KeepsPrecision):
     """:func:`expert_nll` with :func:`expert_weights`, for an ``ExpertsHead``.
 
-    Weights given to the call (such as ``lds(labels)``) act on every expert, on top of its own.
+    Weights given to the call (such as ``lds(labels)``) act on every expert, on top of its own; the recipes refuse
+    both. A sample's loss does not depend on the batch, nor on the number of processes.
 
     Args:
         noise: "gaussian" (as a squared error) or "laplace" (as an absolute one).
