@@ -91,7 +91,7 @@ def spawn_ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[
         torch.save(args, folder / "args.pt")
         # A fork server has imported once what costs seconds (DDP needs dynamo), and forks no running thread.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch", "torch._dynamo", "torchmetrics", "pytest"])
+        context.set_forkserver_preload(["torch", "torch._dynamo", "torchmetrics", "pytest", "dir.recipe.train"])
         processes = []
         for rank in range(world_size):
             job = {

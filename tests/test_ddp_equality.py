@@ -179,3 +179,20 @@ def test_gradients_are_those_of_one_process(ranks: list[dict[str, Any]]) -> None
 def test_an_epoch_costs_one_collective(ranks: list[dict[str, Any]]) -> None:
     for result in ranks:
         assert result["collectives"] == {"steps": {}, "end": {"c10d::allreduce_": 1}}
+
+
+def one_rank_fails(rank: int, world_size: int) -> None:
+    """Rank 1 raises in a step, where the others wait for its gradients."""
+    wrapped = DistributedDataParallel(Model(torch.float32))
+    features, labels = (shard(rank, world_size, 0, rows) for rows in data(0, torch.float32))
+    for step in range(STEPS):
+        if rank == 1 and step == 2:
+            features = features[:, :-1]
+        wrapped(features, labels).sum().backward()
+
+
+def test_a_rank_that_raises_in_a_step_ends_them_all(spawn_ranks: Any) -> None:
+    with pytest.raises(AssertionError) as caught:
+        spawn_ranks(one_rank_fails, 3)
+    assert "ranks hung: [], exit codes [1, 1, 1]" in str(caught.value)
+    assert f"ValueError: features must be [N, {D}]" in str(caught.value)

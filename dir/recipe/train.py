@@ -69,7 +69,8 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     check_settings(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.method.estimator is not None:
-        return fit_estimator(cfg, folder, facts)
+        # An estimator of scikit-learn has no use for further processes.
+        return fit_estimator(cfg, folder, facts) if main_process else float("nan")
     parts = build(cfg)
     retrain, stage = cfg.method.retrain, last_stage(cfg)
     if retrain is not None and retrain.checkpoint is not None:
@@ -204,6 +205,7 @@ def quiet_lightning() -> None:
         ".*does not have many workers.*",  # our datasets are in memory: workers would slow them down
         ".*smaller than the logging interval.*",  # we log by epoch
         ".*treespec, LeafSpec.*",  # Lightning's own use of torch
+        r".*recommended to use `self\.log\(.*sync_dist=True.*",  # metrics and diagnostics are of all processes
         r".*module\(s\) in eval mode.*",  # the frozen encoder of a second stage
         ".*Checkpoint directory .* exists and is not empty.*",  # resumed
     ):
