@@ -191,11 +191,13 @@ class SRL(Regularizer):
             return rows.sum() * 0.0
         centers = self._trace(unit, row)
         points = unit_rows(torch.randn(self.num_points, unit.shape[1], dtype=unit.dtype, device=unit.device))
-        terms = (
-            self.envelope * enveloping(centers, points)
-            + self.homogeneity * homogeneity(centers, self.levels.to(unit.dtype))
-            + self.contrast * centroid_contrast(unit, centers, row, self.temperature)
-        )
+        # Autocast would take the cosines in half precision.
+        with torch.autocast(unit.device.type, enabled=False):
+            terms = (
+                self.envelope * enveloping(centers, points)
+                + self.homogeneity * homogeneity(centers, self.levels.to(unit.dtype))
+                + self.contrast * centroid_contrast(unit, centers, row, self.temperature)
+            )
         return self.weight * torch.where(self.live > 0, terms, 0.0)
 
     def _trace(self, unit: Tensor, row: Tensor) -> Tensor:

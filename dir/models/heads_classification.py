@@ -52,12 +52,17 @@ class ClassificationHead(Head):
         return logits
 
     def predict(self, output: Tensor) -> Tensor:
-        return self._probability(output) @ self.bins.centers
+        return self._mean(self._probability(output))
 
     def variance(self, output: Tensor) -> Tensor:
         probability = self._probability(output)
-        gap = self.bins.centers - (probability @ self.bins.centers)[:, None]
+        gap = self.bins.centers - self._mean(probability)[:, None]
         return (probability * (gap.square() + self.bins.edges.diff().square() / 12)).sum(dim=1)
+
+    def _mean(self, probability: Tensor) -> Tensor:
+        # Autocast would take this product in half precision, where ages of 71.0 and 71.2 are the same.
+        with torch.autocast(probability.device.type, enabled=False):
+            return probability @ self.bins.centers
 
     def _probability(self, output: Tensor) -> Tensor:
         # The bins keep their type whatever the model is cast to.

@@ -164,3 +164,29 @@ def test_gradcheck_of_criteria_with_their_heads(kind: type[nn.Module]) -> None:
     weight = torch.linspace(0.5, 2, 6, dtype=torch.float64)
     labels = LABELS[:6].double()
     assert torch.autograd.gradcheck(lambda z: made(head(z), labels, weight), FEATURES[:6].double().requires_grad_())
+
+
+@pytest.mark.parametrize("kind", [*REGULARIZERS, *CRITERIA, DenseLoss])
+def test_autocast_narrows_nothing_but_the_features(kind: type[nn.Module]) -> None:
+    # The encoder and the head run in half precision there; what follows them must not.
+    if issubclass(kind, Regularizer):
+        made, given = regularizer(kind), (FEATURES, LABELS, LABELS.flip(0))
+    else:
+        made, head = criterion(kind)
+        output = head(FEATURES).detach()
+        given = (output, LABELS)
+        wide = head.predict(output), head.variance(output)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            narrow = head.predict(output), head.variance(output)
+        for one, other in zip(wide, narrow, strict=True):
+            assert (one is None and other is None) or torch.equal(one, other)
+    values = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        first = given[0].clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            value = made(first, *given[1:])
+        value.backward()
+        values.append((value.detach(), first.grad))
+    for one, other in zip(*values, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
