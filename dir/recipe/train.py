@@ -105,7 +105,8 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
         return float("nan")
 
     best_epoch = load_weights(parts.module, folder.best_or_last)
-    epochs = trainer.fit_loop.epoch_progress.current.processed  # also right where a resumed run had nothing to do
+    progress: Any = trainer.fit_loop.epoch_progress.current  # its type is declared too narrow
+    epochs = progress.processed  # also right where a resumed run had nothing to do
     device = trainer.strategy.root_device
     splits, test = evaluate_splits(parts, device)
     if logger is not None:
