@@ -1,4 +1,4 @@
-"""One run of two processes, started as the README says: one folder, every sample evaluated once."""
+"""Runs of two processes, started as the README says: one folder, one set of logs, and one error if one fails."""
 
 from __future__ import annotations
 
@@ -6,33 +6,48 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
+TINY = Path(__file__).resolve().parent / "tiny"
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+FAILING = """
+import os
+from pathlib import Path
+from dir.losses import WeightedL1
+
+class Failing(WeightedL1):
+    steps = 0
+
+    def forward(self, *args, **kwargs):
+        self.steps += 1
+        if os.environ["RANK"] == "1" and self.steps == 6:  # in the second epoch
+            Path("failed").touch()
+            raise RuntimeError("rank one has had enough")
+        return super().forward(*args, **kwargs)
+"""
+
+
+def torchrun(folder: Path, *settings: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*LAUNCH, str(ROOT / "scripts/train.py"), *settings, "trainer.devices=2", "trainer.accelerator=cpu"],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{TINY}{os.pathsep}{folder}"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
 
 
 def test_torchrun_leaves_one_finished_run_folder(tmp_path: Path) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     # An odd number: the padding that makes the ranks even must not be evaluated.
-    settings = [
-        "method=lds_fds",
-        "trainer.devices=2",
-        "trainer.accelerator=cpu",
-        "trainer.max_epochs=2",
-        "data.limit=255",
-    ]
-    done = subprocess.run(
-        [*launch, str(ROOT / "scripts/train.py"), "+experiment=age_synthetic", *settings, "logger=csv"],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = torchrun(tmp_path, "+experiment=age_synthetic", "method=lds_fds", "trainer.max_epochs=2", "data.limit=255")
+    assert done.returncode == 0, done.stderr[-9000:]
     (metrics,) = tmp_path.rglob("metrics.json")
     content = json.loads(metrics.read_text())
     assert content["val"]["all"]["n"] == content["test"]["all"]["n"] == 255
@@ -40,3 +55,26 @@ def test_torchrun_leaves_one_finished_run_folder(tmp_path: Path) -> None:
     assert len(np.load(metrics.with_name("predictions.npz"))["label"]) == 255
     assert (metrics.parent / "checkpoints/last.ckpt").is_file()
     assert done.stdout.count("best epoch") == 1
+    # events.out.tfevents.TIME.HOST.PROCESS.NUMBER: the first process alone writes them.
+    logs = [*tmp_path.rglob("*tfevents*")]
+    assert {log.parents[1] for log in logs} == {metrics.parent}
+    assert len({log.name.split(".")[-2] for log in logs}) == 1
+    assert "sync_dist" not in done.stderr, "nothing to be told on every run"
+
+
+def test_a_rank_that_fails_ends_the_run_with_its_error(tmp_path: Path) -> None:
+    (tmp_path / "failing_loss.py").write_text(FAILING)
+    tiny = (f"hydra.searchpath=[file://{TINY}]", "data=tiny", "model=tiny", "name=tiny")
+    done = torchrun(tmp_path, *tiny, "method=fds", "task.loss._target_=failing_loss.Failing", "trainer.max_epochs=9")
+    ended = time.time()
+    assert done.returncode != 0
+    assert (tmp_path / "failed").is_file(), done.stderr[-9000:]
+    seconds = ended - (tmp_path / "failed").stat().st_mtime
+    # The launcher's last words name the rank that failed first, and its error.
+    cause = done.stderr[done.stderr.index("Root Cause") :]
+    assert "rank      : 1" in cause
+    assert "RuntimeError: rank one has had enough" in cause
+    assert seconds < 60, "the launcher kills after 30 s what does not end by itself"
+    (folder,) = (tmp_path / "outputs/tiny/fds").iterdir()
+    assert not (folder / "metrics.json").exists()
+    assert (folder / "checkpoints/last.ckpt").is_file(), "the first epoch was finished"
