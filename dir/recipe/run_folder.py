@@ -178,6 +178,9 @@ class RunFolder:
         self.lock()
         self.check(cfg.resume)
         self.checkpoints.mkdir(exist_ok=True)
+        # Lightning's csv logger removes the file that it finds, of the epochs before the interruption.
+        for log in self.path.glob("*/metrics.csv"):
+            log.replace(log.with_name(f"metrics_before_{len(list(log.parent.iterdir()))}.csv"))
         _write(self.config, OmegaConf.to_yaml(cfg, resolve=True).encode())
 
     def finish(

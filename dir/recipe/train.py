@@ -209,6 +209,7 @@ def quiet_lightning() -> None:
         r".*recommended to use `self\.log\(.*sync_dist=True.*",  # metrics and diagnostics are of all processes
         r".*module\(s\) in eval mode.*",  # the frozen encoder of a second stage
         ".*Checkpoint directory .* exists and is not empty.*",  # resumed
+        ".*Experiment logs directory .* exists and is not empty.*",  # resumed; what it would remove was renamed
     ):
         warnings.filterwarnings("ignore", message=message)
 
