@@ -54,3 +54,21 @@ def test_a_batch_of_one_stays_a_batch() -> None:
 def test_an_fds_of_another_width_is_refused() -> None:
     with pytest.raises(ValueError, match=r"fds.num_features: expected 4 .* got 3"):
         Regressor(Encoder(), nn.Linear(4, 1), FDS(3, LabelBins.integers(0, 3)))
+
+
+def test_a_frozen_encoder_stays_in_eval_mode_and_without_gradients_whatever_the_model_does() -> None:
+    encoder = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+    encoder.num_features = 4
+    frozen = Regressor(encoder, nn.Linear(4, 1))
+    frozen.freeze_encoder()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    for mode in (True, False, True):
+        frozen.train(mode)
+        assert frozen.head.training == frozen.training == mode
+        assert not any(part.training for part in encoder.modules())
+    inputs = 5 + torch.randn(16, 4)
+    assert torch.equal(frozen(inputs), frozen(inputs))
+    frozen(inputs).sum().backward()
+    assert all(parameter.grad is None for parameter in encoder.parameters())
+    assert frozen.head.weight.grad is not None
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
