@@ -13,7 +13,8 @@ class FDSCallback(Callback):
     Runs at the end of each training epoch, before the checkpoint callbacks (Lightning runs those last), so that
     a checkpoint holds closed epochs. Diagnostics are logged as ``fds/<name of the diagnostic>``, or
     ``fds/<module path>/<name>`` where there are several FDS modules. An FDS that collected nothing all epoch (in eval
-    mode, or behind a model that never gives it labels) raises, as ``end_epoch`` does.
+    mode, or behind a model that never gives it labels) raises, as ``end_epoch`` does. On several processes all close
+    the epoch together, with one all-reduce for each module, and log the same numbers.
 
     Example:
         >>> from lightning.pytorch import Trainer
