@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     # The committed json says what was measured with, not the name and the boot parameters of somebody's computer.
     machine_info.clear()
-    machine_info.update(machine())
+    machine_info.update(machine(gpu=torch.cuda.is_available()))
 
 
 def pytest_benchmark_update_commit_info(config: pytest.Config, commit_info: dict[str, Any]) -> None:
@@ -60,7 +60,7 @@ def record(benchmark: Any, pytestconfig: pytest.Config) -> Callable[..., None]:
                 "values": values,
                 "ratios": ratios,
                 "note": note,
-                **machine(),
+                **machine(gpu=row is not None and row.gpu),
             }
         )
         if pytestconfig.getoption("--gates"):
@@ -93,7 +93,8 @@ def compare(benchmark: Any, record: Callable[..., None]) -> Callable[..., None]:
                 action()
             benchmark(lambda: None)
             return
-        turns = Interleaved({"ours": ours, **others}, budget, rounds)
+        gpu = key in ROWS and ROWS[key].gpu
+        turns = Interleaved({"ours": ours, **others}, budget, rounds, gpu)
 
         def before() -> None:
             for name in others:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import statistics
@@ -33,18 +34,23 @@ _SYNCHRONISING = (
 )
 
 
-def timed(action: Action) -> float:
-    """Seconds of one call; on CUDA between two events, in the stream."""
-    if torch.cuda.is_available():
+def timed(action: Action, gpu: bool = False) -> float:
+    """Seconds of one call: on a GPU between two events in the stream; on the CPU the processor time of this process.
+
+    At one thread that is what a wall clock shows on an idle machine. On a busy one a wall clock would flatter us: a
+    call of microseconds fits between two interruptions, and the long loop it is compared with does not.
+    """
+    if gpu:
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
         action()
         end.record()
         end.synchronize()
         return start.elapsed_time(end) / 1e3
-    begin = time.perf_counter()
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    begin = clock()
     action()
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
 class Interleaved:
@@ -54,13 +60,20 @@ class Interleaved:
         actions: what to time, by name.
         budget: seconds to spend, from which the number of rounds follows.
         rounds: bounds of that number.
+        gpu: time in the stream of the GPU.
     """
 
-    def __init__(self, actions: dict[str, Action], budget: float = 4.0, rounds: tuple[int, int] = (3, 200)) -> None:
-        self.actions = actions
+    def __init__(
+        self,
+        actions: dict[str, Action],
+        budget: float = 4.0,
+        rounds: tuple[int, int] = (3, 200),
+        gpu: bool = False,
+    ) -> None:
+        self.actions, self.gpu = actions, gpu
         for action in actions.values():  # the first call pays for imports, pages and caches
             action()
-        once = {name: timed(action) for name, action in actions.items()}
+        once = {name: timed(action, gpu) for name, action in actions.items()}
         self._primed = {name for name, seconds in once.items() if seconds < _PRIMED_BELOW}
         self.rounds = max(rounds[0], min(rounds[1], int(budget / max(sum(once.values()), 1e-9))))
         self.seconds: dict[str, list[float]] = {name: [] for name in actions}
@@ -73,16 +86,18 @@ class Interleaved:
     def time(self, name: str) -> None:
         """One timed call."""
         self.prime(name)
-        self.seconds[name].append(timed(self.actions[name]))
+        self.seconds[name].append(timed(self.actions[name], self.gpu))
 
     def medians(self) -> dict[str, float]:
         """Median seconds of each action so far."""
         return {name: statistics.median(seconds) for name, seconds in self.seconds.items() if seconds}
 
 
-def side_by_side(actions: dict[str, Action], budget: float, rounds: tuple[int, int] = (3, 200)) -> dict[str, float]:
+def side_by_side(
+    actions: dict[str, Action], budget: float, rounds: tuple[int, int] = (3, 200), gpu: bool = False
+) -> dict[str, float]:
     """Median seconds of each action, measured in turn."""
-    turns = Interleaved(actions, budget, rounds)
+    turns = Interleaved(actions, budget, rounds, gpu)
     for _ in range(turns.rounds):
         for name in actions:
             turns.time(name)
@@ -122,29 +137,35 @@ class OperatorCalls(TorchDispatchMode):
         return result
 
 
-def machine() -> dict[str, Any]:
+def machine(gpu: bool = False) -> dict[str, Any]:
     """Where and with what a number was measured."""
-    folder = Path(__file__).parent
-    commit = _git(folder, "rev-parse", "--short=12", "HEAD")
-    changed = _git(folder, "status", "--porcelain", "--", "../dir", ".")
     return {
-        "device": device_name(),
+        "device": device_name(gpu),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
-        "commit": commit + ("+changes" if changed else "") if commit else "unknown",
+        "commit": _commit(),
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
     }
 
 
-def device_name() -> str:
+def device_name(gpu: bool = False) -> str:
     """The GPU's name, or the processor's."""
-    if torch.cuda.is_available():
+    if gpu:
         return str(torch.cuda.get_device_name())
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.processor() or platform.machine()} (CPU)"
+
+
+@functools.cache
+def _commit() -> str:
+    """What is checked out when the measurements begin."""
+    folder = Path(__file__).parent
+    commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "--", "../dir", ".")
+    return commit + ("+changes" if changed else "") if commit else "unknown"
 
 
 def _git(folder: Path, *args: str) -> str:

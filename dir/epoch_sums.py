@@ -69,8 +69,8 @@ class EpochSums(KeepsPrecision):
         """
         rows = rows.detach()
         self.count.index_add_(0, index, self.count.new_ones(index.shape))
-        # A product with 0 is 0 for finite labels alone.
-        self.nonfinite.add_((labels.detach() * 0 != 0).sum())
+        # A product with 0 is 0 for finite labels alone, and NaN counts as nonzero.
+        self.nonfinite.add_((labels.detach() * 0).count_nonzero())
         size = max(1, _SCRATCH // (self.total.shape[1] * self.total.element_size()))
         if torch.compiler.is_compiling() or len(rows) <= size:
             self._add(rows, index, pivot)
@@ -100,11 +100,12 @@ class EpochSums(KeepsPrecision):
             getattr(self, name).zero_()
 
     def reduced(self, process_group: dist.ProcessGroup | None = None) -> Sums:
-        """The sums over all ranks, by one all-reduce; this rank's own stay as they are."""
+        """The sums over all ranks, by one all-reduce; this rank's own stay as they are (alone, it gets those)."""
         parts = [getattr(self, name) for name in _SUMS]
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size(process_group) > 1):
+            return Sums(*parts)
         packed = torch.cat([part.flatten() for part in parts])
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size(process_group) > 1:
-            dist.all_reduce(packed, group=process_group)
+        dist.all_reduce(packed, group=process_group)
         pieces = torch.split(packed, [part.numel() for part in parts])
         return Sums(*(piece.view(part.shape) for piece, part in zip(pieces, parts, strict=True)))
 

@@ -229,10 +229,9 @@ class FDS(KeepsPrecision):
         if closed >= self.start_update:
             nonfinite_bins = self._update(fs.moments(sums.n[:-1], sums.total[:-1], sums.square[:-1]))
         diagnostics = self._write_tables(live=self.start_smooth is not None and closed + 1 >= self.start_smooth)
+        diagnostics |= {"bins_nonfinite": float(nonfinite_bins), "labels_excluded": float(sums.n[-1])}
         self.epoch.add_(1)
         self.sums.clear()
-        diagnostics["bins_nonfinite"] = float(nonfinite_bins)
-        diagnostics["labels_excluded"] = float(sums.n[-1])
         doubt = fs.doubt(diagnostics, self.bins.num_bins) if closed >= self.start_update else None
         if doubt and not self._warned:
             self._warned = True
@@ -269,11 +268,12 @@ class FDS(KeepsPrecision):
         seen, trusted = (self.num_samples > 0)[:, None], (self.num_samples_var > 0)[:, None]
         scale, shift = fs.fold_tables(own_mean, own_var, mean, var, self.ratio_clip, self.scale.dtype)
         shift_only = ~trusted if self.statistics == "mean_var" else torch.ones_like(trusted)
-        scale = torch.where(shift_only, 1.0, scale)
-        shift = torch.where(shift_only, (mean - own_mean).to(shift.dtype), shift)
+        if bool(shift_only.any()):
+            scale.masked_fill_(shift_only, 1.0)
+            shift = torch.where(shift_only, (mean - own_mean).to(shift.dtype), shift)
         if live:
-            self.scale[:-1].copy_(torch.where(seen, scale, 1.0))
-            self.shift[:-1].copy_(torch.where(seen, shift, 0.0))
+            self.scale[:-1].copy_(scale.masked_fill_(~seen, 1.0))
+            self.shift[:-1].copy_(shift.masked_fill_(~seen, 0.0))
         clip = self.ratio_clip if self.statistics == "mean_var" else (0.0, float("inf"))
         return fs.diagnostics(own_mean, own_var, mean, var, seen, trusted, clip)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -36,15 +38,18 @@ def moments(count: Tensor, total: Tensor, square: Tensor) -> Moments:
         >>> m.mean.item(), m.var.item()
         (2.0, 2.0)
     """
-    finite = torch.isfinite(total).all(dim=1) & torch.isfinite(square).all(dim=1)
-    total = torch.where(finite[:, None], total, 0.0)
-    square = torch.where(finite[:, None], square, 0.0)
+    # The largest is NaN where one is. Here and below in place on what is new: fresh memory is most of the cost.
+    finite = (total.abs().amax(dim=1) < torch.inf) & (square.amax(dim=1) < torch.inf)
+    if not bool(finite.all()):
+        total = torch.where(finite[:, None], total, 0.0)
+        square = torch.where(finite[:, None], square, 0.0)
     n = count[:, None]
     mean = total / n.clamp(min=1)
-    spread = square - total * mean
+    spread = total * mean
+    torch.sub(square, spread, out=spread)
     # What sums of n equal terms can be off by; bounded, or large bins would lose real variances to it.
     rounding = n.clamp(max=2**16) * torch.finfo(square.dtype).eps * square
-    var = torch.where(spread > rounding, spread, 0.0) / (n - 1).clamp(min=1)
+    var = spread.masked_fill_(spread <= rounding, 0.0).div_((n - 1).clamp(min=1))
     return Moments(count, mean, var, finite)
 
 
@@ -63,7 +68,7 @@ def move(old: Tensor, new: Tensor, n_old: Tensor, n_new: Tensor, momentum: float
     keep = cumulative if momentum is None else torch.full_like(n_old, momentum)
     keep = torch.where(n_old > 0, keep, 0.0)
     keep = torch.where(n_new > 0, keep, 1.0)[:, None]
-    return keep * old + (1 - keep) * new
+    return (keep * old).add_((1 - keep) * new)
 
 
 def smooth_statistics(values: Tensor, matrix: Tensor, seen: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -94,8 +99,9 @@ def smooth_statistics(values: Tensor, matrix: Tensor, seen: Tensor, weight: Tens
     column = seen.to(matrix) if weight is None else weight.to(matrix) * seen
     kernel = matrix * column[None, :]
     norm = kernel.sum(dim=1, keepdim=True)
-    smoothed = (kernel / norm.clamp(min=torch.finfo(norm.dtype).tiny)) @ values.to(matrix.dtype)
-    return torch.where(norm > 0, smoothed, values.to(matrix.dtype))
+    values = values.to(matrix.dtype)
+    smoothed = (kernel / norm.clamp(min=torch.finfo(norm.dtype).tiny)) @ values
+    return smoothed if bool((norm > 0).all()) else torch.where(norm > 0, smoothed, values)
 
 
 def shrink(own: Tensor, smoothed: Tensor, count: Tensor, tau: float) -> Tensor:
@@ -125,11 +131,12 @@ def fold_tables(
     Reference:
         Yang et al. 2021, Eq. 6; the clip of the ratio is the published code's.
     """
-    live = var > 0
-    ratio = (smoothed_var / torch.where(live, var, 1.0)).clamp(*ratio_clip)
-    scale = torch.where(live, ratio.sqrt(), 1.0).to(dtype)
-    shift = torch.where(live, smoothed_mean - mean * scale.to(mean.dtype), 0.0).to(dtype)
-    return scale, shift
+    still = ~(var > 0)
+    ratio = (smoothed_var / var.masked_fill(still, 1.0)).clamp_(*ratio_clip)
+    scale = ratio.sqrt_().masked_fill_(still, 1.0).to(dtype)
+    shift = mean * scale
+    torch.sub(smoothed_mean, shift, out=shift)
+    return scale, shift.masked_fill_(still, 0.0).to(dtype)
 
 
 def diagnostics(
@@ -143,9 +150,10 @@ def diagnostics(
 ) -> dict[str, float]:
     """How much the smoothing changes: bins seen, empty and trusted, and the gaps that ``FDS.end_epoch`` returns."""
     live = trusted & (own_var > 0)
-    safe = torch.where(live, own_var, 1.0)
-    ratio = torch.where(live, var / safe, 1.0)
-    gap = torch.where(live, (mean - own_mean) ** 2 / safe, 0.0)
+    still = ~live
+    safe = own_var.masked_fill(still, 1.0)
+    ratio = (var / safe).masked_fill_(still, 1.0)
+    gap = (mean - own_mean).square_().div_(safe).masked_fill_(still, 0.0)
     share = live.sum().clamp(min=1)
     clipped = live & ((ratio <= ratio_clip[0]) | (ratio >= ratio_clip[1]))
     tiny = torch.finfo(ratio.dtype).tiny
@@ -154,7 +162,7 @@ def diagnostics(
         "bins_empty": float((~seen).sum()),
         "bins_trusted": float(trusted.sum()),
         "mean_gap": float((gap.sum() / share).sqrt()),
-        "var_gap": float(ratio.clamp(min=tiny).log().abs().sum() / share),
+        "var_gap": float(ratio.clamp_(min=tiny).log_().abs_().sum() / share),
         "clipped": float(clipped.sum() / share),
     }
 
@@ -168,11 +176,35 @@ def doubt(found: dict[str, float], num_bins: int) -> str | None:
     return None
 
 
+@functools.cache
+def _kernel() -> ModuleType | None:
+    try:
+        from dir import _calibrate_kernel
+    except ImportError:  # torch comes without Triton on some platforms
+        return None
+    return _calibrate_kernel
+
+
+def _in_one_pass(values: Tensor, index: Tensor, scale: Tensor, shift: Tensor | None = None) -> Tensor | None:
+    """``values * scale[index] (+ shift[index])`` by one kernel; None where plain operators have to do it."""
+    if not values.is_cuda or torch.compiler.is_compiling():  # compilers fuse the plain operators themselves
+        return None
+    kernel = _kernel()
+    tables = (scale,) if shift is None else (scale, shift)
+    if kernel is None or not kernel.fits(values, index, *tables):
+        return None
+    result: Tensor = kernel.scaled_rows(values, index, scale, shift)
+    return result
+
+
 class _Calibrate(torch.autograd.Function):
     # Saves only the index and the scale table; autograd on the plain expression would keep the features too.
     @staticmethod
     def forward(ctx: Any, features: Tensor, index: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         ctx.save_for_backward(index, scale)
+        fused = _in_one_pass(features, index, scale, shift)
+        if fused is not None:
+            return fused
         # In place on the gathered rows, which nobody else holds: an allocation costs more than the arithmetic.
         rows, calibrated = scale.index_select(0, index), shift.index_select(0, index)
         if features.dtype == scale.dtype:
@@ -183,6 +215,9 @@ class _Calibrate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         index, scale = ctx.saved_tensors
+        fused = _in_one_pass(grad, index, scale)
+        if fused is not None:
+            return fused, None, None, None
         rows = scale.index_select(0, index).to(torch.promote_types(grad.dtype, scale.dtype))
         return rows.mul_(grad).to(grad.dtype), None, None, None
 

@@ -189,9 +189,11 @@ class LDS(KeepsPrecision):
             values = values.sqrt()
         density = values if self.window is None else effective_density(values, self.window, self.padding)
         supported = density > 0
-        if not bool(supported[counts > 0].all()):
-            raise ValueError("reweight must be > 0 wherever there are labels")
-        weights = (1.0 / density)[_nearest(supported)]
+        weights = 1.0 / density
+        if not bool(supported.all()):
+            if not bool(supported[counts > 0].all()):
+                raise ValueError("reweight must be > 0 wherever there are labels")
+            weights = weights[_nearest(supported)]
         weights = weights * (counts.sum() / (counts * weights).sum())
         return density, weights if self.max_weight is None else weights.clamp(max=self.max_weight)
 

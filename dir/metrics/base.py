@@ -72,7 +72,10 @@ def flat_pair(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 def row_totals(index: Tensor, num_rows: int, values: Tensor | None = None) -> Tensor:
     """Sum of the values (or number of samples) per row, ``[num_rows]``; ``index`` (int64) is each sample's row."""
-    values = torch.ones_like(index) if values is None else values
+    if values is None:
+        if index.device.type == "cpu":
+            return torch.bincount(index, minlength=num_rows)
+        values = torch.ones_like(index)  # there bincount would wait for the device
     return torch.zeros(num_rows, dtype=values.dtype, device=values.device).scatter_add_(0, index, values)
 
 

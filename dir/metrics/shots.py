@@ -129,30 +129,35 @@ class ShotMetrics(RegressionMetric):
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add a batch."""
         check_shapes(preds, target)
+        # Written back once: every assignment to a Metric costs more than adding a piece up.
+        sums = {name: getattr(self, name) for name in self._defaults if name not in ("preds", "target")}
         for index, some_preds, some_labels in self.bins.pieces(target, preds, target):
-            self._add(*flat_pair(some_preds, some_labels), index.to(torch.int64))
+            self._add(sums, *flat_pair(some_preds, some_labels), index.to(torch.int64))
+        for name, value in sums.items():
+            setattr(self, name, value)
         if "preds" in self._defaults:
             flat_preds, flat_target = flat_pair(preds, target)
             self.preds.append(flat_preds)
             self.target.append(flat_target)
 
-    def _add(self, preds: Tensor, target: Tensor, index: Tensor) -> None:
-        states, rows = self._defaults, len(self.count)
-        self.count = self.count + row_totals(index, rows)
-        if "moments" in states:
+    @staticmethod
+    def _add(sums: dict[str, Tensor], preds: Tensor, target: Tensor, index: Tensor) -> None:
+        rows = len(sums["count"])
+        sums["count"] = sums["count"] + row_totals(index, rows)
+        if "moments" in sums:
             batch = binned_moments(preds, target, index, rows)
-            self.moments = merge_moments(torch.stack([self.moments, batch]))
+            sums["moments"] = merge_moments(torch.stack([sums["moments"], batch]))
         # In place on the copy: nothing below needs the predictions themselves.
         error = preds.sub_(target).abs_()
-        if "abs_error" in states:
-            self.abs_error = self.abs_error + row_totals(index, rows, error)
-        if "log_error" in states:
+        if "abs_error" in sums:
+            sums["abs_error"] = sums["abs_error"] + row_totals(index, rows, error)
+        if "log_error" in sums:
             log_error, hit = log_errors(error)
-            self.log_error = self.log_error + row_totals(index, rows, log_error)
+            sums["log_error"] = sums["log_error"] + row_totals(index, rows, log_error)
             if hit is not None:
-                self.hits = self.hits + row_totals(index, rows, hit.to(torch.int64))
-        if "squared_error" in states:
-            self.squared_error = self.squared_error + row_totals(index, rows, error.square_())
+                sums["hits"] = sums["hits"] + row_totals(index, rows, hit.to(torch.int64))
+        if "squared_error" in sums:
+            sums["squared_error"] = sums["squared_error"] + row_totals(index, rows, error.square_())
 
     def compute(self) -> dict[str, dict[str, Tensor]]:
         """All metrics of all groups over everything seen since the last reset, on all ranks."""
