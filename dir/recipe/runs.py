@@ -22,9 +22,9 @@ METHOD_ORDER = (
     *("vanilla", "inv", "sqinv", "power", "lds", "denseweight"),
     *("fds", "fds_shrink", "lds_fds", "lds_fds_shrink", "vir"),
     *("focal_r", "huber", "bmc", "gai", "bni", "dist"),
-    *("ranksim", "conr", "rnc", "ordinal_entropy", "srl"),
+    *("ranksim", "conr", "rnc", "rnc_two_stage", "ordinal_entropy", "srl"),
     *("rbc", "uvote", "rrt", "rrt_lds"),
-    *("random_under", "random_over", "gaussian_noise", "wercs", "smoter", "smogn"),
+    *("random_under", "random_over", "gaussian_noise", "wercs", "smoter", "smogn", "bagging", "rebagg"),
     *("layer_norm", "c_mixup", "label_shrink", "prediction_shrink", "affine", "isotonic"),
     *("lds_label_shrink", "lds_prediction_shrink", "lds_affine", "lds_isotonic"),
 )
