@@ -18,7 +18,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from dir.data.base import SPLITS, RegressionData
 from dir.data.image_files import find_broken, load_image, make_cache, open_cache
-from dir.data.splits import read_split
+from dir.data.splits import Names, group_split, read_split
 from dir.data.tables import as_numbers, read_table, require_columns, show_rows
 
 Transform = Callable[[Tensor], Tensor]
@@ -74,6 +74,9 @@ class CsvImages(RegressionData):
         csv: the file; its paths are relative to ``path``, its splits train, val and test.
         path: folder of the images.
         label: the column to predict. Default "age".
+        group: a column of identities (people, patients, sites). The csv's own splits then do not count: whole groups
+            are drawn by the seed, and no group is in two splits. None (default): the csv's splits.
+        share: of the rows, for val and for test, about; in (0, 0.33]. Only with ``group``. Default 0.13.
         image_size: side of the resized images. Default 224.
         padding: border of the random crop. Default 16.
         cache_dir: folder for one memory-mapped uint8 array of all resized images, made once and found again
@@ -103,6 +106,8 @@ class CsvImages(RegressionData):
         csv: str,
         path: str,
         label: str = "age",
+        group: str | None = None,
+        share: float = 0.13,
         image_size: int = 224,
         padding: int = 16,
         cache_dir: str | None = None,
@@ -119,6 +124,8 @@ class CsvImages(RegressionData):
         self.csv = Path(csv)
         self.path = Path(path)
         self.label = label
+        self.group = group
+        self.share = share
         self.image_size = image_size
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.check_images = check_images
@@ -136,7 +143,7 @@ class CsvImages(RegressionData):
 
     def build(self) -> dict[str, Dataset[Any]]:
         table = self._table()
-        names = read_split(table["split"].to_numpy(dtype="U"), where=f"{self.csv}: column 'split'", first_row=1)
+        names = self._names(table)
         labels = torch.from_numpy(table[self.label].to_numpy(np.float32))
         files = self._files(table)
         cache = None
@@ -158,15 +165,21 @@ class CsvImages(RegressionData):
     def encoder_args(self) -> dict[str, Any]:
         return {"in_channels": 3}
 
+    def _names(self, table: pd.DataFrame) -> Names:
+        if self.group is not None:
+            return group_split(table[self.group].to_numpy(dtype="U"), self.share, self.seed)
+        return read_split(table["split"].to_numpy(dtype="U"), where=f"{self.csv}: column 'split'", first_row=1)
+
     def _table(self) -> pd.DataFrame:
         if not self.csv.is_file():
             raise FileNotFoundError(f"no csv file {self.csv} (data.csv). {self.fetch}".strip())
         if not self.path.is_dir():
             raise FileNotFoundError(f"no image folder {self.path} (data.path). {self.fetch}".strip())
         table = read_table(self.csv, "data.csv")
-        require_columns(table, [self.label, "path", "split"], self.csv, "data.csv")
+        used = [self.label, "path", "split" if self.group is None else self.group]
+        require_columns(table, used, self.csv, "data.csv" if self.group is None else "data.group")
         labels = as_numbers(table[self.label], str(self.csv))
-        for name in (self.label, "path", "split"):
+        for name in used:
             gone = np.flatnonzero(table[name].isna().to_numpy())
             if len(gone):
                 raise ValueError(f"{self.csv}, column {name!r}: missing values, in rows {show_rows(gone)}")

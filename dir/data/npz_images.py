@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from dir.bins import check_finite
 from dir.data.base import SPLITS, ArrayDataset, Inputs, RegressionData
-from dir.data.splits import read_split
+from dir.data.splits import group_split, read_split
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -56,6 +56,9 @@ class NpzImages(RegressionData):
         label: key of the labels, numbers of shape [N].
         images: key of the images, uint8 [N, H, W] or [N, H, W, C]. Default "images".
         split: key of the splits, [N]: train, val, test or 0, 1, 2. Default "split".
+        group: key of identities (people, patients, sites), [N]. The file's own splits then do not count: whole groups
+            are drawn by the seed, and no group is in two splits. None (default): the file's splits.
+        share: of the rows, for val and for test, about; in (0, 0.33]. Only with ``group``. Default 0.13.
         shift: move training images by up to this many pixels; 0 (default) moves none.
         noise: standard deviation of gaussian noise on training images (values in [-1, 1]). Default 0.
         batch_size, eval_batch_size, num_workers, seed: see :class:`~dir.data.base.RegressionData`.
@@ -74,6 +77,8 @@ class NpzImages(RegressionData):
         label: str,
         images: str = "images",
         split: str = "split",
+        group: str | None = None,
+        share: float = 0.13,
         shift: int = 0,
         noise: float = 0.0,
         batch_size: int = 128,
@@ -85,7 +90,8 @@ class NpzImages(RegressionData):
         if shift < 0 or noise < 0:
             raise ValueError(f"shift and noise must not be negative; got shift={shift}, noise={noise}")
         self.path = Path(path)
-        self.keys = {"images": images, "label": label, "split": split}
+        self.keys = {"images": images, "label": label} | ({"split": split} if group is None else {"group": group})
+        self.share = share
         self.shift = shift
         self.noise = noise
         self.augments = shift > 0 or noise > 0
@@ -94,7 +100,10 @@ class NpzImages(RegressionData):
     def build(self) -> dict[str, Dataset[Any]]:
         arrays = self._read()
         images, labels = arrays["images"], arrays["label"]
-        names = read_split(arrays["split"], where=f"{self.path}: array {self.keys['split']!r}")
+        if "group" in arrays:
+            names = group_split(arrays["group"], self.share, self.seed)
+        else:
+            names = read_split(arrays["split"], where=f"{self.path}: array {self.keys['split']!r}")
         if images.ndim == 3:
             images = images[..., None]
         self._channels = images.shape[3]

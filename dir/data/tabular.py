@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dir.data.base import SPLITS, ArrayDataset, RegressionData, Split, automatic_bins, check_labels
-from dir.data.splits import Names, balanced_split, cap_for_share, random_split
+from dir.data.splits import Names, balanced_split, cap_for_share, group_split, random_split
 from dir.data.tables import (
     TableEncoder,
     as_numbers,
@@ -21,6 +21,7 @@ from dir.data.tables import (
     handle_missing,
     read_table,
     require_columns,
+    show_rows,
 )
 
 
@@ -42,6 +43,8 @@ class TabularData(RegressionData):
             each, as in the paper; or "random".
         share: of the distinct rows, at most, for val and for test; in (0, 0.33]. Default 0.13, AgeDB-DIR's. A
             balanced split takes one row of every bin that holds three, even where that is more.
+        group: a column of identities (people, patients, sites), which is no feature. Whole groups are then drawn by
+            the seed, whatever ``split`` says, and no group is in two splits. None (default): rows are drawn.
         split_bins: bins of the balanced split where labels are no whole numbers. Default 50.
         batch_size, eval_batch_size, num_workers: see :class:`~dir.data.base.RegressionData`.
         seed: draws the split, and the training order.
@@ -65,6 +68,7 @@ class TabularData(RegressionData):
         missing: Literal["refuse", "median", "drop"] = "refuse",
         split: Literal["balanced", "random"] = "balanced",
         share: float = 0.13,
+        group: str | None = None,
         split_bins: int = 50,
         batch_size: int = 128,
         eval_batch_size: int = 4096,
@@ -78,6 +82,10 @@ class TabularData(RegressionData):
             raise ValueError(f'split must be "balanced" or "random"; got {split!r}')
         if target in drop or target in (categorical or ()):
             raise ValueError(f"target {target!r} must be a number to predict: not in drop, not in categorical")
+        if group is not None and (test_path is not None or group in {target, *drop, *(categorical or ())}):
+            raise ValueError(
+                f"group {group!r} must be a column beside target, drop and categorical, and goes without test_path"
+            )
         self.path = Path(path)
         self.test_path = None if test_path is None else Path(test_path)
         self.target = target
@@ -86,16 +94,18 @@ class TabularData(RegressionData):
         self.missing = missing
         self.split = split
         self.share = share
+        self.group = group
         self.split_bins = split_bins
         self._tables: dict[str, pd.DataFrame] = {}
 
     def build(self) -> dict[str, Dataset[Any]]:
         table = self._load(self.path, "data.path")
+        identities = None if self.group is None else table.pop(self.group)
         categorical = self.categorical
         if categorical is None:
             categorical = guess_categories(table.drop(columns=self.target), self.path)
         table = self._clean(table, categorical, self.path)
-        names = self._split_rows(table)
+        names = self._split_rows(table) if identities is None else self._split_groups(identities[table.index])
         tables: dict[str, pd.DataFrame] = {name: table[names == name] for name in SPLITS}
         if self.test_path is not None:
             test = self._load(self.test_path, "data.test_path")
@@ -145,6 +155,7 @@ class TabularData(RegressionData):
         require_columns(table, [self.target], path, "data.target")
         require_columns(table, self.drop, path, "data.drop")
         require_columns(table, self.categorical or [], path, "data.categorical")
+        require_columns(table, [] if self.group is None else [self.group], path, "data.group")
         table = table.drop(columns=self.drop)
         if table.shape[1] < 2:
             raise ValueError(f"{path}: no column is left beside the target {self.target!r}")
@@ -153,6 +164,12 @@ class TabularData(RegressionData):
     def _clean(self, table: pd.DataFrame, categorical: Sequence[str], path: Path) -> pd.DataFrame:
         numbers = {name: as_numbers(table[name], str(path)) for name in table.columns if name not in categorical}
         return handle_missing(table.assign(**numbers), self.target, self.missing, path)
+
+    def _split_groups(self, identities: pd.Series[Any]) -> Names:
+        gone = np.flatnonzero(identities.isna().to_numpy())
+        if len(gone):
+            raise ValueError(f"{self.path}, column {self.group!r}: missing values, in rows {show_rows(gone)}")
+        return group_split(identities.to_numpy(dtype="U"), self.share, self.seed)
 
     def _split_rows(self, table: pd.DataFrame) -> Names:
         """The split of every row, the same for all copies of a row."""
