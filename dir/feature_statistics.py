@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
@@ -197,6 +198,24 @@ def _in_one_pass(values: Tensor, index: Tensor, scale: Tensor, shift: Tensor | N
     return result
 
 
+# Gathered rows of the batch in hand, one block of memory per thread: fresh memory costs more than the arithmetic.
+_kept = threading.local()
+_KEPT_BYTES = 8 << 20
+
+
+def _gathered(table: Tensor, index: Tensor) -> Tensor:
+    """``table[index]`` to be read at once: the next call of this thread overwrites it."""
+    numel = index.numel() * table.shape[1]
+    plain = type(table) is Tensor and type(index) is Tensor and not torch.compiler.is_compiling()
+    if not plain or table.device.type != "cpu" or numel * table.element_size() > _KEPT_BYTES:
+        return table.index_select(0, index)
+    kept: Tensor | None = getattr(_kept, "rows", None)
+    if kept is None or kept.dtype != table.dtype or kept.numel() < numel:
+        with torch.inference_mode(False):
+            kept = _kept.rows = torch.empty(numel, dtype=table.dtype)
+    return torch.index_select(table, 0, index, out=kept[:numel].view(-1, table.shape[1]))
+
+
 class _Calibrate(torch.autograd.Function):
     # Saves only the index and the scale table; autograd on the plain expression would keep the features too.
     @staticmethod
@@ -206,7 +225,7 @@ class _Calibrate(torch.autograd.Function):
         if fused is not None:
             return fused
         # In place on the gathered rows, which nobody else holds: an allocation costs more than the arithmetic.
-        rows, calibrated = scale.index_select(0, index), shift.index_select(0, index)
+        rows, calibrated = _gathered(scale, index), shift.index_select(0, index)
         if features.dtype == scale.dtype:
             return calibrated.addcmul_(features, rows)
         dtype = torch.promote_types(features.dtype, scale.dtype)
