@@ -224,8 +224,7 @@ class FDS(KeepsPrecision):
                 "end_epoch() found nothing collected in any bin: call fds(features, labels) in training mode with "
                 "gradients enabled (or fds.collect) before it, and end_epoch() once per epoch"
             )
-        closed = int(self.epoch)
-        nonfinite_bins = 0
+        closed, nonfinite_bins = int(self.epoch), 0
         if closed >= self.start_update:
             nonfinite_bins = self._update(fs.moments(sums.n[:-1], sums.total[:-1], sums.square[:-1]))
         diagnostics = self._write_tables(live=self.start_smooth is not None and closed + 1 >= self.start_smooth)
@@ -259,7 +258,8 @@ class FDS(KeepsPrecision):
         if self.shrinkage is not None:
             n = self.last_count.to(matrix.dtype)
             mean = fs.shrink(self.running_mean, mean, n, self.shrinkage)
-            var = fs.shrink(self.running_var, var, n, self.shrinkage)
+            own = torch.where(self.num_samples_var > 0, n, 0.0)  # a variance never trusted is none to keep
+            var = fs.shrink(self.running_var, var, own, self.shrinkage)
         return mean, var
 
     def _write_tables(self, live: bool) -> dict[str, float]:

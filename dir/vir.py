@@ -72,7 +72,8 @@ class ProbabilisticFDS(FDS):
 
     State:
         deviation: ``[B + 1, D]``, standard deviation of the noise, written by ``end_epoch`` with the tables; 0 for
-        bins never seen, for excluded and for non-finite labels. The rest is that of FDS.
+        bins never seen, for excluded and for non-finite labels, for a dimension whose own variance is 0, and for a
+        bin without a trusted variance where the window holds no other that has one. The rest is that of FDS.
 
     Raises:
         ValueError: a share below 0; the others as FDS.
@@ -93,7 +94,7 @@ class ProbabilisticFDS(FDS):
         neighbours, and uncertainty goes through whitening and recolouring. Departures: the encoder is deterministic,
         its features are the means and their variances the share ``rho`` of the bin's (the paper's encoder predicts
         them), so that there is no KL term to a prior; the covariance ratio is that of FDS, in which the common share
-        cancels; a bin whose variance is not trusted takes the smoothed one.
+        cancels; a bin whose variance is not trusted takes the average of the trusted ones in its window.
     """
 
     deviation: Tensor
@@ -133,10 +134,13 @@ class ProbabilisticFDS(FDS):
             kernel = fs.smooth_statistics(one, matrix, seen, weight)
             if self.shrinkage is not None:
                 kernel = fs.shrink(one, kernel, self.last_count.to(matrix.dtype), self.shrinkage)
-            var = torch.where(trusted, self.running_var, self.smoothed_statistics()[1])
+            # What a window without any trusted variance keeps is the 0 of its own bin, in no unit of the features.
+            own = self.running_var.masked_fill(~trusted, 0.0)
+            smoothed = fs.smooth_statistics(own, matrix, trusted.squeeze(1), weight)
+            var = torch.where(trusted, own, smoothed)
             scale = self.scale[:-1].to(var.dtype)
             drawn = calibrated_variance(var, self.last_count, scale, kernel, self.share)
-            self.deviation[:-1].copy_(drawn.sqrt())
+            self.deviation[:-1].copy_(drawn.sqrt().masked_fill_(~(var > 0), 0.0))
         return diagnostics
 
     def extra_repr(self) -> str:

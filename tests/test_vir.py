@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,7 @@ def test_tables_are_those_of_the_loops(arguments: dict[str, Any]) -> None:
         return found
 
     var[3] = sum(w * var[j] for j, w in weights(3, [0, 1, 2], shrink=False).items())
-    if fds.shrinkage is not None:  # the layer's smoothed variance holds a share of the placeholder 1
-        keep = 1 / (1 + fds.shrinkage)
-        var[3] = keep + (1 - keep) * var[3]
+    np.testing.assert_allclose(fds.smoothed_statistics()[1][3].numpy(), var[3], rtol=1e-5)
     expected = np.zeros((7, 3))
     for b in range(4):
         own = share * var[b]
@@ -104,6 +103,37 @@ def test_rare_bins_are_less_certain() -> None:
         fds.end_epoch()
     relative = fds.deviation[:-1] / (fds.scale[:-1] * fds.running_var.sqrt())
     assert (relative[5] > relative[0]).all()
+
+
+@pytest.mark.parametrize("shrinkage", [None, 20.0])
+@pytest.mark.parametrize("labels", [[0.0] * 9 + [1.0] * 4 + [2.0], [0.0] * 9 + [5.0]])
+def test_noise_has_the_unit_of_the_features(labels: list[float], shrinkage: float | None) -> None:
+    deviations = []
+    for unit in (1.0, 0.01, 100.0):
+        fds = ProbabilisticFDS(3, LabelBins.integers(0, 5), shrinkage=shrinkage)
+        fds((unit * random(len(labels), 3)).requires_grad_(), torch.tensor(labels))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # most bins are empty
+            fds.end_epoch()
+        deviations.append(fds.deviation / unit)
+    torch.testing.assert_close(deviations[1], deviations[0])
+    torch.testing.assert_close(deviations[2], deviations[0])
+    alone = int(labels[-1])  # bin 5 has no trusted bin in its window
+    assert bool((deviations[0][alone] > 0).all()) == (alone == 2)
+
+
+def test_a_dimension_without_variance_passes_unchanged() -> None:
+    fds = ProbabilisticFDS(3, LabelBins.integers(0, 5), share=0.5)
+    labels = torch.arange(6.0).repeat_interleave(4)
+    features = random(24, 3)
+    features[4:8, 1] = 2.0
+    fds(features.requires_grad_(), labels)
+    fds.end_epoch()
+    drawn = fds(features, labels)
+    still = torch.zeros(24, 3, dtype=torch.bool)
+    still[4:8, 1] = True
+    assert torch.equal(drawn[still], features[still])
+    assert (drawn[~still] != features[~still]).all()
 
 
 def test_share_zero_is_fds_and_eval_the_identity() -> None:
