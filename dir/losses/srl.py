@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from dir._precision import KeepsPrecision
 from dir.bins import LabelBins
 from dir.epoch_sums import EpochSums
 from dir.losses.common import check_positive
@@ -74,7 +76,7 @@ def centroid_contrast(features: Tensor, centers: Tensor, row: Tensor, temperatur
     return total / (row < k).sum().clamp(min=1)
 
 
-class SRL(Regularizer):
+class SRL(KeepsPrecision, Regularizer):
     r"""The three terms on the trace of the whole label range, of which a batch shows a part.
 
     .. math:: \lambda (\lambda_e L_{env} + \lambda_h L_{homo} + \lambda_c L_{con})
@@ -82,6 +84,11 @@ class SRL(Regularizer):
     The trace is one centre per bin that holds training labels: of the bins in the batch, the mean of its features at
     unit length, and gradients flow through it; of the others, the centre remembered from earlier epochs (the
     surrogate). All centres are drawn out to unit length. In the first epoch nothing is remembered: the term is 0.
+
+    Since a bin in the batch is compared by its centre of the batch, a sample that is alone in its bin *is* its
+    centre: its own cosine is 1, and the contrast pushes it from the other centres without drawing it to the
+    remembered one of its bin. Few-shot samples are mostly alone so; only where a bin has several samples in the batch
+    does the contrast pull.
 
     **This module is stateful.** It collects in training mode with gradients enabled; :meth:`end_epoch` moves the
     surrogate. ``fit`` comes before the first call, and before ``load_state_dict``. On several processes the batch is
@@ -101,11 +108,11 @@ class SRL(Regularizer):
     State:
         centers: ``[K, D]``, the surrogate; seen: bool ``[K]``, which centres were seen (one never seen stands
         where the nearest one does); live: 0 until the first epoch is closed, then 1. All written by ``end_epoch``.
-        sums: the sums of the epoch in progress (:class:`dir.epoch_sums.EpochSums`).
+        sums: the sums of the epoch in progress (:class:`dir.epoch_sums.EpochSums`). Casting the model narrows none.
 
     Raises:
-        ValueError: shapes that do not fit, bad arguments.
-        RuntimeError: a call before ``fit``, ``end_epoch`` with nothing collected on any process.
+        ValueError: shapes that do not fit, bad arguments; in ``end_epoch``, labels that were not finite.
+        RuntimeError: a call or ``load_state_dict`` before ``fit``; ``end_epoch`` with nothing collected anywhere.
 
     Example:
         >>> labels = torch.arange(8.0)
@@ -119,6 +126,8 @@ class SRL(Regularizer):
 
     Reference:
         Dong et al., Improve Representation for Imbalanced Regression through Geometric Constraints, CVPR 2025.
+        From the paper: the three terms, and a batch's centres completed by remembered ones. Which centre the contrast
+        draws a sample to, its batch's or the remembered one, is our reading.
         Departures: labels are scaled to [0, 1] over the bins, so that the homogeneity knows no unit; an epoch's
         centre is the mean over its samples; bins without training labels are no part of the trace.
     """
@@ -175,9 +184,8 @@ class SRL(Regularizer):
 
     def forward(self, features: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:
         """The weighted sum of the terms; ``predictions`` play no part."""
-        if self.bins is None:
-            raise RuntimeError("SRL must be told of the training labels first: call fit(targets, bins)")
-        row = self.row_of_bin[self.bins(labels).flatten()]
+        bins = self._require_fit()
+        row = self.row_of_bin[bins(labels).flatten()]
         rows, _ = feature_rows(features, labels)
         if self.sums is None:
             self._allocate(rows.shape[1])
@@ -200,6 +208,11 @@ class SRL(Regularizer):
             )
         return self.weight * torch.where(self.live > 0, terms, 0.0)
 
+    def _require_fit(self) -> LabelBins:
+        if self.bins is None:
+            raise RuntimeError("SRL must be told of the training labels first: call fit(targets, bins)")
+        return self.bins
+
     def _trace(self, unit: Tensor, row: Tensor) -> Tensor:
         """The centres of the batch, and of the bins that it lacks the remembered ones, at unit length."""
         k = len(self.centers)
@@ -214,25 +227,46 @@ class SRL(Regularizer):
 
     @torch.no_grad()
     def end_epoch(self) -> None:
-        """Move the surrogate by what all processes collected since the last call."""
+        """Move the surrogate by what all processes collected since the last call.
+
+        A bin whose features were not all finite keeps its centre for this epoch.
+        """
+        self._require_fit()
+        self._meet()
         found = None if self.sums is None else self.sums.reduced()
         if self.sums is None or found is None or not found.n[:-1].sum() > 0:
             raise RuntimeError("end_epoch() found nothing collected: call the regularizer in training mode before it")
-        now = found.n[:-1] > 0
-        mean = (found.total[:-1] / found.n[:-1, None].clamp(min=1)).to(self.centers.dtype)
+        if found.nonfinite > 0:
+            raise ValueError(f"labels: {int(found.nonfinite)} were not finite; srl.sums.clear() discards the epoch")
+        finite = found.total[:-1].isfinite().all(dim=1)
+        now = (found.n[:-1] > 0) & finite
+        total = torch.where(finite[:, None], found.total[:-1], 0.0)
+        mean = (total / found.n[:-1, None].clamp(min=1)).to(self.centers.dtype)
         keep = torch.where(self.seen, self.momentum, 0.0).to(mean.dtype)
         keep = torch.where(now, keep, 1.0)[:, None]
         self.seen.logical_or_(now)
         moved = keep * self.centers + (1 - keep) * mean
         places = torch.arange(len(moved), device=moved.device)
         known = places[self.seen]
-        nearest = known[(places[:, None] - known[None, :]).abs().argmin(dim=1)]
-        self.centers.copy_(moved[nearest])
-        self.live.fill_(1.0)
+        if len(known) > 0:
+            nearest = known[(places[:, None] - known[None, :]).abs().argmin(dim=1)]
+            self.centers.copy_(moved[nearest])
+            self.live.fill_(1.0)
         self.sums.clear()
+
+    def _meet(self) -> None:
+        """Tell the number of features to a process that had no batch, or the others would wait for its sums."""
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return
+        width = torch.tensor([self.centers.shape[1]], device=self.centers.device)
+        dist.all_reduce(width, op=dist.ReduceOp.MAX)
+        if self.sums is None and int(width) > 0:
+            self._allocate(int(width))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         saved = state_dict.get(prefix + "centers")
-        if self.bins is not None and self.sums is None and saved is not None and saved.shape[1] > 0:
+        if self.bins is None:
+            raise RuntimeError("fit(targets, bins) must come before load_state_dict")
+        if self.sums is None and saved is not None and saved.shape[1] > 0:
             self._allocate(saved.shape[1])
         super()._load_from_state_dict(state_dict, prefix, *args)

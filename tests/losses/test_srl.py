@@ -157,6 +157,81 @@ def test_ranks_share_one_surrogate(spawn_ranks: Any) -> None:
         torch.testing.assert_close(centers, srl.centers)
 
 
+def _rank_without_a_batch(rank: int, world_size: int) -> Tensor:
+    srl = made()
+    if rank != 1:
+        rows = torch.arange(6)[rank // 2 :: 2]
+        srl(random(6, 4)[rows].requires_grad_(), LABELS[rows], LABELS[rows])
+    srl.end_epoch()
+    # From now on the idle one is like the others.
+    srl(random(6, 4, seed=rank).requires_grad_(), LABELS, LABELS)
+    srl.end_epoch()
+    return srl.centers
+
+
+def _rank_with_nothing_anywhere(rank: int, world_size: int) -> None:
+    with pytest.raises(RuntimeError, match="nothing collected"):
+        made().end_epoch()
+
+
+def test_an_idle_rank_keeps_nobody_waiting(spawn_ranks: Any) -> None:
+    srl = made()
+    srl(random(6, 4).requires_grad_(), LABELS, LABELS)
+    srl.end_epoch()
+    for seed in range(3):
+        srl(random(6, 4, seed=seed).requires_grad_(), LABELS, LABELS)
+    srl.end_epoch()
+    for centers in spawn_ranks(_rank_without_a_batch, 3):
+        torch.testing.assert_close(centers, srl.centers)
+    spawn_ranks(_rank_with_nothing_anywhere, 2)
+
+
+@pytest.mark.parametrize("cast", ["half", "bfloat16"])
+def test_a_cast_of_the_model_narrows_nothing(cast: str) -> None:
+    # Levels of 2,000 bins are no longer distinct in half precision, and the homogeneity divides by their steps.
+    labels = torch.arange(2000.0)
+    srls = [SRL(contrast=0.0, envelope=0.0).fit(labels, LabelBins.integers(0, 1999)) for _ in range(2)]
+    getattr(srls[1], cast)()
+    values = []
+    for srl in srls:
+        srl(random(2000, 4).float().requires_grad_(), labels, labels)
+        srl.end_epoch()
+        values.append(srl(random(2000, 4, seed=1).float(), labels, labels))
+    assert torch.equal(*values)
+    assert torch.isfinite(values[0])
+    assert torch.equal(srls[0].centers, srls[1].centers)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_feature_that_is_not_finite_costs_its_bin_one_epoch(bad: float) -> None:
+    srl, other = made(momentum=0.5), made(momentum=0.5)
+    for epoch in range(3):
+        features = random(6, 4, seed=epoch)
+        rows = [2, 3, 4, 5] if epoch == 1 else [0, 1, 2, 3, 4, 5]
+        other(features[rows].requires_grad_(), LABELS[rows], LABELS[rows])
+        if epoch == 1:
+            features[0, 1] = bad  # of bin 0
+        srl(features.requires_grad_(), LABELS, LABELS)
+        srl.end_epoch()
+        other.end_epoch()
+        assert torch.equal(srl.centers, other.centers)
+    srl = made()
+    srl(torch.full((6, 4), bad, requires_grad=True), LABELS, LABELS)
+    srl.end_epoch()
+    assert not srl.seen.any()
+    assert srl.live == 0
+
+
+def test_labels_that_are_not_finite_are_refused() -> None:
+    srl = made()
+    labels = LABELS.clone()
+    labels[3] = float("nan")
+    srl(random(6, 4).requires_grad_(), labels, labels)
+    with pytest.raises(ValueError, match="labels: 1 were not finite"):
+        srl.end_epoch()
+    assert srl.live == 0
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(
     ("labels", "rows"),
@@ -213,6 +288,10 @@ def test_bad_arguments(arguments: dict[str, float]) -> None:
 def test_bad_calls() -> None:
     with pytest.raises(RuntimeError, match="fit"):
         SRL()(random(6, 4), LABELS, LABELS)
+    with pytest.raises(RuntimeError, match="fit"):
+        SRL().end_epoch()
+    with pytest.raises(RuntimeError, match=r"fit\(targets, bins\) must come before load_state_dict"):
+        SRL().load_state_dict(made().state_dict())
     srl = made()
     srl(random(6, 4), LABELS, LABELS)
     with pytest.raises(ValueError, match="features must be"):
