@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from dir.fds import FDS
@@ -26,8 +27,8 @@ class OutputFDS(nn.Module):
         track: "prediction" or "label".
 
     Shape:
-        predictions ``[N]``, targets ``[N]`` (both in the criterion's units), labels ``[N]`` (raw) -> ``[N]``. In eval
-        mode, or before the first closed epoch, the predictions as they are.
+        predictions ``[N]``, targets ``[N]`` (both in the criterion's units), labels ``[N]`` (raw) -> ``[N]``, of
+        float32 or wider. In eval mode, or before the first closed epoch, the predictions as they are.
 
     State:
         that of ``fds``, whose ``end_epoch()`` closes each epoch.
@@ -36,7 +37,6 @@ class OutputFDS(nn.Module):
         ValueError: an FDS of more features, or with variances; predictions that are not ``[N]``.
 
     Example:
-        >>> import torch
         >>> from dir.bins import LabelBins
         >>> shift = OutputFDS(FDS(1, LabelBins.integers(0, 4), statistics="mean"))
         >>> y = torch.arange(5.0)
@@ -67,5 +67,7 @@ class OutputFDS(nn.Module):
                 "only heads with one number per sample can be shifted"
             )
         tracked = (predictions if self.track == "prediction" else targets).detach()[:, None]
+        # In half precision the difference of the two would be rounding.
+        tracked = tracked.to(torch.promote_types(tracked.dtype, torch.float32))
         shift: Tensor = self.fds(tracked, labels) - tracked
         return predictions + shift.squeeze(1)

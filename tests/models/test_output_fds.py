@@ -59,6 +59,17 @@ def test_tracking_predictions_is_what_fds_does_through_a_linear_head() -> None:
     torch.testing.assert_close(on_output(predictions, LABELS, LABELS), through, rtol=1e-4, atol=1e-4)
 
 
+def test_half_precision_predictions_are_shifted_by_the_same() -> None:
+    far = OutputFDS(fds())
+    predictions = (PREDICTIONS + 60).bfloat16()  # steps of 0.25 there
+    far(predictions, LABELS, LABELS)
+    far.fds.end_epoch()
+    shift = far(predictions, LABELS, LABELS) - predictions.float()
+    wide = far(predictions.float(), LABELS, LABELS) - predictions.float()
+    torch.testing.assert_close(shift, wide, rtol=0, atol=1e-6)
+    assert wide.abs().max() > 0.01
+
+
 def test_gradients_pass_unchanged() -> None:
     shift = OutputFDS(fds())
     predictions = PREDICTIONS.clone().requires_grad_()
