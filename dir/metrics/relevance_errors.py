@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dir.bins import LabelBins
 from dir.metrics.base import RegressionMetric, check_shapes, flat_pair
+from dir.metrics.correlation import moments, pearson
 from dir.metrics.sera import Phi, relevance_of
 
 
@@ -161,7 +162,6 @@ class ErrorDensityCorrelation(RegressionMetric):
 
     def compute(self) -> Tensor:
         """Correlation over the bins seen since the last reset, on all ranks."""
-        seen = (self.bin_count[:-1] > 0).to(self.bin_abs_error.dtype)
-        error = self.bin_abs_error[:-1] / self.bin_count[:-1].clamp_min(1)
-        error, density = ((value - (seen * value).sum() / seen.sum()) * seen for value in (error, self.density))
-        return (error * density).sum() / (error.square().sum() * density.square().sum()).sqrt()
+        seen = self.bin_count[:-1] > 0
+        error = self.bin_abs_error[:-1][seen] / self.bin_count[:-1][seen]
+        return pearson(moments(error, self.density[seen].to(error.dtype)))

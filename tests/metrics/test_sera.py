@@ -135,6 +135,8 @@ def test_error_density_correlation_is_pearson_over_the_bins_with_data():
         metric = ErrorDensityCorrelation(bins, density)
         assert batched(metric, preds, target).item() == pytest.approx(expected, rel=1e-9)
         assert expected < -0.5
+    equal = ErrorDensityCorrelation(bins, lds.counts)
+    assert batched(equal, target + 0.1, target).isnan()
     one_bin = ErrorDensityCorrelation(bins, lds.counts)
     assert batched(one_bin, preds[:1], target[:1]).isnan()
 
