@@ -25,7 +25,8 @@ def partners(labels: Tensor, bandwidth: float) -> Tensor:
     """
     # A row's largest entry is its own, exp(0): no row sums to zero.
     closeness = torch.exp(-((labels[:, None] - labels[None, :]) ** 2) / (2 * bandwidth**2))
-    return torch.multinomial(closeness, 1).squeeze(1)
+    # What torch.multinomial does for one draw, without its check of the weights, which waits for the device.
+    return (closeness / torch.empty_like(closeness).exponential_()).argmax(dim=1)
 
 
 class CMixup(nn.Module):

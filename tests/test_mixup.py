@@ -18,6 +18,20 @@ def test_partners_follow_the_kernel_of_the_label_distance() -> None:
         np.testing.assert_allclose(share, expected[row], atol=0.015)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [1, 2, 7, 64, 300])
+def test_partners_are_the_draw_of_multinomial(n: int, dtype: torch.dtype) -> None:
+    for seed in range(20):
+        torch.manual_seed(seed)
+        labels = torch.rand(n, dtype=dtype) * 50
+        state = torch.get_rng_state()
+        drawn, after = partners(labels, 2.0), torch.get_rng_state()
+        torch.set_rng_state(state)
+        kernel = torch.exp(-((labels[:, None] - labels[None, :]) ** 2) / (2 * 2.0**2))
+        assert torch.equal(drawn, torch.multinomial(kernel, 1).squeeze(1))
+        assert torch.equal(after, torch.get_rng_state())
+
+
 def test_inputs_and_labels_are_mixed_alike() -> None:
     torch.manual_seed(1)
     labels = torch.rand(50) * 10
