@@ -63,11 +63,11 @@ def forest_plot(comparison: Comparison, metric: str, path: Path) -> None:
     panels[0].set_yticks(range(len(rows)), [row.label for row in rows])
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     seeds = max(row.difference[metric, group].n for row in rows for group in groups)
-    better = "right" if sign < 0 else "left"
+    side = "right" if sign < 0 else "left"
+    better = f"; {side} of 0 is better (blue better, red worse, grey not told apart)" if sign else ""
     figure.suptitle(f"{comparison.experiment}: {metric} minus {comparison.baseline}'s", fontsize=11)
     figure.supxlabel(
-        f"{comparison.split}; mean and 95 % interval over up to {seeds} paired seeds; {better} of 0 is better "
-        "(blue better, red worse, grey not told apart)",
+        f"{comparison.split}; mean and 95 % interval over up to {seeds} paired seeds{better}",
         fontsize=8,
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,10 @@ from typing import Any
 from dir.recipe.compare import Comparison, Row
 from dir.recipe.compare_report import BEST_AT, HIGHER_IS_BETTER
 
-# Where plain reweighting by count^-p stands: the methods that are a power by another name, and method=power itself.
-_POWERS = {"vanilla": 0.0, "sqinv": 0.5, "inv": 1.0}
-_POWER = re.compile(r"power (?:.*,)?method\.power=([0-9.]+)(?:,.*)?")
+# Where plain reweighting by count^-p stands: the methods that are a power by another name, and method=power itself,
+# at its default or with no other override. inv is count^-1 only where the task has no clip (inverse_clip: null).
+_POWERS = {"vanilla": 0.0, "sqinv": 0.5, "power": 0.5, "inv": 1.0}
+_POWER = re.compile(r"power method\.power=([0-9.]+)")
 # Families by what a method's name holds, the first that fits: feature smoothing, the same on labels or predictions,
 # corrections after training, density weights, others.
 _FAMILIES = (
@@ -62,7 +63,8 @@ def frontier_plot(comparison: Comparison, metric: str, path: Path) -> None:
     if path.suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():
         raise ValueError(f"frontier: expected a file that ends in .png, .svg or .pdf, got {path}")
     axes = figure.subplots()
-    line = sorted((p, row) for row in rows if (p := power_of(row.label)) is not None)
+    powers = [(p, row) for row in rows if (p := power_of(row.label)) is not None]
+    line = sorted(powers, key=lambda point: point[0])  # two rows may share a power
     _draw_line(axes, line, metric)
     for number, row in enumerate((row for row in rows if power_of(row.label) is None), 1):
         _draw_point(axes, row, metric, number)

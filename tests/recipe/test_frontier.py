@@ -16,6 +16,7 @@ from dir.recipe.runs import Run, find_runs
 POINTS = {
     "vanilla/seed_{}": (1.0, 9.0),
     "power/seed_{},method.power=0.25": (1.2, 7.5),
+    "power/seed_{},method.power=0.5": (1.5, 6.0),
     "sqinv/seed_{}": (1.5, 6.0),
     "lds/seed_{}": (1.4, 5.5),
     "lds_fds_shrink/seed_{}": (1.45, 5.0),
@@ -53,6 +54,21 @@ def test_powers_are_on_the_line_and_other_methods_are_numbered_points(comparison
     assert [power_of(row.label) for row in comparison.rows].count(None) == 3
 
 
+@pytest.mark.parametrize(
+    ("label", "power"),
+    [
+        ("power", 0.5),
+        ("power method.power=0.75", 0.75),
+        ("inv", 1.0),
+        ("power method.power=0.75,optimizer.lr=0.01", None),
+        ("power data.limit=9,method.power=0.75", None),
+        ("sqinv optimizer.lr=0.01", None),
+    ],
+)
+def test_only_rows_that_differ_in_the_power_alone_are_on_the_line(label: str, power: float | None) -> None:
+    assert power_of(label) == power
+
+
 def test_what_cannot_be_drawn_is_refused(comparison: Comparison, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"frontier: expected one of mae, got 'gm'"):
         frontier_plot(comparison, "gm", tmp_path / "x.png")
@@ -64,7 +80,11 @@ def test_what_cannot_be_drawn_is_refused(comparison: Comparison, tmp_path: Path)
 
 
 def test_methods_are_chosen_by_name_with_whatever_they_override(runs: list[Run]) -> None:
-    assert {run.label for run in only(runs, ["power", "lds"])} == {"power method.power=0.25", "lds"}
+    assert {run.label for run in only(runs, ["power", "lds"])} == {
+        "power method.power=0.25",
+        "power method.power=0.5",
+        "lds",
+    }
     assert only(runs, None) == runs
     with pytest.raises(ValueError, match="no run of nothing under task"):
         only(runs, ["lds", "nothing"])

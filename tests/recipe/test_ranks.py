@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import matplotlib
 import pytest
 from scipy import stats
 
@@ -118,6 +119,23 @@ def test_forest_draws_a_line_per_method_and_a_panel_per_group(comparisons: list[
         forest_plot(comparisons[0], "mae", tmp_path / "forest.txt")
     with pytest.raises(ValueError, match="expected one of"):
         forest_plot(comparisons[0], "gm", path)
+
+
+@pytest.mark.parametrize(
+    ("metric", "side"), [("mae", "left of 0 is better"), ("pearson", "right of 0 is better"), ("coverage90", None)]
+)
+def test_the_forest_says_which_side_is_better_where_one_is(metric: str, side: str | None, tmp_path: Path) -> None:
+    for method, base in (("vanilla", 0.5), ("vir", 0.6)):
+        for seed in range(2):
+            path = tmp_path / "task" / method / f"seed_{seed}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"test": {"all": {"n": 5, metric: base + 0.01 * seed * base}}}))
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        forest_plot(compare(find_runs(tmp_path / "task")[0]), metric, tmp_path / "forest.svg")
+    drawn = (tmp_path / "forest.svg").read_text()
+    assert "over up to 2 paired seeds" in drawn
+    assert (side or "paired seeds<") in drawn
+    assert ("better" in drawn) == (side is not None)
 
 
 def test_forest_without_pairs_says_so(tmp_path: Path) -> None:
