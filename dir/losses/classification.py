@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dir.bins import LabelBins
+from dir.losses.common import mean_or_zero
 
 
 def focal_cross_entropy(logits: Tensor, index: Tensor, weight: Tensor | None = None, gamma: float = 0.0) -> Tensor:
@@ -51,7 +52,7 @@ def focal_cross_entropy(logits: Tensor, index: Tensor, weight: Tensor | None = N
     else:
         loss = -log_p
     loss = torch.where(index < classes, loss, 0.0)
-    return (loss if weight is None else weight * loss).mean()
+    return mean_or_zero(loss if weight is None else weight * loss)
 
 
 def _check(gamma: float) -> None:

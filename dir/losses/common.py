@@ -1,4 +1,8 @@
-"""What the losses share: the shape check, the error in a safe precision, weighting and reduction."""
+"""What the losses share: the shape check, the error in a safe precision, weighting and reduction.
+
+A mean over no samples is 0, with gradient 0, in every criterion and regulariser: of several processes one may have an
+empty batch, and a NaN would spoil the gradients of all. (PyTorch's own losses give NaN.)
+"""
 
 from __future__ import annotations
 
@@ -34,12 +38,22 @@ def residual(pred: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def reduce(loss: Tensor, weight: Tensor | None, reduction: Reduction) -> Tensor:
-    """Weigh the per-element losses, then reduce them; the mean is ``(weight * loss).mean()``."""
+    """Weigh the per-element losses, then reduce them; the mean is ``(weight * loss).mean()``, 0 of no elements."""
     check_reduction(reduction)
     weighted = loss if weight is None else weight * loss
     if reduction == "mean":
-        return weighted.mean()
+        return mean_or_zero(weighted)
     return weighted.sum() if reduction == "sum" else weighted
+
+
+def mean_or_zero(loss: Tensor) -> Tensor:
+    """The mean, or 0 (with a graph) of no elements."""
+    return loss.mean() if loss.numel() > 0 else loss.sum()
+
+
+def widest(values: Tensor) -> Tensor:
+    """In float64, where the device has it."""
+    return values if values.device.type == "mps" else values.double()
 
 
 def check_reduction(reduction: str) -> None:
@@ -49,9 +63,9 @@ def check_reduction(reduction: str) -> None:
 
 
 def check_positive(name: str, value: float) -> None:
-    """Raise a ValueError unless ``value`` is a number above zero."""
-    if not value > 0:
-        raise ValueError(f"{name} must be above 0, got {value}")
+    """Raise a ValueError unless ``value`` is a finite number above zero."""
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be above 0 and finite, got {value}")
 
 
 class WeightedLoss(nn.Module):

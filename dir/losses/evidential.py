@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dir.bins import LabelBins
+from dir.losses.common import mean_or_zero, widest
 
 
 class NIG(NamedTuple):
@@ -87,12 +88,9 @@ def nig_nll(nig: NIG, target: Tensor) -> Tensor:
     """
     omega = 2 * nig.beta * (1 + nig.nu)
     ratio = (target - nig.mean).square() * nig.nu / omega
-    return (
-        0.5 * (math.log(math.pi) - nig.nu.log() + omega.log())
-        + (nig.alpha + 0.5) * torch.log1p(ratio)
-        + torch.lgamma(nig.alpha)
-        - torch.lgamma(nig.alpha + 0.5)
-    )
+    alpha = widest(nig.alpha)  # of many observations the two below are large and nearly the same
+    volume = (torch.lgamma(alpha) - torch.lgamma(alpha + 0.5)).to(ratio.dtype)
+    return 0.5 * (math.log(math.pi) - nig.nu.log() + omega.log()) + (nig.alpha + 0.5) * torch.log1p(ratio) + volume
 
 
 def evidential_loss(
@@ -139,7 +137,7 @@ def evidential_loss(
     target = target.to(dtype)
     error = (target - nig.mean).abs() / prior.variance**0.5
     loss: Tensor = nig_nll(nig, target) + penalty * error * (nig.nu + 2 * nig.alpha)
-    return loss.mean()
+    return mean_or_zero(loss)
 
 
 def _check(penalty: float) -> None:

@@ -1,9 +1,13 @@
-"""What the losses on features share: the shape check, and features in a safe precision."""
+"""What the losses on features share: the shape check, features in a safe precision, and their distances."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from dir.losses.common import widest
 
 
 def feature_rows(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,3 +37,44 @@ def unit_rows(features: Tensor) -> Tensor:
     """
     square = features.square().sum(dim=1, keepdim=True)
     return features * torch.where(square > 1e-12, square, 1.0).rsqrt()
+
+
+class _PairDistances(torch.autograd.Function):
+    # The gradient that PyTorch gives on a GPU holds all differences, [N, N, D].
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        # Not through a matrix product, which gives near duplicates a distance of rounding errors.
+        distance = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+        ctx.save_for_backward(rows, distance)
+        return distance
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        rows, distance = ctx.saved_tensors
+        # Near duplicates divide a difference of two products by next to nothing: in the widest type there is.
+        wide, coincide = widest(rows), distance == 0
+        share = widest(grad / distance.masked_fill(coincide, 1.0)).masked_fill(coincide, 0.0)
+        share = share + share.T
+        with torch.autocast(rows.device.type, enabled=False):
+            pulled: Tensor = share.sum(dim=1, keepdim=True) * wide - share @ wide
+        return pulled.to(rows.dtype)
+
+
+def pair_distances(rows: Tensor) -> Tensor:
+    r"""Euclidean distance of every row to every other, in O(N^2) memory in both directions, on every device.
+
+    .. math:: \frac{\partial L}{\partial z_i} = \sum_j (w_{ij} + w_{ji}) (z_i - z_j), \qquad
+        w_{ij} = \frac{1}{d_{ij}} \frac{\partial L}{\partial d_{ij}}
+
+    with w = 0 for two rows that coincide: they give each other no gradient.
+
+    Shape:
+        ``[N, D]`` -> ``[N, N]``.
+
+    Example:
+        >>> pair_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+        tensor([[0., 5.],
+                [5., 0.]])
+    """
+    distance: Tensor = _PairDistances.apply(rows)  # type: ignore[no-untyped-call]
+    return distance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dir.losses.feature_rows import feature_rows, unit_rows
+from dir.losses.feature_rows import feature_rows, pair_distances, unit_rows
 from dir.losses.regularizer import Regularizer
 
 
@@ -60,7 +60,7 @@ def ordinal_entropy(features: Tensor, labels: Tensor, tightness: float = 1.0) ->
     present = (count > 0).to(labels.dtype)
     apart = (label[:, None] - label[None, :]).abs() * present[:, None] * present[None, :]
     apart = apart / apart.max().clamp(min=torch.finfo(apart.dtype).tiny)
-    distance = torch.cdist(center, center, compute_mode="donot_use_mm_for_euclid_dist")
+    distance = pair_distances(center)
     groups = present.sum()
     diversity = (apart * distance).sum() / (groups * (groups - 1)).clamp(min=1)
     own: Tensor = torch.linalg.vector_norm(unit - center[group], dim=1).mean()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dir.losses.common import check_positive
-from dir.losses.feature_rows import feature_rows
+from dir.losses.feature_rows import feature_rows, pair_distances
 from dir.losses.regularizer import Regularizer
 
 
@@ -51,8 +51,7 @@ def rank_n_contrast(features: Tensor, labels: Tensor, temperature: float = 2.0) 
     n = len(labels)
     if n < 2:
         return features.sum() * 0.0
-    # Not through a matrix product, which gives near duplicates a distance of rounding errors.
-    similarity = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist") / -temperature
+    similarity = pair_distances(features) / -temperature
     tolerance = 4 * torch.finfo(labels.dtype).eps * labels.abs().max()
     # Sorted ascending, the farthest labels come first; an anchor is last in its own row, and then cut off.
     nearness = -(labels[:, None] - labels[None, :]).abs()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dir._precision import KeepsPrecision
 from dir.bins import LabelBins
+from dir.losses.common import mean_or_zero
 
 Noise = Literal["gaussian", "laplace"]
 
@@ -81,7 +82,7 @@ def expert_nll(output: Tensor, target: Tensor, weight: Tensor | None = None, noi
         nll = 0.5 * (log_variance + error.square() * (-log_variance).exp() + math.log(2 * math.pi))
     else:
         nll = 0.5 * (log_variance + math.log(2)) + math.sqrt(2) * error.abs() * (-0.5 * log_variance).exp()
-    return (nll if weight is None else weight * nll).mean()
+    return mean_or_zero(nll if weight is None else weight * nll)
 
 
 class UVOTE(KeepsPrecision):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dir.bins import LabelBins
 from dir.losses.evidential import NIG, Prior, nig_posterior
-from dir.models.heads import Head
+from dir.models.heads import Head, widened
 
 _BOUND = 8.0
 
@@ -25,7 +25,7 @@ class EvidentialHead(Head):
         bins: the label bins, in the criterion's units: their range gives the prior.
 
     Shape:
-        features ``[N, D]`` -> ``[N, 3]``; ``predict`` and ``variance`` of them ``[N]``.
+        features ``[N, D]`` -> ``[N, 3]``, float32 or wider; ``predict`` and ``variance`` of them ``[N]``.
 
     Raises:
         ValueError: no bins.
@@ -48,7 +48,7 @@ class EvidentialHead(Head):
         self.linear = nn.Linear(num_features, 3)
 
     def forward(self, features: Tensor) -> Tensor:
-        mean, variance, count = self.linear(features).unbind(dim=1)
+        mean, variance, count = widened(self.linear(features)).unbind(dim=1)
         variance, count = (torch.exp(_BOUND * torch.tanh(x / _BOUND)) for x in (variance, count))
         scale = self.prior.variance**0.5
         return torch.stack([self.prior.mean + scale * mean, scale**2 * variance, count], dim=1)
@@ -60,5 +60,5 @@ class EvidentialHead(Head):
         return self._posterior(output).variance()
 
     def _posterior(self, output: Tensor) -> NIG:
-        mean, variance, count = output.to(torch.promote_types(output.dtype, torch.float32)).unbind(dim=1)
+        mean, variance, count = widened(output).unbind(dim=1)
         return nig_posterior(mean, variance, count, self.prior)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dir.bins import LabelBins
-from dir.models.heads import Head
+from dir.models.heads import Head, widened
 
 _BOUND = 10.0
 
@@ -25,8 +25,8 @@ class ExpertsHead(Head):
         num_experts: K, at least 1.
 
     Shape:
-        features ``[N, D]`` -> ``[N, K, 2]``, mean and log-variance of every expert; ``predict`` and ``variance`` of
-        them ``[N]``.
+        features ``[N, D]`` -> ``[N, K, 2]``, mean and log-variance of every expert, float32 or wider; ``predict`` and
+        ``variance`` of them ``[N]``.
 
     Raises:
         ValueError: fewer than one expert.
@@ -51,7 +51,7 @@ class ExpertsHead(Head):
         self.linear = nn.Linear(num_features, 2 * self.num_experts)
 
     def forward(self, features: Tensor) -> Tensor:
-        mean, log_variance = self.linear(features).view(-1, self.num_experts, 2).unbind(dim=2)
+        mean, log_variance = widened(self.linear(features)).view(-1, self.num_experts, 2).unbind(dim=2)
         return torch.stack([mean, _BOUND * torch.tanh(log_variance / _BOUND)], dim=2)
 
     def predict(self, output: Tensor) -> Tensor:
@@ -59,5 +59,4 @@ class ExpertsHead(Head):
         return output[..., 0].gather(1, surest).squeeze(1)
 
     def variance(self, output: Tensor) -> Tensor:
-        lowest = output[..., 1].amin(dim=1)
-        return lowest.to(torch.promote_types(lowest.dtype, torch.float32)).exp()
+        return widened(output[..., 1].amin(dim=1)).exp()

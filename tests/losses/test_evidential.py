@@ -54,6 +54,13 @@ def test_student_t_is_the_mixture_over_means_and_variances() -> None:
     assert nig_nll(nig, torch.tensor(y, dtype=torch.float64)).item() == pytest.approx(-np.log(mixture), rel=1e-6)
 
 
+def test_likelihood_of_much_evidence_does_not_cancel() -> None:
+    alpha = torch.tensor([2.5, 1e3, 1.5e5, 1e7])
+    nig = NIG(torch.zeros(4), torch.ones(4), alpha, alpha)  # tends to a normal of variance 2
+    t = stats.t(2 * alpha.double().numpy(), scale=np.sqrt(2))
+    np.testing.assert_allclose(nig_nll(nig, torch.zeros(4)).numpy(), -t.logpdf(0), rtol=1e-6)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_loss_is_that_of_a_loop(weighted: bool) -> None:
     output, target, weight = random()

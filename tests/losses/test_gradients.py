@@ -59,6 +59,7 @@ BATCHES: dict[str, tuple[Tensor, Tensor]] = {
     "equal labels, other features": (FEATURES, torch.full((8,), 3.0)),
     "all equal": (FEATURES[:1].repeat(8, 1), torch.full((8,), 3.0)),
     "one": (FEATURES[:1], LABELS[:1]),
+    "none": (FEATURES[:0], LABELS[:0]),
     "two": (FEATURES[:2], LABELS[:2]),
     "two equal": (FEATURES[:1].repeat(2, 1), LABELS[:1].repeat(2)),
     "zero features": (torch.zeros(8, 4), LABELS),
@@ -119,6 +120,7 @@ def test_regularizers_are_finite_on_degenerate_batches(kind: type[Regularizer], 
             assert torch.isfinite(value), name
             assert features.grad is not None, name
             assert torch.isfinite(features.grad).all(), name
+            assert name != "none" or value == 0
             if name == "different" and predictions is not labels:
                 assert features.grad.abs().sum() > 0
 
@@ -139,6 +141,7 @@ def test_criteria_are_finite_on_degenerate_batches(kind: type[nn.Module], dtype:
             for part, given in inputs.items():
                 assert given.grad is None or torch.isfinite(given.grad).all(), (name, part)
             assert features.grad is not None, name
+            assert name != "none" or value == 0
             made.zero_grad()
             head.zero_grad()
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from dir.losses.feature_rows import pair_distances
+from dir.losses.ordinal_entropy import ordinal_entropy
 from dir.losses.rnc import RankNContrast, rank_n_contrast
 
 
@@ -90,6 +97,48 @@ def test_gradient_is_finite(labels: list[float], rows: list[int], dtype: torch.d
     assert torch.isfinite(features.grad).all()
     if len(labels) < 2:
         assert value == 0
+
+
+class Largest(TorchDispatchMode):
+    """The operators that run, and the most elements that one of them gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.numel = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.names.add(func.overloadpacket.__name__)
+        self.numel = max(self.numel, *(r.numel() for r in pytree.tree_leaves(result) if isinstance(r, Tensor)), 0)
+        return result
+
+
+@pytest.mark.parametrize("term", [rank_n_contrast, ordinal_entropy])
+def test_memory_of_the_gradient(term: Callable[[Tensor, Tensor], Tensor]) -> None:
+    features = torch.randn(40, 16, requires_grad=True)
+    with Largest() as seen:
+        term(features, torch.arange(40.0)).backward()
+    assert seen.numel <= 40 * 40
+    assert "_cdist_forward" in seen.names
+    # PyTorch's own on a GPU: [N, N, D].
+    assert "_cdist_backward" not in seen.names
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_gradient_of_distances_is_that_of_pytorch(offset: float) -> None:
+    # The last three rows: near duplicates, and one that coincides.
+    rows = torch.randn(12, 5) + offset
+    rows[9], rows[10], rows[11] = rows[0] * (1 + 3e-7), rows[1] * (1 + 1e-6), rows[2]
+    factor = torch.randn(12, 12)
+    grads = []
+    for distances in (pair_distances, lambda z: torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist")):
+        z = rows.clone().requires_grad_()
+        found = distances(z)
+        (factor * found).sum().backward()
+        grads.append((found.detach(), z.grad))
+    assert torch.equal(grads[0][0], grads[1][0])
+    torch.testing.assert_close(grads[0][1], grads[1][1], rtol=1e-5, atol=1e-5)
 
 
 def test_gradient_orders_the_features() -> None:

@@ -44,8 +44,18 @@ def test_extreme_features_stay_finite() -> None:
     assert (output[:, 1:] > 0).all()
     assert torch.isfinite(layer.variance(output)).all()
     half = layer.bfloat16()(features.bfloat16())
-    assert half.dtype == torch.bfloat16
-    assert layer.predict(half).dtype == layer.variance(half).dtype == torch.float32
+    assert half.dtype == layer.predict(half).dtype == layer.variance(half).dtype == torch.float32
+
+
+def test_under_autocast_only_the_linear_layer_is_narrow() -> None:
+    torch.manual_seed(0)
+    layer, features = EvidentialHead(3, LabelBins.uniform(60, 80, 4)), torch.randn(64, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output, raw = layer(features), layer.linear(features)
+    assert raw.dtype == torch.bfloat16
+    assert output.dtype == torch.float32
+    # The means are in units of the prior: around 70, bfloat16 has steps of 0.5.
+    torch.testing.assert_close(output[:, 0], 70 + 5 * raw[:, 0].float())
 
 
 def test_state_dict_round_trip() -> None:

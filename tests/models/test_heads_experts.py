@@ -28,6 +28,15 @@ def test_log_variance_is_bounded_and_almost_itself_near_zero() -> None:
     torch.testing.assert_close(output[:, 0, 1], torch.tensor([-10.0, 0.5, 10.0]), rtol=1e-3, atol=0)
 
 
+def test_under_autocast_only_the_linear_layer_is_narrow() -> None:
+    torch.manual_seed(0)
+    head, features = ExpertsHead(3), torch.randn(64, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output, raw = head(features), head.linear(features).view(64, 3, 2)
+    assert raw.dtype == torch.bfloat16
+    torch.testing.assert_close(output[..., 1], 10 * torch.tanh(raw[..., 1].float() / 10))
+
+
 def test_experts_learn_mean_and_variance_of_what_they_weigh() -> None:
     # One constant feature: the first expert ends at the mean, the last one at the mean of the two bins' means.
     torch.manual_seed(0)
