@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -71,9 +73,12 @@ class RegressionByClassification(nn.Module):
     Shape:
         output (logits) ``[N, B]``, target ``[N]``, weight ``[N]`` or None -> a scalar.
 
+    State:
+        bins: those of ``fit``, which comes before ``load_state_dict``.
+
     Raises:
         ValueError: shapes that do not fit, logits of another number of bins, a gamma below 0.
-        RuntimeError: a call before ``fit``.
+        RuntimeError: a call or ``load_state_dict`` before ``fit``.
 
     Example:
         >>> loss = RegressionByClassification().fit(torch.zeros(1), LabelBins.integers(0, 3))
@@ -103,6 +108,11 @@ class RegressionByClassification(nn.Module):
         if output.ndim != 2 or output.shape[1] != self.bins.num_bins:
             raise ValueError(f"output must be [N, {self.bins.num_bins}], one logit per bin, got {list(output.shape)}")
         return focal_cross_entropy(output, self.bins(target), weight, self.gamma)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        if self.bins is None:
+            raise RuntimeError("fit(targets, bins) must come before load_state_dict")
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
         return f"gamma={self.gamma}"

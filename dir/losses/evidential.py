@@ -156,6 +156,9 @@ class EvidentialLoss(nn.Module):
     Shape:
         output ``[N, 3]``, target ``[N]``, weight ``[N]`` (of the pseudo-counts) or None -> a scalar.
 
+    State:
+        none in the ``state_dict``: the prior is of the bins, and ``fit`` comes before a call after a load as well.
+
     Raises:
         ValueError: shapes that do not fit, a penalty below 0.
         RuntimeError: a call before ``fit``.

@@ -20,6 +20,18 @@ def random(n: int = 9) -> tuple[Tensor, Tensor, Tensor]:
     return logits, torch.randint(0, 5, (n,), generator=generator), torch.rand(n, generator=generator).double()
 
 
+def test_state_round_trip() -> None:
+    logits, _, _ = random()
+    target = torch.arange(9.0) / 2
+    loss = RegressionByClassification(gamma=1.0).fit(target, BINS)
+    other = RegressionByClassification(gamma=1.0)
+    with pytest.raises(RuntimeError, match=r"fit\(targets, bins\) must come before load_state_dict"):
+        other.load_state_dict(loss.state_dict())
+    other.fit(target, LabelBins.uniform(0, 50, 5))
+    other.load_state_dict(loss.state_dict())
+    assert torch.equal(other(logits, target), loss(logits, target))
+
+
 def test_gamma_zero_is_cross_entropy() -> None:
     logits, index, weight = random()
     torch.testing.assert_close(focal_cross_entropy(logits, index), F.cross_entropy(logits, index))

@@ -54,6 +54,17 @@ def test_student_t_is_the_mixture_over_means_and_variances() -> None:
     assert nig_nll(nig, torch.tensor(y, dtype=torch.float64)).item() == pytest.approx(-np.log(mixture), rel=1e-6)
 
 
+def test_the_prior_is_that_of_fit_before_and_after_a_load() -> None:
+    output, target, _ = random()
+    bins = LabelBins.uniform(-3, 5, 8)
+    loss, loaded = EvidentialLoss().fit(target, bins), EvidentialLoss()
+    loaded.load_state_dict(loss.state_dict())
+    with pytest.raises(RuntimeError, match="call fit"):
+        loaded(output, target)
+    loaded.fit(target, bins)
+    assert torch.equal(loaded(output, target), loss(output, target))
+
+
 def test_likelihood_of_much_evidence_does_not_cancel() -> None:
     alpha = torch.tensor([2.5, 1e3, 1.5e5, 1e7])
     nig = NIG(torch.zeros(4), torch.ones(4), alpha, alpha)  # tends to a normal of variance 2

@@ -1,72 +1,91 @@
-"""On a GPU no step of a loss or of its head waits for the device."""
+"""On a GPU no step of a loss, of its head, of C-Mixup or of a shift of the predictions waits for the device."""
 
 from __future__ import annotations
 
+import copy
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dir.bins import LabelBins
-from dir.losses.classification import RegressionByClassification
-from dir.losses.dist_loss import DistLoss
-from dir.losses.evidential import EvidentialLoss
-from dir.losses.ordinal_entropy import OrdinalEntropy
-from dir.losses.rnc import RankNContrast
-from dir.losses.srl import SRL
-from dir.losses.uvote import UVOTE
-from dir.models.heads import Head, LinearHead
-from dir.models.heads_classification import ClassificationHead
-from dir.models.heads_evidential import EvidentialHead
-from dir.models.heads_experts import ExpertsHead
+from dir.denseweight import DenseLoss
+from dir.fds import FDS
+from dir.mixup import CMixup
+from dir.models.output_fds import OutputFDS
 from dir.vir import ProbabilisticFDS
 
-REGULARIZERS = [RankNContrast, OrdinalEntropy, SRL]
-CRITERIA = [
-    (DistLoss, LinearHead),
-    (RegressionByClassification, ClassificationHead),
-    (UVOTE, ExpertsHead),
-    (EvidentialLoss, EvidentialHead),
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
+DEVICE = "cuda"
+
+# The classes are found there, and told of the same labels.
+spec = importlib.util.spec_from_file_location("found_losses", Path(__file__).with_name("test_gradients.py"))
+assert spec is not None
+assert spec.loader is not None
+found = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(found)
 
 
-def setting() -> tuple[torch.Tensor, torch.Tensor, LabelBins]:
+def setting() -> tuple[Tensor, Tensor, LabelBins]:
     torch.manual_seed(0)
-    features = torch.randn(64, 8, device="cuda", requires_grad=True)
-    return features, torch.randint(0, 9, (64,)).float().cuda(), LabelBins.integers(0, 9).cuda()
+    features = torch.randn(64, 4, device=DEVICE, requires_grad=True)
+    return features, torch.randint(0, 9, (64,)).float().to(DEVICE), LabelBins.integers(0, 9).to(DEVICE)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("made", REGULARIZERS)
-def test_regularizers(made: type[nn.Module]) -> None:
-    features, labels, bins = setting()
-    term = made().fit(labels, bins)
-    term(features, labels, labels)
-    term.end_epoch()
+def without_a_wait(step: Callable[[], None]) -> None:
+    step()  # what is allocated once
     try:
         torch.cuda.set_sync_debug_mode("error")
-        term(features, labels, labels).backward()
+        step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("kind", found.REGULARIZERS)
+def test_regularizers(kind: type[nn.Module]) -> None:
+    features, labels, _ = setting()
+    term = copy.deepcopy(found.regularizer(kind)).to(DEVICE)
+    without_a_wait(lambda: term(features, labels, labels.flip(0)).backward())
     assert torch.isfinite(features.grad).all()
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize(("made", "head"), CRITERIA)
-def test_criteria_and_heads(made: type[nn.Module], head: type[Head]) -> None:
+@pytest.mark.parametrize("kind", [*found.CRITERIA, DenseLoss])
+def test_criteria_and_heads(kind: type[nn.Module]) -> None:
     features, labels, bins = setting()
-    criterion, layer = made().cuda().fit(labels, bins).cuda(), head(8, bins).cuda()
-    fds = ProbabilisticFDS(8, bins).cuda()
+    criterion, head = (copy.deepcopy(part).to(DEVICE) for part in found.criterion(kind))
+    fds = ProbabilisticFDS(4, bins).to(DEVICE)
     fds(features, labels)
     fds.end_epoch()
     weight = torch.ones_like(labels)
-    try:
-        torch.cuda.set_sync_debug_mode("error")
-        output = layer(fds(features, labels))
+
+    def step() -> None:
+        output = head(fds(features, labels))
         criterion(output, labels, weight).backward()
-        layer.predict(output)
-        layer.variance(output)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+        head.predict(output)
+        head.variance(output)
+
+    without_a_wait(step)
+    assert torch.isfinite(features.grad).all()
+
+
+def test_mixup() -> None:
+    features, labels, _ = setting()
+    mixup, mixed = CMixup(bandwidth=2.0), []
+    without_a_wait(lambda: mixed.append(mixup(features, labels)))
+    assert torch.isfinite(mixed[-1][0]).all()
+
+
+@pytest.mark.parametrize("track", ["prediction", "label"])
+def test_shift_of_the_predictions(track: str) -> None:
+    features, labels, bins = setting()
+    shift = OutputFDS(FDS(1, bins, statistics="mean"), track).to(DEVICE)
+    shift(features[:, 0], labels, labels)
+    shift.fds.end_epoch()
+    without_a_wait(lambda: shift(features[:, 0], labels, labels).sum().backward())
     assert torch.isfinite(features.grad).all()
