@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,12 @@ class Resampler(BaseEstimator):  # type: ignore[misc]
 
 
 def check_positive(name: str, value: float) -> None:
-    """Raise a ValueError unless the value is above 0."""
-    if not value > 0:
-        raise ValueError(f"{name} must be > 0, got {value}")
+    """Raise a ValueError unless the value is finite and above 0."""
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be > 0 and finite, got {value}")
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise a ValueError unless the value is a whole number of 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")

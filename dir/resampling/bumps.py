@@ -80,7 +80,8 @@ def size_ratios(sizes: Sequence[int], strategy: Strategy) -> list[float]:
         \text{extreme: } \frac{B\, b \cdot b^2 / n_i}{n_i \sum_j b^2 / n_j}, \qquad
         b = \operatorname{round}\Big(\frac{1}{B} \sum_j n_j\Big)
 
-    "balance" gives every bump b rows; "extreme" turns the sizes around and keeps their sum. Under "extreme" the new
+    "balance" gives every bump b rows, or a few less where whole numbers of rows are drawn (shares are cut off, not
+    rounded); "extreme" turns the sizes around and keeps their sum. Under "extreme" the new
     sizes are rounded to two decimals and the ratios to one, as in the authors' package.
 
     Example:

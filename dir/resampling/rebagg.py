@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from dir.resampling.base import check_positive
+from dir.resampling.base import check_count
 from dir.resampling.bumps import Bump, RelevanceLike, find_bumps, relevance_values
 from dir.resampling.smoter import between_neighbours
 from dir.resampling.synthesis import heom_space
@@ -84,8 +84,8 @@ class REBAGG(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Fit one regressor per sample; returns itself."""
         if self.sampling not in get_args(Sampling):
             raise ValueError(f"sampling must be one of {', '.join(get_args(Sampling))}, got {self.sampling!r}")
-        check_positive("n_estimators", self.n_estimators)
-        check_positive("k", self.k)
+        check_count("n_estimators", self.n_estimators)
+        check_count("k", self.k)
         if y is None:
             raise ValueError("REBAGG requires y to be passed, but the target y is None")
         rng = check_random_state(self.random_state)
@@ -94,7 +94,8 @@ class REBAGG(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         )
         self.relevance_, phi = relevance_values(self.relevance, table.labels)
         bumps = find_bumps(table.labels, phi, self.threshold)
-        points = heom_space(table)
+        # Only new rows have neighbours.
+        points = heom_space(table) if self.sampling.endswith(".SMT") else table.numbers
         self.n_features_in_ = table.X.shape[1]
         if table.framed and all(isinstance(name, str) for name in table.X.columns):
             self.feature_names_in_ = table.X.columns.to_numpy(dtype=object)

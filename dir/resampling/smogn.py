@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dir.resampling.base import Resampler, check_positive
+from dir.resampling.base import Resampler, check_count, check_positive
 from dir.resampling.bumps import Bump, RelevanceLike, Strategy, find_bumps, resample_bumps
 from dir.resampling.synthesis import draw_neighbours, heom_space, interpolate, perturb
 from dir.resampling.table import Categorical, Synthetic, Table
@@ -70,7 +70,7 @@ class SMOGN(Resampler):
     def _rows(
         self, table: Table, phi: NDArray[np.float64], rng: np.random.RandomState
     ) -> tuple[NDArray[np.int64], list[Synthetic]]:
-        check_positive("k", self.k)
+        check_count("k", self.k)
         check_positive("pert", self.pert)
         points = heom_space(table)
         fresh: list[Synthetic] = []

@@ -12,6 +12,8 @@ from dir.resampling.table import Synthetic, Table
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+_MAX_CATEGORIES = 1000
+
 
 def heom_space(table: Table) -> Floats:
     r"""Rows as points whose Euclidean distance is the heterogeneous distance HEOM.
@@ -22,12 +24,21 @@ def heom_space(table: Table) -> Floats:
     Numbers are divided by their range, categories become indicator columns of height :math:`\sqrt{1/2}`; so a
     search tree can be used, and no table of distances is made.
 
+    Raises:
+        ValueError: a categorical column of more than 1,000 categories: mostly a name or a number of the row, by which
+            no two rows are near, and a matrix of a column for each of them may not fit the memory.
+
     Reference:
         Wilson and Martinez, Improved Heterogeneous Distance Functions, JAIR 6, 1997, Eq. 2.
     """
     spread = np.ptp(table.numbers, axis=0)
     points = [(table.numbers - table.numbers.min(axis=0)) / np.where(spread > 0, spread, 1.0)]
-    for column in table.codes.T:
+    for column, known, place in zip(table.codes.T, table.categories, table.nominal.tolist(), strict=True):
+        if len(known) > _MAX_CATEGORIES:
+            raise ValueError(
+                f"column {table.names[place]!r} of X has {len(known)} categories in {len(table.labels)} rows, more "
+                f"than {_MAX_CATEGORIES} to look for neighbours by: drop it, group it, or make numbers of it"
+            )
         points.append(np.eye(int(column.max()) + 1)[column] * np.sqrt(0.5))
     return np.concatenate(points, axis=1)
 

@@ -54,7 +54,7 @@ class Table:
         if len(self.X) < 2:
             raise ValueError(f"X must have two rows or more, got n_samples = {len(self.X)}")
         self.labels = _as_numbers(np.asarray(self.y), "y")
-        names = list(getattr(self.X, "columns", range(self.X.shape[1])))
+        names = self.names = list(getattr(self.X, "columns", range(self.X.shape[1])))
         mask = self._mask(categorical, names)
         self.numeric, self.nominal = np.flatnonzero(~mask), np.flatnonzero(mask)
         shape = len(self.X)

@@ -164,6 +164,7 @@ def test_module_is_its_function(
         (WeightedMSE, weighted_mse, {"reduction": "average"}),
         (WeightedHuber, weighted_huber, {"beta": 0.0}),
         (WeightedHuber, weighted_huber, {"beta": float("nan")}),
+        (WeightedHuber, weighted_huber, {"beta": float("inf")}),
         (FocalR, focal_r, {"base": "huber"}),
         (FocalR, focal_r, {"activation": "relu"}),
         (FocalR, focal_r, {"beta": -1.0}),

@@ -123,6 +123,7 @@ def test_a_regressor_s_run_is_scikit_learn_s_own_fit(
     assert content["test"]["all"]["mae"] == pytest.approx(np.abs(label - prediction).mean(), rel=1e-5)
     assert content["test"]["all"]["n"] == len(label)
     assert content["run"]["method"] == "test"
+    assert {path.name for path in folder.path.iterdir()} == {"config.yaml", "metrics.json", "predictions.npz"}
     assert OmegaConf.load(folder.config).method.estimator._target_ == "sklearn.linear_model.LinearRegression"
 
 
@@ -176,7 +177,14 @@ def test_folders_of_regressors_follow_the_same_rules(
     [
         (("method=bagging", "++method.posthoc=affine"), "method.posthoc: acts on a network"),
         (("method=rebagg", "+regularizer=ranksim"), "regularizer: acts on a network"),
-        (("method=smoter", "method.resample.k=0"), "k must be > 0, got 0"),
+        (("method=bagging", "method.views=2"), "method.views: acts on a network"),
+        (("method=bagging", "method.loss={_target_: dir.losses.WeightedMSE}"), "method.loss: acts on a network"),
+        (
+            ("method=bagging", "method.head={_target_: dir.models.heads_evidential.EvidentialHead}"),
+            "method.head: ",
+        ),
+        (("method=bagging", "early_stopping.patience=3"), "early_stopping.patience: acts on a network"),
+        (("method=smoter", "method.resample.k=0"), "k must be a whole number >= 1, got 0"),
         (("method=rebagg", "method.ensemble.sampling=smote"), "sampling must be one of"),
         (("method=smoter", "method.resample.threshold=2"), r"threshold must lie in \(0, 1\]"),
     ],

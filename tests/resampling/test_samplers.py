@@ -371,10 +371,14 @@ class TooLarge:
 @pytest.mark.parametrize(
     ("sampler", "X", "y", "error", "message"),
     [
-        (SMOTER(k=0), None, None, ValueError, "k must be > 0, got 0"),
-        (SMOGN(k=0), None, None, ValueError, "k must be > 0, got 0"),
-        (SMOGN(pert=0), None, None, ValueError, "pert must be > 0, got 0"),
-        (GaussianNoise(pert=-1), None, None, ValueError, "pert must be > 0, got -1"),
+        (SMOTER(k=0), None, None, ValueError, "k must be a whole number >= 1, got 0"),
+        (SMOTER(k=2.5), None, None, ValueError, "k must be a whole number >= 1, got 2.5"),
+        (SMOTER(k=True), None, None, ValueError, "k must be a whole number >= 1, got True"),
+        (SMOGN(k=0), None, None, ValueError, "k must be a whole number >= 1, got 0"),
+        (SMOGN(k=5.0), None, None, ValueError, "k must be a whole number >= 1, got 5.0"),
+        (SMOGN(pert=0), None, None, ValueError, "pert must be > 0 and finite, got 0"),
+        (GaussianNoise(pert=-1), None, None, ValueError, "pert must be > 0 and finite, got -1"),
+        (GaussianNoise(pert=np.inf), None, None, ValueError, "pert must be > 0 and finite, got inf"),
         (SMOTER(threshold=1.2), None, None, ValueError, r"threshold must lie in \(0, 1\], got 1.2"),
         (SMOTER(strategy="auto"), None, None, ValueError, "strategy must be 'balance' or 'extreme', got 'auto'"),
         (WERCS(over=-1), None, None, ValueError, "over must be 0 or more, got -1"),
@@ -395,6 +399,17 @@ def test_input_errors(sampler, X, y, error, message):
         X, y = skewed()
     with pytest.raises(error, match=message):
         sampler.fit_resample(X, y)
+
+
+def test_a_column_of_names_is_refused_where_neighbours_are_looked_for():
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame({"size": rng.randn(1100), "id": [f"row {k}" for k in range(1100)]})
+    y = rng.exponential(size=1100)
+    with pytest.raises(ValueError, match="column 'id' of X has 1100 categories in 1100 rows, more than 1000"):
+        SMOTER(random_state=0).fit_resample(frame, y)
+    few = frame.assign(id=[f"kind {k % 50}" for k in range(1100)])
+    assert len(SMOTER(random_state=0).fit_resample(few, y)[1]) > 0
+    assert len(GaussianNoise(random_state=0).fit_resample(frame, y)[1]) > 0
 
 
 def test_a_sparse_matrix_is_refused():
