@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from dir.losses import WeightedL1 as WeightedL1
     from dir.losses import WeightedMSE as WeightedMSE
     from dir.metrics import ShotMetrics as ShotMetrics
+    from dir.mixup import CMixup as CMixup
     from dir.relevance import Relevance as Relevance
+    from dir.vir import ProbabilisticFDS as ProbabilisticFDS
 
 _HOME = {
+    "CMixup": "dir.mixup",
     "DenseWeight": "dir.denseweight",
     "FDS": "dir.fds",
     "LDS": "dir.lds",
     "LabelBins": "dir.bins",
+    "ProbabilisticFDS": "dir.vir",
     "FocalR": "dir.losses",
     "WeightedHuber": "dir.losses",
     "WeightedL1": "dir.losses",

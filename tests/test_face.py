@@ -46,7 +46,7 @@ def test_importing_fds_and_lds_is_cheap_and_pulls_in_nothing_heavy() -> None:
 def test_every_name_of_the_face_resolves_and_is_listed() -> None:
     face = importlib.import_module("dir")
     names = set(face.__all__) - {"__version__"}
-    assert {"FDS", "LDS", "LabelBins"} <= names
+    assert {"FDS", "LDS", "LabelBins", "ProbabilisticFDS", "CMixup"} <= names
     assert [name for name in sorted(names) if not hasattr(face, name)] == []
     assert names <= set(dir(face))
     assert face.__version__[0].isdigit()
@@ -61,6 +61,19 @@ def test_the_lazy_names_are_those_that_type_checkers_see(face: str) -> None:
     assert set(seen) == set(module.__all__) - {"__version__"}
     for name, home in seen.items():
         assert getattr(module, name) is getattr(importlib.import_module(home), name)
+
+
+def test_every_metric_of_the_package_is_at_its_face() -> None:
+    metrics = importlib.import_module("dir.metrics")
+    folder = Path(metrics.__file__).parent
+    homes = [importlib.import_module(f"dir.metrics.{path.stem}") for path in sorted(folder.glob("[a-z]*.py"))]
+    base = importlib.import_module("dir.metrics.base").RegressionMetric
+    classes = [(name, kind) for home in homes for name, kind in vars(home).items() if isinstance(kind, type)]
+    own = {name for name, kind in classes if issubclass(kind, base) and name[0] != "_"}
+    assert len(own) > 10
+    functions = {"gaussian_nll", "interval_coverage", "ause", "sparsification_curve"}
+    assert own - {"RegressionMetric"} | functions <= set(metrics.__all__)
+    assert [name for name in metrics.__all__ if not hasattr(metrics, name)] == []
 
 
 def test_losses_come_in_on_first_use_and_bring_nothing_heavy() -> None:

@@ -142,6 +142,10 @@ class UtilityF1(_Utility):
 
     0 where nothing extreme is found, also where no prediction is extreme; NaN where no label is.
 
+    The F1 in the papers of SMOGN and REBAGG is another one, though they cite the same work: it is made of utility
+    surfaces (Ribeiro 2011, the R package uba), which count the costs of wrong predictions as well. Its numbers and
+    these cannot be compared.
+
     Args:
         beta: how much recall counts beside precision, > 0. Default 1.
         relevance, tolerance, threshold, steepness, **kwargs: see :class:`UtilityPrecision`, as for shapes and state.
