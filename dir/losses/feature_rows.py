@@ -76,5 +76,5 @@ def pair_distances(rows: Tensor) -> Tensor:
         tensor([[0., 5.],
                 [5., 0.]])
     """
-    distance: Tensor = _PairDistances.apply(rows)  # type: ignore[no-untyped-call]
+    distance: Tensor = _PairDistances.apply(rows)
     return distance
