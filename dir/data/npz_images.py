@@ -68,7 +68,8 @@ class NpzImages(RegressionData):
 
     Raises:
         FileNotFoundError: no file at ``path``.
-        ValueError: keys that the file lacks, arrays of other shapes or types, labels that are not finite.
+        ValueError: keys that the file lacks, arrays of other shapes or types, labels that are not finite, missing
+            identities.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class NpzImages(RegressionData):
         arrays = self._read()
         images, labels = arrays["images"], arrays["label"]
         if "group" in arrays:
-            names = group_split(arrays["group"], self.share, self.seed)
+            names = group_split(self._groups(arrays["group"]), self.share, self.seed)
         else:
             names = read_split(arrays["split"], where=f"{self.path}: array {self.keys['split']!r}")
         if images.ndim == 3:
@@ -161,6 +162,16 @@ class NpzImages(RegressionData):
         if not isinstance(array, np.ndarray):
             raise ValueError(f"{self.path}: {key!r} is no array as np.savez writes them")
         return array
+
+    def _groups(self, groups: NDArray[Any]) -> NDArray[Any]:
+        where = f"{self.path}: array {self.keys['group']!r}"
+        if groups.ndim != 1:
+            raise ValueError(f"{where} must have one entry per image, shape [N]; got shape {list(groups.shape)}")
+        gone = np.flatnonzero(np.isnan(groups)) if groups.dtype.kind == "f" else np.empty(0)
+        if len(gone):
+            shown = ", ".join(map(str, gone[:20]))
+            raise ValueError(f"{where} has missing values (NaN), {len(gone)} in all, first in rows {shown}")
+        return groups
 
     def _check(self, arrays: dict[str, NDArray[Any]]) -> None:
         images, labels = arrays["images"], arrays["label"]

@@ -29,7 +29,7 @@ class TabularData(RegressionData):
     """Regression on the columns of a csv file.
 
     The splits are drawn over the file's *distinct* rows, and copies of a row follow it: no copy of a test
-    row is trained on.
+    row is trained on. With ``group`` they are drawn over groups, and copies of a row in two groups may be parted.
 
     Args:
         path: the csv file, with a header.
@@ -157,8 +157,9 @@ class TabularData(RegressionData):
         require_columns(table, self.categorical or [], path, "data.categorical")
         require_columns(table, [] if self.group is None else [self.group], path, "data.group")
         table = table.drop(columns=self.drop)
-        if table.shape[1] < 2:
-            raise ValueError(f"{path}: no column is left beside the target {self.target!r}")
+        if not set(table.columns) - {self.target, self.group}:
+            beside = "" if self.group is None else f" and the group {self.group!r}"
+            raise ValueError(f"{path}: no column is left beside the target {self.target!r}{beside}")
         return table
 
     def _clean(self, table: pd.DataFrame, categorical: Sequence[str], path: Path) -> pd.DataFrame:
@@ -166,7 +167,8 @@ class TabularData(RegressionData):
         return handle_missing(table.assign(**numbers), self.target, self.missing, path)
 
     def _split_groups(self, identities: pd.Series[Any]) -> Names:
-        gone = np.flatnonzero(identities.isna().to_numpy())
+        # By the index: rows with other missing values may have been left out.
+        gone = identities.index.to_numpy()[identities.isna().to_numpy()]
         if len(gone):
             raise ValueError(f"{self.path}, column {self.group!r}: missing values, in rows {show_rows(gone)}")
         return group_split(identities.to_numpy(dtype="U"), self.share, self.seed)
