@@ -45,7 +45,12 @@ def _run(cfg: DictConfig) -> float | None:
     choices = context.runtime.choices
     facts: dict[str, Any] = {"experiment": choices.get("experiment"), "method": choices["method"]}
     try:
-        check_additions(context.overrides.task, choices)
+        task = context.overrides.task
+        others = [line for line in task if not line.startswith("++")]
+        composed = None
+        if len(others) < len(task):
+            composed = hydra.compose("train", [*context.overrides.hydra, *others])
+        check_additions(task, choices, composed)
         # Of many processes torchrun names the one that failed first, with its error.
         return record(train)(cfg, folder, facts)
     finally:

@@ -10,6 +10,22 @@ from dir.recipe.module import RegressionModule
 
 # Lower is better for these; the best epoch is the one with the lowest value on validation.
 MONITORS = ("mae", "mse", "gm", "balanced_mae")
+# Parts that a method may lack, and methods that have them.
+_METHODS_WITH = {
+    "lds": "inv, sqinv or lds",
+    "fds": "fds or fds_shrink",
+    "output_fds": "label_shrink or prediction_shrink",
+    "regularizer": "ranksim, conr or another regulariser",
+    "mixup": "c_mixup",
+    "retrain": "rrt or rrt_lds",
+    "resample": "smoter, smogn or another resampler",
+    "estimator": "bagging or rebagg",
+    "ensemble": "bagging or rebagg",
+}
+_RETRAIN = ("checkpoint", "epochs", "lr", "features_only")
+# Parts of a method that act on a network as it is trained.
+_OF_NETWORKS = ("lds", "fds", "regularizer", "output_fds", "mixup", "posthoc", "retrain")
+_PLAIN_HEAD = {"_target_": "dir.models.heads.LinearHead"}
 
 
 def check(cfg: DictConfig) -> None:
@@ -21,17 +37,13 @@ def check(cfg: DictConfig) -> None:
             "trainer.fast_dev_run: it writes no checkpoint to evaluate; use trainer.max_epochs=1 and "
             "+trainer.limit_train_batches=2 for a short run"
         )
-    for part, methods in (("lds", "inv, sqinv or lds"), ("fds", "fds or fds_shrink")):
-        node = cfg.method[part]
-        if node is not None and "_target_" not in node:
-            raise ValueError(
-                f"method.{part}: settings ({', '.join(node)}) without a method that has {part.upper()}; "
-                f"choose method={methods}"
-            )
     if cfg.method.fds is not None and cfg.method.output_fds is not None:
         raise ValueError(
             "method.output_fds: it stands in the place of method.fds, and would smooth again; leave one out"
         )
+    _check_nodes(cfg)
+    if cfg.method.views < 1:
+        raise ValueError(f"method.views: expected at least 1, got {cfg.method.views}")
     if cfg.method.mixup is not None and cfg.method.views > 1:
         raise ValueError(
             "method.views: mixed samples are no views of one another; leave out method.mixup or the views"
@@ -49,8 +61,50 @@ def check(cfg: DictConfig) -> None:
     patience = cfg.early_stopping.patience
     if patience is not None and patience < 1:
         raise ValueError(f"early_stopping.patience: expected null or at least 1, got {patience}")
+    if cfg.method.estimator is not None:
+        _check_estimator(cfg)
+    elif cfg.method.ensemble is not None:
+        raise ValueError("method.ensemble: there is no method.estimator to build it of; choose method=bagging")
     if cfg.method.retrain is not None:
         _check_retrain(cfg)
+
+
+def _check_nodes(cfg: DictConfig) -> None:
+    """Raises ValueError for settings of a part that is not there: ``+method.mixup.alpha=1`` makes a node of them."""
+    for part, methods in _METHODS_WITH.items():
+        node = cfg.method[part]
+        if node is None:
+            continue
+        whole = all(key in node for key in _RETRAIN) if part == "retrain" else "_target_" in node
+        if part == "output_fds":
+            whole = "track" in node and "_target_" in (node.get("fds") or {})
+        if not whole:
+            raise ValueError(
+                f"method.{part}: settings ({', '.join(map(str, node))}) without a method that has "
+                f"{part.upper() if part in ('lds', 'fds') else part}; choose method={methods}"
+            )
+    for key in cfg.method.retrain or ():
+        if key not in _RETRAIN:
+            raise ValueError(f"method.retrain.{key}: nothing reads it; expected one of {', '.join(_RETRAIN)}")
+    for part, choice in (
+        ("regularizer", "+regularizer"),
+        ("protocol", "+protocol"),
+        ("scheduler", "scheduler"),
+    ):
+        node = cfg.get(part)
+        if node is not None and "_target_" not in node:
+            raise ValueError(f"{part}: settings ({', '.join(map(str, node))}) of none; choose one by {choice}=NAME")
+
+
+def _check_estimator(cfg: DictConfig) -> None:
+    wrong = [f"method.{part}" for part in _OF_NETWORKS if cfg.method[part] is not None]
+    wrong += ["regularizer"] if cfg.regularizer is not None else []
+    wrong += ["method.views"] if cfg.method.views != 1 else []
+    wrong += ["method.head"] if cfg.method.head != _PLAIN_HEAD else []
+    wrong += ["method.loss"] if cfg.method.loss != cfg.task.loss else []
+    wrong += ["early_stopping.patience"] if cfg.early_stopping.patience is not None else []
+    if wrong:
+        raise ValueError(f"{wrong[0]}: acts on a network, and method.estimator trains none; leave it out")
 
 
 def _check_retrain(cfg: DictConfig) -> None:
@@ -61,13 +115,24 @@ def _check_retrain(cfg: DictConfig) -> None:
         )
     if cfg.method.lds is None and not retrain.features_only:
         raise ValueError("method.retrain: the second stage has no weights; set method.lds or choose method=rrt")
-    if not (retrain.epochs >= 1 and retrain.lr > 0):
+    numbers = all(isinstance(value, int | float) for value in (retrain.epochs, retrain.lr))
+    if not (numbers and retrain.epochs >= 1 and retrain.lr > 0):
         raise ValueError(
             "method.retrain: expected at least one epoch and a learning rate above 0, got "
             f"epochs={retrain.epochs} and lr={retrain.lr}"
         )
-    if retrain.checkpoint is not None and not retrain.features_only:
-        parts = {f"method.{part}": cfg.method[part] for part in ("fds", "output_fds", "regularizer", "mixup")}
+    if retrain.checkpoint is None and retrain.features_only:
+        # Features and predictions that FDS changes reach no loss.
+        idle = [f"method.{part}" for part in ("fds", "output_fds") if cfg.method[part] is not None]
+        if idle:
+            raise ValueError(
+                f"{idle[0]}: the first stage of method.retrain.features_only trains by the regulariser alone, on "
+                "features as they are; leave it out"
+            )
+    if retrain.checkpoint is not None:
+        # The regulariser of a method that trains features by it alone comes with the method.
+        own = ("fds", "output_fds", "mixup", *(() if retrain.features_only else ("regularizer",)))
+        parts = {f"method.{part}": cfg.method[part] for part in own}
         idle = [name for name, part in (parts | {"regularizer": cfg.regularizer}).items() if part is not None]
         if idle:
             raise ValueError(

@@ -30,7 +30,9 @@ def check_settings(cfg: DictConfig) -> None:
         raise ValueError(f"resume: expected true, false or previous, got {cfg.resume}")
     trainer = cfg.get("trainer", {})
     epochs = trainer.get("max_epochs", -1)
-    if epochs is not None and epochs != -1 and epochs < 1:
+    if epochs is None:
+        raise ValueError("trainer.max_epochs: expected at least 1, or -1 beside +trainer.max_steps, got null")
+    if epochs != -1 and epochs < 1:
         raise ValueError(f"trainer.max_epochs: expected at least 1, got {epochs}")
     for name in ("limit_train_batches", "limit_val_batches"):
         if trainer.get(name, 1) == 0:
@@ -38,14 +40,16 @@ def check_settings(cfg: DictConfig) -> None:
     _check_arguments(OmegaConf.to_container(cfg, resolve=True), "")
 
 
-def check_additions(overrides: Iterable[str], choices: Collection[str]) -> None:
+def check_additions(overrides: Iterable[str], choices: Collection[str], composed: DictConfig | None = None) -> None:
     """Raises ValueError for ``+key=value`` on a command line where nothing reads such a key.
 
-    Hydra itself refuses an unknown key without the plus.
+    Hydra itself refuses an unknown key without the plus, and a known one with it; ``++key=value`` adds or overrides.
 
     Args:
         overrides: the command line's.
         choices: names of the groups that took part, such as experiment and method.
+        composed: the config without the overrides that begin with two pluses, which may set any key of it. None
+            (default): there is none.
 
     Example:
         >>> check_additions(["+experiment=age_synthetic", "+trainer.max_steps=9"], ["experiment", "method"])
@@ -57,11 +61,20 @@ def check_additions(overrides: Iterable[str], choices: Collection[str]) -> None:
         key = override.lstrip("+").split("=")[0].split("@")[0]
         if not override.startswith("+") or key in choices or key.startswith("hydra."):
             continue
+        if override.startswith("++") and composed is not None and _holds(composed, key):
+            continue
         above, _, last = key.rpartition(".")
         listed = above in _GROUPS_OF_VALUES or (above.startswith("task.") and above not in _PASSED_ON)
         if not above or listed:
             known = [name.rpartition(".")[2] for name in choices]
             raise ValueError(f"{override}: nothing reads {key}{_suggestion(last, known)}")
+
+
+def _holds(cfg: DictConfig, key: str) -> bool:
+    """Whether the key is there, be it null."""
+    above, _, last = key.rpartition(".")
+    node = OmegaConf.select(cfg, above) if above else cfg
+    return isinstance(node, DictConfig) and last in list(node)
 
 
 def _check_arguments(node: Any, path: str) -> None:

@@ -34,6 +34,7 @@ TINY = Path(__file__).parent / "tiny"
         (["task.bins._target_=dir.bins.LabelBinz"], r"task\.bins\._target_: dir\.bins\.LabelBinz cannot be imported"),
         (["resume=maybe"], "resume: expected true, false or previous, got maybe"),
         (["trainer.max_epochs=0"], r"trainer\.max_epochs: expected at least 1, got 0"),
+        (["trainer.max_epochs=null"], r"trainer\.max_epochs: expected at least 1, or -1 .*got null"),
         (["+trainer.limit_train_batches=0"], r"trainer\.limit_train_batches"),
         (["+trainer.limit_val_batches=0"], r"trainer\.limit_val_batches"),
         (["method=lds", "method.lds.max_weight=0"], "max_weight"),
@@ -56,6 +57,10 @@ def test_a_wrong_setting_is_named_and_nothing_is_written(
         (["optimizer.lrr=1"], "optimizer.lrr"),
         (["+methd=lds"], "+methd=lds: nothing reads methd; did you mean method?"),
         (["++sed=1"], "++sed=1: nothing reads sed"),
+        (["++task.monitr=mse"], "nothing reads task.monitr"),
+        # Two pluses add or override: these are read, and found to have no meaning.
+        (["++resume=maybe"], "resume: expected true, false or previous"),
+        (["++early_stopping.patience=0"], "early_stopping.patience: expected null or at least 1"),
         (["+task.monitr=mse"], "nothing reads task.monitr"),
         (["+task.fds.sigm=1"], "nothing reads task.fds.sigm"),
         (["+method.pwer=1"], "nothing reads method.pwer"),

@@ -20,6 +20,8 @@ Config = Callable[..., DictConfig]
 REGULARIZERS = sorted(path.stem for path in (Path(config_dir()) / "regularizer").glob("*.yaml"))
 LDS = "method.lds={_target_: dir.lds.LDS, kernel: null}"
 EVIDENTIAL = "{_target_: dir.models.heads_evidential.EvidentialHead}"
+FDS = "method.fds={_target_: dir.fds.FDS}"
+GIVEN = "method.retrain.checkpoint=x.ckpt"
 RETRAIN = "method.retrain={checkpoint: x.ckpt, epochs: 1, lr: 0.1, features_only: false}"
 
 
@@ -94,6 +96,22 @@ def test_every_loss_trains_beside_every_regulariser(tiny: Config) -> None:
         (["method=lds_fds", RETRAIN], r"method\.fds: it acts on the first stage"),
         (["method=lds", "+regularizer=srl", RETRAIN], "regularizer: it acts on the first stage"),
         (["method=c_mixup", LDS, RETRAIN], r"method\.mixup: it acts on the first stage"),
+        (["method=rnc_two_stage", GIVEN, "+regularizer=srl"], "regularizer: it acts on the first stage"),
+        (["method=rnc_two_stage", GIVEN, FDS], r"method\.fds: it acts on the first stage"),
+        (["method=rnc_two_stage", FDS], r"method\.fds: the first stage .* by the regulariser alone"),
+        (["method=vanilla", "+method.lds.sigma=1"], r"method\.lds: settings \(sigma\) .* that has LDS; .*=inv"),
+        (["+method.resample.threshold=0.5"], r"method\.resample: settings \(threshold\) without .*method=smoter"),
+        (["+method.mixup.alpha=1"], r"method\.mixup: settings \(alpha\) without .*choose method=c_mixup"),
+        (["+method.retrain.epochs=3"], r"method\.retrain: settings \(epochs\) without .*choose method=rrt"),
+        (["+method.output_fds.track=label"], r"method\.output_fds: settings \(track\) without .*=label_shrink"),
+        (["+method.estimator.max_depth=3"], r"method\.estimator: settings \(max_depth\) without .*method=bagging"),
+        (["+method.regularizer.weight=1"], r"method\.regularizer: settings \(weight\) without .*method=ranksim"),
+        (["+regularizer.weight=1"], r"regularizer: settings \(weight\) of none; choose one by \+regularizer=NAME"),
+        (["+scheduler.gamma=1"], r"scheduler: settings \(gamma\) of none; choose one by scheduler=NAME"),
+        (["method=rrt", "+method.retrain.epoch=3"], r"method\.retrain\.epoch: nothing reads it"),
+        (["method=rrt", "trainer.max_epochs=null"], r"method\.retrain: expected at least one epoch.* epochs=None"),
+        (["method.ensemble={_target_: dir.resampling.REBAGG}"], r"method\.ensemble: there is no method\.estimator"),
+        (["method.views=0"], r"method\.views: expected at least 1, got 0"),
     ],
 )  # fmt: skip
 def test_contradictions_are_refused_before_anything_is_written(
