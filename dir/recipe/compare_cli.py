@@ -16,6 +16,13 @@ from dir.recipe.overview import overview
 from dir.recipe.ranks import rank_methods, report_ranks
 from dir.recipe.runs import Run, collect, find_runs
 
+# Options, and those that they leave nothing to do for.
+_WITHOUT = {
+    "ranks": ("overview", "readme", "forest", "frontier", "collect"),
+    "overview": ("readme", "forest", "frontier", "collect", "out"),
+    "readme": ("out",),
+}
+
 
 def only(runs: list[Run], methods: Sequence[str] | None) -> list[Run]:
     """The runs of these methods, whatever else they override.
@@ -55,6 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--collect", type=Path, metavar="DIR", help="also copy runs to DIR/METHOD/seed_S.json")
     parser.add_argument("--force", action="store_true", help="let --collect replace what differs")
     args = parser.parse_args(arguments)
+    for name, others in _WITHOUT.items():
+        given = [other for other in others if getattr(args, other)]
+        if getattr(args, name) and given:
+            parser.error(f"--{name} does not go with --{given[0]}")
+    if args.force and not args.collect:
+        parser.error("--force goes with --collect")
     command = f"python scripts/compare.py {shlex.join(arguments)}"
     try:
         found = [(only(runs, args.methods), left) for runs, left in map(find_runs, args.runs)]

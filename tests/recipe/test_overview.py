@@ -71,5 +71,33 @@ def test_script_marks_the_table_with_the_command_that_makes_it(
     assert not list(tmp_path.rglob("compare.*")), "tables to paste are printed, not written"
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--ranks mae --overview mae", "--ranks does not go with --overview"),
+        ("--ranks mae --collect x", "--ranks does not go with --collect"),
+        ("--ranks mae --forest mae x.png", "--ranks does not go with --forest"),
+        ("--overview mae --frontier mae x.png", "--overview does not go with --frontier"),
+        ("--overview mae --readme mae", "--overview does not go with --readme"),
+        ("--overview mae --out x", "--overview does not go with --out"),
+        ("--readme mae --out x", "--readme does not go with --out"),
+        ("--force", "--force goes with --collect"),
+    ],
+)
+def test_options_that_would_be_left_aside_are_refused(
+    tmp_path: Path,
+    options: str,
+    message: str,
+    two: list[Comparison],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["one", *options.split()])
+    assert message in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
+
+
 def test_the_order_of_methods_names_each_once() -> None:
     assert len(set(METHOD_ORDER)) == len(METHOD_ORDER)
