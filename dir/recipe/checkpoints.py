@@ -12,6 +12,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
+from dir.recipe.atomic import partial_of
+
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 # What a checkpoint to go on from must hold; one of the best weights alone lacks the optimizer.
 _STATE = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks")
@@ -81,11 +83,6 @@ class RunCheckpoint(ModelCheckpoint):
         super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
 
 
-def partial_of(path: Path) -> Path:
-    """Where a checkpoint is written before it takes its name; the next write of it overwrites what a kill left."""
-    return path.with_name(f".{path.name}.partial")
-
-
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """The content of a checkpoint, tensors and plain values alone.
 
@@ -143,6 +140,8 @@ def _keep(path: Path, other: Path) -> None:
         path.replace(other)
     else:
         spare.replace(other)
+        # Two names of one file, as after a kill between here and the next rename, stay both where they are.
+        spare.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

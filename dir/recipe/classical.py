@@ -15,12 +15,9 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from dir.data.tables import TableEncoder
 from dir.data.tabular import TabularData
 from dir.recipe.build import build_data, make, standardisation
-from dir.recipe.evaluate import summarise
-from dir.recipe.run_folder import RunFolder, commit
-from dir.recipe.tables import Groups, print_summary
-
-# Parts of a method that act on a network as it is trained.
-_OF_NETWORKS = ("lds", "fds", "regularizer", "output_fds", "mixup", "posthoc")
+from dir.recipe.evaluate import Predictions, finish_run, summarise
+from dir.recipe.run_folder import RunFolder
+from dir.recipe.tables import Groups
 
 
 class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -82,12 +79,8 @@ def fit_estimator(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> 
         ``val/all/<monitor>``.
 
     Raises:
-        ValueError: data that is no table; parts of a network's training beside the estimator.
+        ValueError: data that is no table.
     """
-    wrong = [f"method.{key}" for key in _OF_NETWORKS if cfg.method[key] is not None]
-    wrong += [] if cfg.regularizer is None else ["regularizer"]
-    if wrong:
-        raise ValueError(f"{wrong[0]}: acts on a network, and method.estimator trains none; leave it out")
     data, _, labels, metrics = build_data(cfg)
     offset, scale = standardisation(cfg, labels)
     features, targets = data.table("train")
@@ -110,17 +103,4 @@ def fit_estimator(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> 
         truth = data.labels(split)
         predictions = torch.from_numpy(np.asarray(model.predict(rows), dtype=np.float32))
         splits[split] = summarise(metrics, truth, predictions)
-    run = facts | {
-        "name": cfg.name,
-        "seed": cfg.seed,
-        "seconds": round(seconds, 2),
-        "device": "cpu",
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "commit": commit(),
-    }
-    folder.finish({**splits, "run": run}, truth, predictions)
-    print_summary(splits, cfg.task.unit)
-    print(f"{seconds:.1f} s, written to {folder.path}")
-    value = splits["val"]["all"][cfg.task.monitor]
-    return float("nan") if value is None else float(value)
+    return finish_run(cfg, folder, facts, splits, Predictions(truth, predictions, None), seconds, "cpu")

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dir.recipe.atomic import write_atomic
 from dir.recipe.compare import Comparison, Difference, Row, Spread, as_json
 from dir.recipe.published import BENCHMARKS, ENCODERS, PAPERS, published
-from dir.recipe.runs import write_atomic
 
 HIGHER_IS_BETTER = ("pearson", "spearman")
 # Neither higher nor lower is better than this value.
@@ -225,5 +225,5 @@ def print_grids(tables: Sequence[Grid]) -> Console:
 def report(comparison: Comparison, folder: Path) -> None:
     """Prints the tables, writes compare.md and compare.json."""
     show(comparison)
-    write_atomic(folder / "compare.md", markdown(comparison))
-    write_atomic(folder / "compare.json", as_json(comparison))
+    write_atomic(folder / "compare.md", markdown(comparison).encode())
+    write_atomic(folder / "compare.json", as_json(comparison).encode())

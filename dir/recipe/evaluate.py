@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 from dir.metrics import SHOTS, ShotMetrics
 from dir.metrics.uncertainty import ause, gaussian_nll, interval_coverage
 from dir.recipe.build import Parts, build, make
-from dir.recipe.checkpoints import read_checkpoint
+from dir.recipe.checkpoints import mismatches, read_checkpoint
 from dir.recipe.module import RegressionModule
+from dir.recipe.run_folder import RunFolder, commit
 from dir.recipe.tables import Groups, print_summary
 
 
@@ -85,14 +86,19 @@ def _finite(value: float) -> float | None:
 
 
 def load_weights(module: RegressionModule, checkpoint: Path) -> int:
-    """Loads a checkpoint's weights into the module and returns its epoch, counted from one."""
+    """Loads a checkpoint's weights into the module and returns its epoch, counted from one.
+
+    Raises:
+        ValueError: the file cannot be read, or holds other names or shapes; nothing is loaded then.
+    """
     state = read_checkpoint(checkpoint)
     # The metrics' bins are those of the labels at hand, which may be other ones than the run's.
     kept = {key: value for key, value in state["state_dict"].items() if not key.startswith("metrics.")}
-    missing, unexpected = module.load_state_dict(kept, strict=False)
-    wrong = [key for key in [*missing, *unexpected] if not key.startswith("metrics.")]
+    own = {key: value for key, value in module.state_dict().items() if not key.startswith("metrics.")}
+    wrong = mismatches(own, kept)
     if wrong:
         raise ValueError(f"{checkpoint} does not fit the model of its config: {', '.join(wrong[:5])}")
+    module.load_state_dict(kept, strict=False)
     return int(state["epoch"]) + 1
 
 
@@ -129,6 +135,52 @@ def evaluate_splits(parts: Parts, device: torch.device) -> tuple[dict[str, Group
         val, test = (split._replace(predictions=correct(split.predictions)) for split in (val, test))
     splits = {name: summarise(parts.module.metrics, *split) for name, split in (("val", val), ("test", test))}
     return splits, test
+
+
+def finish_run(
+    cfg: DictConfig,
+    folder: RunFolder,
+    facts: dict[str, Any],
+    splits: dict[str, Groups],
+    test: Predictions,
+    seconds: float,
+    device: str,
+    epochs: dict[str, int] | None = None,
+    table: bool = True,
+) -> float:
+    """Writes predictions.npz and metrics.json, and prints the tables.
+
+    Args:
+        cfg: of the run.
+        folder: its folder.
+        facts: what metrics.json says of the run beside what stands in cfg.
+        splits, test: shot metrics by split, and what was predicted for test.
+        seconds, device: how long it trained, and on what.
+        epochs: "epochs" and "best_epoch"; None where a run has none.
+        table: whether the predictions mean anything that is worth a table.
+
+    Returns:
+        ``val/all/<monitor>``.
+    """
+    run = (
+        facts
+        | {"name": cfg.name, "seed": cfg.seed}
+        | (epochs or {})
+        | {
+            "seconds": round(seconds, 2),
+            "device": device,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "commit": commit(),
+        }
+    )
+    folder.finish({**splits, "run": run}, *test)
+    if table:
+        print_summary(splits, cfg.task.unit)
+    best = f"best epoch {epochs['best_epoch']} of {epochs['epochs']}, " if epochs else ""
+    print(f"{best}{seconds:.1f} s, written to {folder.path}")
+    value = splits["val"]["all"][cfg.task.monitor]
+    return float("nan") if value is None else float(value)
 
 
 def evaluate_checkpoint(checkpoint: Path, overrides: list[str]) -> dict[str, Groups]:

@@ -8,20 +8,23 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+# Steps between two looks at a loss that is not on the CPU.
+EVERY = 50
+
+
+def due(device: torch.device, step: int) -> bool:
+    """Whether to look at the loss after this step, counted from 0: elsewhere than on the CPU, looking waits."""
+    return device.type == "cpu" or step % EVERY == EVERY - 1
+
 
 class ExplodingLoss(Callback):
     """Raises RuntimeError for a loss that is not finite, with epoch, step, and the batch's labels and weights.
 
-    The first such step is kept on the device, and looked at every step on the CPU, elsewhere every ``every`` steps
-    and at the end of an epoch: looking waits for the device. The loss is checked, not the gradients: those that a
-    gradient scaler skips are its own business.
-
-    Args:
-        every: steps between two looks where the loss is not on the CPU.
+    The first such step is kept on the device, and looked at when it is :func:`due` and at the end of an epoch. The
+    loss is checked, not the gradients: those that a gradient scaler skips are its own business.
     """
 
-    def __init__(self, every: int = 50) -> None:
-        self.every = every
+    def __init__(self) -> None:
         # Step, and lowest and highest label and weight of the batch; the step is -1 as long as all is well.
         self._first: Tensor | None = None
 
@@ -37,7 +40,7 @@ class ExplodingLoss(Callback):
         now = torch.stack([step, *labels.aminmax(), *weights.aminmax()]).to(self._first)
         exploded = ~torch.isfinite(loss) & (self._first[0] < 0)
         self._first = torch.where(exploded, now, self._first)
-        if loss.device.type == "cpu" or batch_idx % self.every == self.every - 1:
+        if due(loss.device, batch_idx):
             self._look(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

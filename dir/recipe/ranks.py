@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from dir.recipe.atomic import write_atomic
 from dir.recipe.compare import Comparison
 from dir.recipe.compare_report import BEST_AT, HIGHER_IS_BETTER, Grid, draw, print_grids
-from dir.recipe.runs import write_atomic
 
 
 @dataclass(frozen=True)
@@ -186,4 +186,4 @@ def report_ranks(ranks: Sequence[Ranks], folder: Path | None) -> None:
     print_grids(tables)
     if folder is not None:
         parts = [part for grid in tables for part in (f"## {grid.title}", draw(grid), grid.caption)]
-        write_atomic(folder / "ranks.md", "\n\n".join(parts) + "\n")
+        write_atomic(folder / "ranks.md", ("\n\n".join(parts) + "\n").encode())

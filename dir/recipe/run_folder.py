@@ -6,7 +6,6 @@ import errno
 import hashlib
 import io
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterable
@@ -17,28 +16,10 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from dir.recipe.atomic import write_atomic
 from dir.recipe.checkpoints import LAST, PREVIOUS
 from dir.recipe.folder_lock import FolderLock
 
-# Overrides that the folder's name holds elsewhere, or that say where things are and how a run is shown or
-# placed, and not what it computes.
-UNNAMED = {
-    "experiment",
-    "method",
-    "seed",
-    "resume",
-    "name",
-    "logger",
-    "data.path",
-    "data.csv",
-    "data.glove",
-    "data.label",
-    "data.target",
-    "data.cache_dir",
-    "data.num_workers",
-    "trainer.enable_progress_bar",
-    "trainer.accelerator",
-}
 # Settings that may change when a run goes on: where things are, and how it is shown or placed.
 ELSEWHERE = {
     "resume",
@@ -51,6 +32,8 @@ ELSEWHERE = {
     "trainer.enable_progress_bar",
     "trainer.accelerator",
 }
+# Overrides that the folder's name leaves out: it holds them elsewhere, or they change nothing that is computed.
+UNNAMED = ELSEWHERE | {"experiment", "method", "seed", "name", "data.label", "data.target"}
 MAX_SUFFIX = 120
 # No room on the disk, within the quota, or for a file of this size.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -177,7 +160,6 @@ class RunFolder:
         """
         self.lock()
         self.check(cfg.resume)
-        self.checkpoints.mkdir(exist_ok=True)
         # Lightning's csv logger removes the file that it finds, of the epochs before the interruption.
         for log in self.path.glob("*/metrics.csv"):
             log.replace(log.with_name(f"metrics_before_{len(list(log.parent.iterdir()))}.csv"))
@@ -193,10 +175,10 @@ class RunFolder:
         _write(self.predictions, arrays.getvalue())
         _write(self.metrics, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
-    def explain(self, error: OSError) -> OSError | RuntimeError:
-        """The error itself, or for a full disk one that says how to go on."""
+    def explain(self, error: OSError) -> RuntimeError | None:
+        """For a full disk an error that says how to go on; None for any other, which says enough."""
         if error.errno not in FULL:
-            return error
+            return None
         return RuntimeError(f"{self.path}: {error.strerror}; make room, then go on with resume=true")
 
     def how_to_go_on(self) -> str:
@@ -223,16 +205,9 @@ class RunFolder:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All of the content or the old file, also after a kill or on a full disk."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
+        write_atomic(path, content)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise RuntimeError(f"{path} could not be written: {error}; make room, then go on with resume=true") from error
 
 

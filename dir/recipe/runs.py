@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from dir.recipe.atomic import write_atomic
 
 SEED = re.compile(r"seed_(\d+)(|,.*)")
 # By family: weights, feature smoothing, losses, regularisers, heads and stages, resampling, controls.
@@ -143,14 +144,6 @@ def find_runs(root: Path) -> tuple[list[Run], list[Path]]:
     return sorted(runs, key=order), unfinished
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """All of the text or the old file: a killed command leaves no half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_text(text, encoding="utf-8")
-    half.replace(path)
-
-
 def collect(runs: list[Run], folder: Path, force: bool = False) -> list[Path]:
     """Copies each run's metrics to `folder/METHOD/seed_S[suffix].json`; returns the files written.
 
@@ -166,5 +159,5 @@ def collect(runs: list[Run], folder: Path, force: bool = False) -> list[Path]:
     if replaced and not force:
         raise ValueError(f"other content is there already: {', '.join(replaced)}; --force replaces it")
     for path in changed:
-        write_atomic(path, texts[path])
+        write_atomic(path, texts[path].encode())
     return changed

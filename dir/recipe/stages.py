@@ -46,6 +46,11 @@ def first_stage(cfg: DictConfig) -> DictConfig:
     return stage
 
 
+def predicts(cfg: DictConfig) -> bool:
+    """Whether predictions mean anything: not where the regulariser alone trains."""
+    return bool(cfg.method.loss["_target_"] != f"{__name__}.{NoLoss.__name__}")
+
+
 def first_folder(folder: RunFolder) -> RunFolder:
     """Where the first stage runs: a run folder within that of the whole."""
     return RunFolder(folder.path / "stage_1")

@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -22,14 +21,13 @@ from dir.recipe.callbacks import EpochSeed, PlainProgress, StopEarly
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint, check_resumable
 from dir.recipe.classical import fit_estimator
 from dir.recipe.contradictions import check
-from dir.recipe.evaluate import evaluate_splits, load_weights
+from dir.recipe.evaluate import evaluate_splits, finish_run, load_weights
 from dir.recipe.figures import density_figure
 from dir.recipe.guards import ExplodingLoss
 from dir.recipe.module import RegressionModule
-from dir.recipe.run_folder import RunFolder, commit
+from dir.recipe.run_folder import RunFolder
 from dir.recipe.settings import check_settings
-from dir.recipe.stages import first_checkpoint, first_folder, first_results, first_stage, load_encoder
-from dir.recipe.tables import print_summary
+from dir.recipe.stages import first_checkpoint, first_folder, first_results, first_stage, load_encoder, predicts
 
 
 def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
@@ -52,7 +50,10 @@ def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     try:
         return _train(cfg, folder, facts)
     except OSError as error:
-        raise folder.explain(error) from error
+        explained = folder.explain(error)
+        if explained is None:
+            raise
+        raise explained from error
     finally:
         folder.release()
 
@@ -90,6 +91,8 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     if first:
         if not first_folder(folder).finished:
             train(first_stage(cfg), first_folder(folder), facts)
+            # The first process evaluates and writes while the others are done.
+            trainer.strategy.barrier()
         load_encoder(parts, first_checkpoint(cfg, folder))
     began = time.perf_counter()
     try:
@@ -118,26 +121,17 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
         }
         logger.log_metrics(numbers, step=trainer.global_step)
         logger.finalize("success")
-    run = (
-        facts
-        | (first_results(folder) if first else {})
-        | {
-            "name": cfg.name,
-            "seed": cfg.seed,
-            "epochs": epochs,
-            "best_epoch": best_epoch,
-            "seconds": round(seconds, 2),
-            "device": device.type,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "commit": commit(),
-        }
+    return finish_run(
+        cfg,
+        folder,
+        facts | (first_results(folder) if first else {}),
+        splits,
+        test,
+        seconds,
+        device.type,
+        {"epochs": epochs, "best_epoch": best_epoch},
+        table=predicts(cfg),
     )
-    folder.finish({**splits, "run": run}, *test)
-    print_summary(splits, cfg.task.unit)
-    print(f"best epoch {best_epoch} of {epochs}, {seconds:.1f} s, written to {folder.path}")
-    value = splits["val"]["all"][cfg.task.monitor]
-    return float("nan") if value is None else float(value)
 
 
 def callbacks(cfg: DictConfig, folder: RunFolder, monitor: str) -> list[Callback]:

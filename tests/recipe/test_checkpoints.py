@@ -90,6 +90,15 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert names(tmp_path) == {"last.ckpt"}
 
 
+def test_a_kill_between_the_two_renames_leaves_no_third_name_behind(tmp_path: Path) -> None:
+    io = AtomicCheckpointIO()
+    io.save_checkpoint(content(0), tmp_path / "last.ckpt")
+    os.link(tmp_path / "last.ckpt", tmp_path / "previous.ckpt")  # as such a kill leaves them
+    io.save_checkpoint(content(1), tmp_path / "last.ckpt")
+    assert names(tmp_path) == {"previous.ckpt", "last.ckpt"}
+    assert [read_checkpoint(tmp_path / f"{name}.ckpt")["epoch"] for name in ("previous", "last")] == [0, 1]
+
+
 def test_without_hard_links_one_of_the_two_is_always_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_links(*args: Any) -> None:
         raise PermissionError(errno.EPERM, "no links here")
@@ -213,10 +222,12 @@ def test_a_run_refuses_what_is_no_checkpoint_of_it_and_changes_nothing(tiny: Con
         train(tiny(*settings, "resume=previous"), RunFolder(path), {})
 
 
-def test_a_damaged_best_checkpoint_is_named_by_the_evaluation(tiny: Config, tmp_path: Path) -> None:
+def test_a_damaged_or_other_best_checkpoint_is_named_by_the_evaluation(tiny: Config, tmp_path: Path) -> None:
     path = tmp_path / "run"
     train(tiny("trainer.max_epochs=1", "logger=none"), RunFolder(path), {})
     best = path / "checkpoints/best.ckpt"
+    with pytest.raises(ValueError, match=r"does not fit .*layers\.0\.weight \(8, 4\) instead of \(9, 4\)"):
+        evaluate_checkpoint(best, ["model.encoder.num_features=9"])
     best.write_bytes(best.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"best\.ckpt cannot be read as a checkpoint"):
         evaluate_checkpoint(best, [])

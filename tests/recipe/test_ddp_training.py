@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,11 @@ TINY = Path(__file__).parent / "tiny"
 EPOCHS, BATCH = 3, 48
 # No dropout and no batch norm; four joined batches; odd numbers of rows to validate on.
 EQUAL = ("model.encoder.dropout=0", "data.sizes=[192,61,59]", f"trainer.max_epochs={EPOCHS}", "logger=csv")
-SETTINGS = {"lds_fds": ("method=lds_fds",), "srl": ("method=srl", "task.srl.weight=0.5")}
+SETTINGS = {
+    "lds_fds": ("method=lds_fds",),
+    "srl": ("method=srl", "task.srl.weight=0.5"),
+    "rrt": ("method=rrt", "trainer.max_epochs=1"),
+}
 
 
 def run(config: str, folder: str) -> list[dict[str, torch.Tensor]]:
@@ -88,6 +93,24 @@ def run_twice(rank: int, world_size: int, tiny: str, config: str, folder: str) -
     return [run(config, f"{folder}/straight"), run_resumed(config, f"{folder}/resumed", last_epoch=1)]
 
 
+def run_two_stages(rank: int, world_size: int, tiny: str, config: str, folder: str) -> list[Any]:
+    """The states of both stages; and whether the first stage had ended when this rank took its encoder."""
+    start(rank, world_size, tiny)
+    evaluate, load = recipe.evaluate_splits, recipe.load_encoder
+    ended: list[int] = []
+
+    def slow(*given: Any) -> Any:
+        time.sleep(0.5)
+        return evaluate(*given)
+
+    def watched(*given: Any) -> None:
+        ended.append(int((Path(folder) / "stage_1/metrics.json").is_file()))
+        load(*given)
+
+    recipe.evaluate_splits, recipe.load_encoder = slow, watched
+    return [ended, run(config, folder)]
+
+
 @pytest.fixture
 def config(tiny: Callable[..., DictConfig]) -> Callable[..., str]:
     """The resolved config of a method for so many ranks, as text."""
@@ -109,7 +132,7 @@ def logged(folder: Path) -> list[dict[str, str]]:
 def test_equal_batches_train_as_one_process_on_the_joined_ones(
     config: Callable[..., str], spawn_ranks: Any, tmp_path: Path, world_size: int
 ) -> None:
-    jobs = [(config(method, world_size), str(tmp_path / method)) for method in SETTINGS]
+    jobs = [(config(method, world_size), str(tmp_path / method)) for method in ("lds_fds", "srl")]
     ranks = spawn_ranks(run_rank, world_size, str(TINY), jobs)
     alone = run(config("lds_fds", 1), str(tmp_path / "alone"))
     assert int(alone[-1]["model.fds.epoch"]) == len(alone) == EPOCHS
@@ -160,3 +183,21 @@ def test_a_run_of_two_ranks_resumes_to_the_last_digit(
     )
     assert resumed["test"] == straight["test"]
     assert resumed["run"]["epochs"] == straight["run"]["epochs"] == EPOCHS
+
+
+def test_two_stages_of_two_ranks_train_as_one_process_does_one_stage_after_the_other(
+    config: Callable[..., str], spawn_ranks: Any, tmp_path: Path
+) -> None:
+    ranks = spawn_ranks(run_two_stages, 2, str(TINY), config("rrt", 2), str(tmp_path / "two"))
+    alone = run(config("rrt", 1), str(tmp_path / "alone"))
+    assert len(alone) == 2
+    for ended, found in ranks:
+        assert ended == [1], "the first process evaluates the first stage before the second begins"
+        for stage, wanted in enumerate(alone):
+            assert found[stage].keys() == wanted.keys()
+            for name, value in wanted.items():
+                message = f"{name} of stage {stage + 1}"
+                torch.testing.assert_close(found[stage][name], value, rtol=1e-5, atol=1e-5, msg=message)
+    first, second = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("alone", "two"))
+    assert second["test"]["all"] == pytest.approx(first["test"]["all"], rel=1e-5)
+    assert second["run"]["stage_1"]["epochs"] == second["run"]["epochs"] == 1

@@ -178,7 +178,7 @@ def test_folders_of_regressors_follow_the_same_rules(
         (("method=bagging", "++method.posthoc=affine"), "method.posthoc: acts on a network"),
         (("method=rebagg", "+regularizer=ranksim"), "regularizer: acts on a network"),
         (("method=bagging", "method.views=2"), "method.views: acts on a network"),
-        (("method=bagging", "method.loss={_target_: dir.losses.WeightedMSE}"), "method.loss: acts on a network"),
+        (("method=bagging", "method.loss={_target_: dir.losses.WeightedL1}"), "method.loss: acts on a network"),
         (
             ("method=bagging", "method.head={_target_: dir.models.heads_evidential.EvidentialHead}"),
             "method.head: ",

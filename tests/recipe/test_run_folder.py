@@ -13,6 +13,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from dir.recipe import folder_lock
+from dir.recipe.atomic import write_atomic
 from dir.recipe.folder_lock import FolderLock
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
@@ -118,7 +119,7 @@ def test_the_second_of_two_runs_is_refused_whatever_it_wants(tmp_path: Path) -> 
             second.check(resume)
         second.remove_if_empty()
         second.release()
-    assert names(first.path) == {".lock", "config.yaml", "checkpoints"}
+    assert names(first.path) == {".lock", "config.yaml"}
     first.release()
     with pytest.raises(RuntimeError, match="holds an unfinished run: set resume=true"):
         RunFolder(tmp_path / "run").check(False)
@@ -147,7 +148,7 @@ def test_a_lock_that_a_kill_left_refuses_nobody(tmp_path: Path) -> None:
     folder.check(False)
     folder.start(CFG)
     folder.release()
-    assert names(tmp_path) == {"config.yaml", "checkpoints"}
+    assert names(tmp_path) == {"config.yaml"}
 
 
 def test_a_refused_run_removes_no_folder_that_another_one_has_taken(
@@ -178,10 +179,44 @@ def test_going_on_with_other_settings_is_refused_and_elsewhere_is_not(tmp_path: 
     folder.release()
 
 
+@pytest.mark.parametrize(
+    ("number", "found"), [(errno.EACCES, PermissionError), (errno.ENOSPC, RuntimeError), (errno.EDQUOT, RuntimeError)]
+)
+def test_a_full_disk_is_explained_and_another_error_is_not_its_own_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, found: type[Exception]
+) -> None:
+    error = OSError(number, os.strerror(number))
+
+    def failing(*_: object) -> float:
+        raise error
+
+    monkeypatch.setattr("dir.recipe.train._train", failing)
+    with pytest.raises(found, match=os.strerror(number)) as caught:
+        train(CFG, RunFolder(tmp_path / "run"), {})
+    assert caught.value.__cause__ is (error if found is RuntimeError else None)
+
+
+@pytest.mark.parametrize("place", ["sync", "rename"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    path = tmp_path / "new" / "file"
+    write_atomic(path, b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(*{"sync": (os, "fsync"), "rename": (Path, "replace")}[place], full)
+    with pytest.raises(OSError, match="full"):
+        write_atomic(path, b"new")
+    assert names(path.parent) == {"file"}
+    assert path.read_bytes() == b"old"
+
+
 def test_a_run_gives_its_folder_back_however_it_ends(tiny: Config, tmp_path: Path) -> None:
     settings = ("trainer.max_epochs=1", "logger=none")
     with pytest.raises(RuntimeError, match="diverged"):
         train(tiny(*settings, "optimizer=sgd", "optimizer.lr=1e30"), RunFolder(tmp_path / "bad"), {})
-    assert names(tmp_path / "bad") == {"config.yaml", "checkpoints"}
+    assert names(tmp_path / "bad") == {"config.yaml"}, "diverged before the first checkpoint"
     train(tiny(*settings), RunFolder(tmp_path / "good"), {})
     assert names(tmp_path / "good") == {"config.yaml", "checkpoints", "metrics.json", "predictions.npz"}

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dir.fds import FDS
 from dir.recipe.evaluate import evaluate_checkpoint
+from dir.recipe.guards import due
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
@@ -230,3 +231,8 @@ def test_early_stopping_and_validation_counted_in_steps(tiny: Config, tmp_path: 
 def test_a_short_form_for_continuous_integration(tiny: Config, tmp_path: Path) -> None:
     content = run(tiny("trainer.max_epochs=1", "+trainer.limit_train_batches=2"), tmp_path)
     assert content["test"]["all"]["n"] == 60
+
+
+def test_a_loss_is_looked_at_every_step_where_looking_does_not_wait() -> None:
+    assert all(due(torch.device("cpu"), step) for step in range(120))
+    assert [step for step in range(120) if due(torch.device("cuda"), step)] == [49, 99]

@@ -122,7 +122,7 @@ def test_weights_of_any_kind_act_on_the_second_stage_only(tiny: Config, tmp_path
 
 
 def test_rank_n_contrast_trains_the_encoder_alone_on_two_views_then_the_head(
-    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows: list[tuple[int, int, bool]] = []
     step = RegressionModule.training_step
@@ -153,6 +153,10 @@ def test_rank_n_contrast_trains_the_encoder_alone_on_two_views_then_the_head(
     assert rows[-1][1:] == (0, False)
     assert max(size for size, count, _ in rows if count == 0) == 32
     assert content["run"]["stage_1"]["epochs"] == 2  # not stopped early by predictions that nobody trained
+    printed = capsys.readouterr().out
+    assert printed.count("best epoch") == 2
+    assert "pearson" not in printed.split("stage_1")[0], "nor are they shown"
+    assert "pearson" in printed.split("stage_1")[1]
     first = tmp_path / "stage_1/checkpoints"
     assert_same(weights(first / "last.ckpt", "encoder"), weights(tmp_path / "checkpoints/last.ckpt", "encoder"))
     heads = [weights(path, "head") for path in (first / "last.ckpt", tmp_path / "checkpoints/last.ckpt")]
