@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
+from dir.recipe.compare import compare
 from dir.recipe.compare_cli import main
+from dir.recipe.overview import change
 from dir.recipe.runs import find_runs, identify
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
+# The data sets of the methods page, in its order.
+MEASURED = ("rotmnist_skew-angle", "abalone-Rings", "concrete-ConcreteCompressiveStrength", "stsb_minilm")
 FOLDERS = sorted(path for path in RESULTS.glob("*") if path.is_dir())
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"<!-- python scripts/compare\.py (.+?) -->\n.*?<!-- end -->", re.DOTALL)
@@ -24,13 +29,33 @@ SHOWN = {
 
 
 SIX = ("vanilla", "sqinv", "lds", "fds", "lds_fds", "lds_fds_shrink")
-# What the README reports, and over how many seeds.
+# What the pages report at least, and over how many seeds.
 REPORTED = {
     "stsb_minilm": (("vanilla", "inv", "sqinv", "lds", "fds", "lds_fds"), 10),
     "age_synthetic": (SIX, 3),
     "rotmnist_skew-angle": ((*SIX, "fds_shrink"), 10),
     "abalone-Rings": ((*SIX, "fds_shrink"), 10),
 }
+# Methods of the field, each with a row in these tables.
+FIELD = (
+    *("inv", "denseweight", "vir", "focal_r", "huber", "bmc", "gai", "bni", "dist"),
+    *("ranksim", "conr", "rnc", "ordinal_entropy", "srl", "rbc", "uvote", "rrt", "layer_norm", "c_mixup"),
+)
+OF_TABLES = ("random_under", "random_over", "gaussian_noise", "wercs", "smoter", "smogn", "bagging", "rebagg")
+TABLES = {
+    "stsb_minilm": FIELD,
+    "rotmnist_skew-angle": FIELD,
+    "abalone-Rings": (*FIELD, *OF_TABLES),
+    "concrete-ConcreteCompressiveStrength": (*FIELD, *OF_TABLES),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_method_of_the_field_has_a_row_over_five_seeds(name: str) -> None:
+    runs, _ = find_runs(RESULTS / name)
+    for method in TABLES[name]:
+        found = {run.seed for run in runs if run.method == method and not run.suffix}
+        assert found >= set(range(5)), method
 
 
 @pytest.mark.parametrize("name", REPORTED)
@@ -49,9 +74,9 @@ def test_every_file_of_a_results_folder_is_a_run_on_the_same_test_rows(folder: P
     assert not unfinished
     inner = [path for path in folder.rglob("*.json") if path.parent != folder]
     assert [path for path in inner if identify(path) is None] == []
-    # One experiment has one test set; a seed may draw another split of it, but not another size.
-    sizes = {run.metrics["test"]["all"]["n"] for run in runs if not run.suffix}
-    assert len(sizes) == 1
+    # A seed may draw another split, but every method of that seed is tested on the same one.
+    groups = {(run.seed, group, values["n"]) for run in runs for group, values in run.metrics["test"].items()}
+    assert len(groups) == len({(seed, group) for seed, group, _ in groups})
 
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS, ids=lambda part: part.name if isinstance(part, Path) else part[1])
@@ -73,3 +98,27 @@ def test_the_first_table_of_the_readme_repeats_the_full_one() -> None:
         (full,) = (line for line in block.splitlines() if line.startswith(f"| {method} | 10 |") and "±" in line)
         _, _, *cells = full.strip("| ").split(" | ")
         assert [total, many, few, zero] == [cells[0], cells[1], cells[3], cells[4]]
+
+
+def test_each_line_of_the_methods_page_ends_with_its_changes_of_the_few_shot_error() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    lines = page[page.index("## One line each") :].splitlines()
+    compared = [compare(find_runs(RESULTS / name)[0]) for name in MEASURED]
+
+    def changes(method: str) -> str:
+        shown = []
+        for one in compared:
+            rows = {row.label: row for row in one.rows}
+            percent = change(rows[method], rows["vanilla"], "mae", "few") if method in rows else math.nan
+            shown.append(f"{percent:+.0f}" if math.isfinite(percent) else "-")
+        return " / ".join(shown)
+
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
+    named = [re.findall(r"`(\w+)`", cells[0]) for cells in rows]
+    for methods, cells in zip(named, rows, strict=True):
+        assert cells[-1] == "; ".join("the baseline" if name == "vanilla" else changes(name) for name in methods)
+    configs = {path.stem for path in (ROOT / "configs" / "method").glob("[!_]*.yaml")}
+    on_lds = {
+        name for name in configs if name.removeprefix("lds_") in {*configs, "affine"} and name.startswith("lds_")
+    }
+    assert {name for names in named for name in names} >= configs - on_lds, "a method without a line"
