@@ -26,9 +26,6 @@ class ClassificationHead(Head):
     Shape:
         features ``[N, D]`` -> logits ``[N, B]``; ``predict`` and ``variance`` of them ``[N]``.
 
-    Raises:
-        ValueError: no bins.
-
     Example:
         >>> head = ClassificationHead(8, LabelBins.integers(0, 4))
         >>> logits = head(torch.zeros(5, 8))
@@ -40,10 +37,8 @@ class ClassificationHead(Head):
         2018 (DEX). The variance is ours: that of the same distribution, with the one within the bins.
     """
 
-    def __init__(self, num_features: int, bins: LabelBins | None = None) -> None:
+    def __init__(self, num_features: int, bins: LabelBins) -> None:
         super().__init__()
-        if bins is None:
-            raise ValueError("bins must be given: ClassificationHead has one output per bin, got None")
         self.bins = bins
         self.linear = nn.Linear(num_features, bins.num_bins)
 

@@ -27,9 +27,6 @@ class EvidentialHead(Head):
     Shape:
         features ``[N, D]`` -> ``[N, 3]``, float32 or wider; ``predict`` and ``variance`` of them ``[N]``.
 
-    Raises:
-        ValueError: no bins.
-
     Example:
         >>> head = EvidentialHead(8, LabelBins.uniform(0, 1, 10))
         >>> output = head(torch.zeros(5, 8))
@@ -40,10 +37,8 @@ class EvidentialHead(Head):
         Wang and Wang, Variational Imbalanced Regression, NeurIPS 2023; the bounds are ours.
     """
 
-    def __init__(self, num_features: int, bins: LabelBins | None = None) -> None:
+    def __init__(self, num_features: int, bins: LabelBins) -> None:
         super().__init__()
-        if bins is None:
-            raise ValueError("bins must be given: their range is the prior of EvidentialHead, got None")
         self.prior = Prior.of(bins)
         self.linear = nn.Linear(num_features, 3)
 

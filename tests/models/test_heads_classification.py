@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from dir.bins import LabelBins
@@ -62,8 +61,3 @@ def test_state_dict_round_trip() -> None:
     other.load_state_dict(head.state_dict())
     features = torch.randn(4, 3)
     assert torch.equal(head(features), other(features))
-
-
-def test_bins_are_needed() -> None:
-    with pytest.raises(ValueError, match="bins"):
-        ClassificationHead(3)

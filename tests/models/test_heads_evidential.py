@@ -63,8 +63,3 @@ def test_state_dict_round_trip() -> None:
     other.load_state_dict(layer.state_dict())
     features = torch.randn(4, 3)
     assert torch.equal(layer.predict(layer(features)), other.predict(other(features)))
-
-
-def test_bins_are_needed() -> None:
-    with pytest.raises(ValueError, match="bins"):
-        EvidentialHead(3)
