@@ -1,18 +1,15 @@
 """The resamplers: sizes and distributions of the reference facts, what new rows are made of, seeds and errors."""
 
-# ruff: noqa: N803, N806  (X is what scikit-learn calls it)
+# ruff: noqa: N806  (X is what scikit-learn calls it)
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
-from sklearn.utils import estimator_checks
 
 from dir.relevance import Relevance
 from dir.resampling import SMOGN, SMOTER, WERCS, GaussianNoise, RandomOverSampler, RandomUnderSampler
@@ -286,159 +283,6 @@ def test_a_fitted_relevance_is_used_as_it_is_and_an_unfitted_one_is_not_changed(
     assert not unfitted.fitted
 
 
-def test_one_rare_row_is_copied():
-    X, y = skewed(50)
-    y = np.concatenate([np.linspace(0, 1, 49), [30.0]])
-    phi = Relevance.from_points([[1, 0], [30, 1]])
-    for sampler in (SMOTER(phi, random_state=0), SMOGN(phi, random_state=0)):
-        X_new, y_new = sampler.fit_resample(X, y)
-        rare = y_new > 2
-        assert rare.sum() == 25
-        assert (y_new[rare] == 30).all()
-        np.testing.assert_array_equal(X_new[rare], np.repeat(X[-1:], 25, axis=0))
-
-
-def test_constant_columns_and_two_equal_column_names_survive():
-    X, y = skewed()
-    frame = pd.DataFrame(np.column_stack([X, np.full(len(y), 3.0)]), columns=["a", "a", "b", "c"])
-    X_new, _ = SMOGN(random_state=0).fit_resample(frame, y)
-    assert list(X_new.columns) == ["a", "a", "b", "c"]
-    assert (X_new["c"] == 3).all()
-
-
-def test_categorical_by_mask_position_or_name():
-    X, y = mixed()
-    X["word"] = X["word"].astype(object)
-    named = SMOTER(categorical=["kind", "flag", "word"], random_state=0).fit_resample(X, y)[0]
-    placed = SMOTER(categorical=[0, 3, -2], random_state=0).fit_resample(X, y)[0]
-    masked = SMOTER(categorical=[True, False, False, True, True, False], random_state=0).fit_resample(X, y)[0]
-    pd.testing.assert_frame_equal(named, placed)
-    pd.testing.assert_frame_equal(named, masked)
-    objects = X.to_numpy(dtype=object)
-    assert SMOTER(categorical=[0, 3, 4], random_state=0).fit_resample(objects, y.to_numpy())[0].dtype == object
-
-
-@pytest.mark.parametrize("sampler", ALL)
-def test_scikit_learn_s_checks_of_parameters(sampler):
-    name = sampler.__name__
-    estimator_checks.check_parameters_default_constructible(name, sampler())
-    estimator_checks.check_no_attributes_set_in_init(name, sampler())
-    estimator_checks.check_get_params_invariance(name, sampler())
-    estimator_checks.check_set_params(name, sampler())
-    estimator_checks.check_estimator_repr(name, sampler())
-    copy = clone(sampler(relevance=Relevance("adjbox"), random_state=3))
-    assert copy.random_state == 3
-    assert copy.relevance.method == "adjbox"
-
-
-@pytest.mark.parametrize("sampler", ALL)
-def test_missing_values_are_refused_with_the_column(sampler):
-    X, y = mixed()
-    with pytest.raises(ValueError, match=r"column 'x' of X has 1 missing or infinite values \(NaN, inf\)"):
-        sampler().fit_resample(X.assign(x=X["x"].where(X["x"] != X["x"].iloc[3])), y)
-    with pytest.raises(ValueError, match="column 'kind' of X has missing values"):
-        sampler().fit_resample(X.assign(kind=X["kind"].where(X.index != 5)), y)
-    with pytest.raises(ValueError, match="column 'missable' of X has 1 missing"):
-        sampler().fit_resample(X.assign(missable=X["missable"].where(X.index != 5)), y)
-    with pytest.raises(ValueError, match="y has 1 missing or infinite values"):
-        sampler().fit_resample(X, y.where(y.index != 5))
-
-
-@pytest.mark.parametrize("sampler", BUMPY)
-def test_no_rare_label_is_an_error_that_names_relevance_and_threshold(sampler):
-    X, _ = skewed()
-    with pytest.raises(ValueError, match=r"no label is rare: the relevance reaches 0 at most, and threshold=0\.8\."):
-        sampler().fit_resample(X, np.linspace(0, 1, 300))
-    with pytest.raises(ValueError, match="every label is rare: the relevance is 1 at least"):
-        sampler(Relevance.from_points([[-2, 0], [-1, 1]])).fit_resample(X, np.linspace(0, 1, 300))
-    with pytest.raises(ValueError, match="the relevance of every label is 0"):
-        WERCS().fit_resample(X, np.linspace(0, 1, 300))
-
-
 def test_a_strategy_that_drops_all_common_rows_warns(table):
     with pytest.warns(UserWarning, match="leave none of the 3498 rows of a common stretch"):
         RandomUnderSampler(strategy="extreme", random_state=0).fit_resample(*table("abalone"))
-
-
-class TooLarge:
-    def fit(self, y):
-        return self
-
-    def __call__(self, y):
-        return np.abs(y) + 2
-
-
-@pytest.mark.parametrize(
-    ("sampler", "X", "y", "error", "message"),
-    [
-        (SMOTER(k=0), None, None, ValueError, "k must be a whole number >= 1, got 0"),
-        (SMOTER(k=2.5), None, None, ValueError, "k must be a whole number >= 1, got 2.5"),
-        (SMOTER(k=True), None, None, ValueError, "k must be a whole number >= 1, got True"),
-        (SMOGN(k=0), None, None, ValueError, "k must be a whole number >= 1, got 0"),
-        (SMOGN(k=5.0), None, None, ValueError, "k must be a whole number >= 1, got 5.0"),
-        (SMOGN(pert=0), None, None, ValueError, "pert must be > 0 and finite, got 0"),
-        (GaussianNoise(pert=-1), None, None, ValueError, "pert must be > 0 and finite, got -1"),
-        (GaussianNoise(pert=np.inf), None, None, ValueError, "pert must be > 0 and finite, got inf"),
-        (SMOTER(threshold=1.2), None, None, ValueError, r"threshold must lie in \(0, 1\], got 1.2"),
-        (SMOTER(strategy="auto"), None, None, ValueError, "strategy must be 'balance' or 'extreme', got 'auto'"),
-        (WERCS(over=-1), None, None, ValueError, "over must be 0 or more, got -1"),
-        (WERCS(under=1.5), None, None, ValueError, r"under must lie in \[0, 1\], got 1.5"),
-        (SMOTER(categorical=["colour"]), None, None, ValueError, "categorical names 'colour', which X does not have"),
-        (SMOTER(categorical=[True]), None, None, ValueError, "a mask of 1 columns, X has 3"),
-        (SMOTER(), np.zeros(5), np.zeros(5), ValueError, "X must have two dimensions, got 1"),
-        (SMOTER(), np.zeros((5, 2)), np.zeros(4), ValueError, r"shape \[5\], got shape \[4\]"),
-        (SMOTER(), np.zeros((5, 2)), np.zeros((5, 1)), ValueError, r"shape \[5\], got shape \[5, 1\]"),
-        (SMOTER(), np.zeros((1, 2)), np.zeros(1), ValueError, "two rows or more, got n_samples = 1"),
-        (SMOTER(), np.array([["a"], ["b"]]), np.zeros(2), ValueError, "column 0 of X must be numbers"),
-        (SMOTER(), np.zeros((2, 1), "M8[s]"), np.zeros(2), ValueError, "holds dates or durations"),
-        (SMOTER(relevance=TooLarge()), None, None, ValueError, r"one value in \[0, 1\] per label"),
-    ],
-)  # fmt: skip
-def test_input_errors(sampler, X, y, error, message):
-    if X is None:
-        X, y = skewed()
-    with pytest.raises(error, match=message):
-        sampler.fit_resample(X, y)
-
-
-def test_a_column_of_names_is_refused_where_neighbours_are_looked_for():
-    rng = np.random.RandomState(0)
-    frame = pd.DataFrame({"size": rng.randn(1100), "id": [f"row {k}" for k in range(1100)]})
-    y = rng.exponential(size=1100)
-    with pytest.raises(ValueError, match="column 'id' of X has 1100 categories in 1100 rows, more than 1000"):
-        SMOTER(random_state=0).fit_resample(frame, y)
-    few = frame.assign(id=[f"kind {k % 50}" for k in range(1100)])
-    assert len(SMOTER(random_state=0).fit_resample(few, y)[1]) > 0
-    assert len(GaussianNoise(random_state=0).fit_resample(frame, y)[1]) > 0
-
-
-def test_a_sparse_matrix_is_refused():
-    from scipy.sparse import csr_matrix
-
-    with pytest.raises(TypeError, match="sparse matrix"):
-        SMOTER().fit_resample(csr_matrix(np.eye(3)), np.zeros(3))
-
-
-def test_without_scikit_learn_the_error_says_what_to_install():
-    code = (
-        "import sys; sys.modules['sklearn'] = None\n"
-        "try:\n    import dir.resampling\nexcept ImportError as error:\n    print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("dir.resampling needs scikit-learn, which is not installed: pip install scikit")
-
-
-def test_arrays_need_neither_pandas_nor_torch():
-    # Refused by the importer, not by an entry None in sys.modules: some scikit-learn asks that for its classes.
-    code = (
-        "import sys, numpy as np\n"
-        "class NoPandas:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] == 'pandas':\n"
-        "            raise ImportError('no pandas here')\n"
-        "sys.meta_path.insert(0, NoPandas())\n"
-        "from dir.resampling import SMOGN\n"
-        "rng = np.random.RandomState(0)\nSMOGN().fit_resample(rng.randn(99, 2), np.exp(2 * rng.randn(99)))\n"
-        "assert not {'torch', 'pandas'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
