@@ -20,6 +20,7 @@ class EvenEdges(NamedTuple):
     inverse: float
     last: int
     starts: Tensor | None
+    dtype: torch.dtype  # of the arithmetic; float64 is exact between whole numbers and a half where float32 is not
 
     @staticmethod
     def of(edges: Tensor) -> EvenEdges | None:
@@ -29,25 +30,29 @@ class EvenEdges(NamedTuple):
         inverse = num_bins / (high - low)
         if not math.isfinite(inverse):
             return None
-        exact = EvenEdges(low, inverse, num_bins - 1, None)
         below = torch.nextafter(edges, torch.full_like(edges, -math.inf))
-        if torch.equal(exact.bin_of(edges[:-1]), exact.bin_of(below[1:])) and torch.equal(
-            exact.bin_of(edges[:-1]), torch.arange(num_bins, dtype=torch.int32, device=edges.device)
-        ):
-            return exact
+        for dtype in dict.fromkeys((edges.dtype, torch.float64)):
+            exact = EvenEdges(low, inverse, num_bins - 1, None, dtype)
+            if torch.equal(exact.bin_of(edges[:-1]), exact.bin_of(below[1:])) and torch.equal(
+                exact.bin_of(edges[:-1]), torch.arange(num_bins, dtype=torch.int32, device=edges.device)
+            ):
+                return exact
         # An eighth of a bin upwards: labels between edges b and b + 1 land between b + 1/16 and b + 1 + 3/16, so that
         # cutting off the fraction gives b or b + 1, and comparing with the start of that bin tells which.
         starts = edges[:-1].clone()
         starts[0] = -math.inf
-        close = EvenEdges(low - 0.125 / inverse, inverse, num_bins - 1, starts)
+        close = EvenEdges(low - 0.125 / inverse, inverse, num_bins - 1, starts, edges.dtype)
         place = ((edges - close.shift) * inverse).double() - torch.arange(num_bins + 1, device=edges.device)
         rounding = torch.finfo(edges.dtype).eps * max(abs(low), abs(high)) * inverse
         return None if rounding > 1 / 64 or bool((place - 0.125).abs().max() > 1 / 32) else close
 
     def bin_of(self, values: Tensor) -> Tensor:
         """int32 ``[N]`` for finite ``values [N]``; those beyond the edges are in the first or last bin."""
-        whole = self.shift == 0 and self.inverse == 1  # labels are their bins, but for the fraction
-        place = values if whole else torch.sub(values, self.shift).mul_(self.inverse)
+        place = values.to(self.dtype)
+        if self.shift != 0:
+            place = place - self.shift if place is values else place.sub_(self.shift)
+        if self.inverse != 1:
+            place = place * self.inverse if place is values else place.mul_(self.inverse)
         guess = place.clamp(0, self.last).to(torch.int32)
         if self.starts is None:
             return guess

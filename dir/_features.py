@@ -1,4 +1,4 @@
-"""One pass of an encoder over a loader, as evaluation sees it."""
+"""Features of an encoder: their shape beside the labels, and one pass over a loader as evaluation sees it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+def check_features(features: Tensor, labels: Tensor, num_features: int) -> None:
+    """Refuse features that are not ``[N, D]`` or dense ``[N, D, ...]``, and labels that do not belong to them."""
+    shape = tuple(features.shape)
+    if not features.is_floating_point():
+        raise TypeError(f"features must be floating, got {features.dtype}")
+    if features.ndim < 2 or shape[1] != num_features:
+        raise ValueError(f"features must be [N, {num_features}] (or [N, {num_features}, ...]), got {shape}")
+    fits = [(shape[0], 1, *shape[2:])] if features.ndim > 2 else [(shape[0],), (shape[0], 1)]
+    if tuple(labels.shape) not in fits:
+        want = " or ".join(map(str, fits))
+        raise ValueError(f"labels must be {want} for features of shape {shape}, got {tuple(labels.shape)}")
 
 
 @torch.no_grad()

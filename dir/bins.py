@@ -17,7 +17,7 @@ from dir._precision import KeepsPrecision
 OutOfRange = Literal["clamp", "exclude"]
 
 # Labels that are binned together by arithmetic: their temporaries stay in the cache.
-_BLOCK = 65_536
+_BLOCK = 131_072
 # Fewer labels than this are searched for faster than computed.
 _FEW = 4_096
 

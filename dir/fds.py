@@ -12,10 +12,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dir import feature_statistics as fs
-from dir._features import eval_features
+from dir._features import check_features, eval_features
 from dir._precision import KeepsPrecision
 from dir.bins import LabelBins
-from dir.epoch_sums import EpochSums
+from dir.epoch_sums import EpochSums, Sums
 from dir.kernels import Kernel, kernel_window, smoothing_matrix
 
 
@@ -164,7 +164,7 @@ class FDS(KeepsPrecision):
         """Accumulate and calibrate; see the class."""
         if labels is None or not self.training:
             return features.clone()
-        self._check(features, labels)
+        check_features(features, labels, self.num_features)
         index = self.bins(labels).flatten()
         rows = self._rows(features)
         if torch.is_grad_enabled():
@@ -176,19 +176,6 @@ class FDS(KeepsPrecision):
             return calibrated
         shape = (features.shape[0], *features.shape[2:], self.num_features)
         return calibrated.view(shape).movedim(-1, 1)
-
-    def _check(self, features: Tensor, labels: Tensor) -> None:
-        shape = tuple(features.shape)
-        if not features.is_floating_point():
-            raise TypeError(f"features must be floating, got {features.dtype}")
-        if features.ndim < 2 or shape[1] != self.num_features:
-            raise ValueError(
-                f"features must be [N, {self.num_features}] (or [N, {self.num_features}, ...]), got {shape}"
-            )
-        fits = [(shape[0], 1, *shape[2:])] if features.ndim > 2 else [(shape[0],), (shape[0], 1)]
-        if tuple(labels.shape) not in fits:
-            want = " or ".join(map(str, fits))
-            raise ValueError(f"labels must be {want} for features of shape {shape}, got {tuple(labels.shape)}")
 
     def _rows(self, features: Tensor) -> Tensor:
         return features if features.ndim == 2 else features.movedim(1, -1).reshape(-1, self.num_features)
@@ -226,7 +213,7 @@ class FDS(KeepsPrecision):
             )
         closed, nonfinite_bins = int(self.epoch), 0
         if closed >= self.start_update:
-            nonfinite_bins = self._update(fs.moments(sums.n[:-1], sums.total[:-1], sums.square[:-1]))
+            nonfinite_bins = self._update(sums)
         diagnostics = self._write_tables(live=self.start_smooth is not None and closed + 1 >= self.start_smooth)
         diagnostics |= {"bins_nonfinite": float(nonfinite_bins), "labels_excluded": float(sums.n[-1])}
         self.epoch.add_(1)
@@ -237,45 +224,58 @@ class FDS(KeepsPrecision):
             warnings.warn(f"FDS: {doubt} ({diagnostics})", stacklevel=3)  # past the frame of no_grad
         return diagnostics
 
-    def _update(self, new: fs.Moments) -> int:
-        mean = new.mean if self._pivot() is None else new.mean + self.running_mean
-        seen = torch.where(new.finite, new.n, 0.0)
+    def _update(self, sums: Sums) -> int:
+        n, total, square = sums.n[:-1], sums.total[:-1], sums.square[:-1]
+        finite = fs.finite_rows(total, square)
+        seen = torch.where(finite, n, 0.0)
         trusted = torch.where(seen >= self.min_count, seen, 0.0)
-        n_mean, n_var = self.num_samples.to(seen.dtype), self.num_samples_var.to(seen.dtype)
-        self.running_mean.copy_(fs.move(self.running_mean, mean, n_mean, seen, self.momentum))
-        self.running_var.copy_(fs.move(self.running_var, new.var, n_var, trusted, self.momentum))
+        keep_mean = fs.kept_share(self.num_samples.to(seen.dtype), seen, self.momentum)
+        keep_var = fs.kept_share(self.num_samples_var.to(seen.dtype), trusted, self.momentum)
+        shifted = self._pivot() is not None
+        for mean, var, some, squares in fs.columns(self.running_mean, self.running_var, total, square):
+            new = fs.moments_(n, some, squares, finite)
+            fs.move_(mean, new.mean.add_(mean) if shifted else new.mean, keep_mean)
+            fs.move_(var, new.var, keep_var)
         self.num_samples.add_(seen.long())
         self.num_samples_var.add_(trusted.long())
         self.last_count.copy_(torch.where(seen > 0, seen.long(), self.last_count))
-        return int((~new.finite & (new.n > 0)).sum())
+        return int((~finite & (n > 0)).sum())
 
     def smoothed_statistics(self) -> tuple[Tensor, Tensor]:
         """The smoothed (and, where asked for, shrunk) running mean and variance, ``[B, D]`` each."""
+        return self._smooth(*self._kernels(), self.running_mean, self.running_var)
+
+    def _kernels(self) -> tuple[Tensor, Tensor]:
+        """What smooths (and shrinks) the means, and what smooths the variances, ``[B, B]``."""
         matrix = smoothing_matrix(self.window, self.bins.num_bins).to(self.running_mean.dtype)
         weight = self.last_count.to(matrix.dtype) if self.count_weighted else None
-        mean = fs.smooth_statistics(self.running_mean, matrix, self.num_samples > 0, weight)
-        var = fs.smooth_statistics(self.running_var, matrix, self.num_samples_var > 0, weight)
-        if self.shrinkage is not None:
-            n = self.last_count.to(matrix.dtype)
-            mean = fs.shrink(self.running_mean, mean, n, self.shrinkage)
-            own = torch.where(self.num_samples_var > 0, n, 0.0)  # a variance never trusted is none to keep
-            var = fs.shrink(self.running_var, var, own, self.shrinkage)
-        return mean, var
+
+        def kernel(seen: Tensor) -> Tensor:
+            smoothing = fs.smoothing_kernel(matrix, seen, weight)
+            n = torch.where(seen, self.last_count, 0)  # a variance never trusted is none to keep
+            return smoothing if self.shrinkage is None else fs.shrink(smoothing, n, self.shrinkage)
+
+        return kernel(self.num_samples > 0), kernel(self.num_samples_var > 0)
+
+    def _smooth(self, of_mean: Tensor, of_var: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        reach = self.window.shape[0] // 2
+        return fs.smooth(mean, of_mean, reach), fs.smooth(var, of_var, reach)
 
     def _write_tables(self, live: bool) -> dict[str, float]:
-        own_mean, own_var = self.running_mean, self.running_var
-        mean, var = self.smoothed_statistics()
         seen, trusted = (self.num_samples > 0)[:, None], (self.num_samples_var > 0)[:, None]
-        scale, shift = fs.fold_tables(own_mean, own_var, mean, var, self.ratio_clip, self.scale.dtype)
         shift_only = ~trusted if self.statistics == "mean_var" else torch.ones_like(trusted)
-        if bool(shift_only.any()):
-            scale.masked_fill_(shift_only, 1.0)
-            shift = torch.where(shift_only, (mean - own_mean).to(shift.dtype), shift)
-        if live:
-            self.scale[:-1].copy_(scale.masked_fill_(~seen, 1.0))
-            self.shift[:-1].copy_(shift.masked_fill_(~seen, 0.0))
         clip = self.ratio_clip if self.statistics == "mean_var" else (0.0, float("inf"))
-        return fs.diagnostics(own_mean, own_var, mean, var, seen, trusted, clip)
+        kernels, sums = self._kernels(), []
+        tables = self.running_mean, self.running_var, self.scale[:-1], self.shift[:-1]
+        for own_mean, own_var, scale, shift in fs.columns(*tables):
+            mean, var = self._smooth(*kernels, own_mean, own_var)
+            sums.append(fs.gaps(own_mean, own_var, mean, var, trusted, clip))
+            if live:
+                new_scale, new_shift = fs.fold_tables(own_mean, own_var, mean, var, self.ratio_clip, scale.dtype)
+                gap = torch.where(shift_only, (mean - own_mean).to(shift.dtype), new_shift)
+                scale.copy_(fs.masked_(new_scale, shift_only | ~seen, 1.0))
+                shift.copy_(fs.masked_(gap, ~seen, 0.0))
+        return fs.diagnostics(seen, trusted, torch.stack(sums).sum(0))
 
     @torch.no_grad()
     def collect(self, loader: Iterable[Any], encoder: Callable[..., Tensor]) -> None:
@@ -290,7 +290,7 @@ class FDS(KeepsPrecision):
         self.sums.clear()
         try:
             for features, labels in eval_features(loader, encoder, self.scale.device):
-                self._check(features, labels)
+                check_features(features, labels, self.num_features)
                 self.sums.add(self._rows(features), labels, self.bins(labels).flatten(), self._pivot())
         except BaseException:
             self.sums.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor
 
 Statistics = Literal["mean_var", "mean"]
+
+# Entries of a table worked on together: what is made of them stays in the cache, and the allocator keeps its pages.
+_TOGETHER = 2**17
 
 
 class Moments(NamedTuple):
@@ -23,57 +27,79 @@ class Moments(NamedTuple):
     finite: Tensor
 
 
-def moments(count: Tensor, total: Tensor, square: Tensor) -> Moments:
+def columns(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Views of the same columns of all tables ``[B, D]``, some at a time, so that temporaries stay small."""
+    parts = max(1, -(-tables[0].numel() // _TOGETHER))
+    return zip(*(table.chunk(parts, dim=1) for table in tables), strict=True)
+
+
+def finite_rows(total: Tensor, square: Tensor) -> Tensor:
+    """Which bins have finite sums, bool ``[B]``."""
+    # The largest is NaN where one is.
+    return (total.amax(dim=1) < torch.inf) & (total.amin(dim=1) > -torch.inf) & (square.amax(dim=1) < torch.inf)
+
+
+def moments_(count: Tensor, total: Tensor, square: Tensor, finite: Tensor | None = None) -> Moments:
     r"""Mean and unbiased variance from count, sum and sum of squares.
 
     .. math:: m = s / n, \qquad v = (q - s^2 / n) / (n - 1)
 
     A difference within the rounding of the sums (``n * eps * q``, n at most 2^16) is exactly 0, so identical samples
-    have variance zero and no variance is negative. Bins with fewer than two samples have variance 0.
+    have variance zero and no variance is negative. Bins with fewer than two samples have variance 0. What total and
+    square hold is used up.
 
     Shape:
-        count ``[B]``, total and square ``[B, D]``.
+        count ``[B]``, total and square ``[B, D]``; finite bool ``[B]``, of the whole rows where these are a part.
 
     Example:
-        >>> m = moments(torch.tensor([2.0]), torch.tensor([[4.0]]), torch.tensor([[10.0]]))
+        >>> m = moments_(torch.tensor([2.0]), torch.tensor([[4.0]]), torch.tensor([[10.0]]))
         >>> m.mean.item(), m.var.item()
         (2.0, 2.0)
     """
-    # The largest is NaN where one is. Here and below in place on what is new: fresh memory is most of the cost.
-    finite = (total.abs().amax(dim=1) < torch.inf) & (square.amax(dim=1) < torch.inf)
+    finite = finite_rows(total, square) if finite is None else finite
     if not bool(finite.all()):
         total = torch.where(finite[:, None], total, 0.0)
         square = torch.where(finite[:, None], square, 0.0)
     n = count[:, None]
     mean = total / n.clamp(min=1)
-    spread = total * mean
-    torch.sub(square, spread, out=spread)
-    # What sums of n equal terms can be off by; bounded, or large bins would lose real variances to it.
-    rounding = n.clamp(max=2**16) * torch.finfo(square.dtype).eps * square
-    var = spread.masked_fill_(spread <= rounding, 0.0).div_((n - 1).clamp(min=1))
+    # In place, here and below: fresh memory is most of the cost.
+    spread = torch.sub(square, total.mul_(mean), out=total)
+    # What sums of n equal terms can be off by; bounded, or large bins would lose real variances.
+    rounding = square.mul_(n.clamp(max=2**16) * torch.finfo(square.dtype).eps)
+    var = masked_(spread, spread <= rounding, 0.0).div_((n - 1).clamp(min=1))
     return Moments(count, mean, var, finite)
 
 
-def move(old: Tensor, new: Tensor, n_old: Tensor, n_new: Tensor, momentum: float | None) -> Tensor:
-    """Running update of a ``[B, D]`` statistic; ``momentum`` weighs the *old* value.
+def masked_(values: Tensor, mask: Tensor, value: float) -> Tensor:
+    """``values.masked_fill_(mask, value)``; on the CPU a mask that marks nothing is looked at and not applied."""
+    return values if mask.device.type == "cpu" and not bool(mask.any()) else values.masked_fill_(mask, value)
+
+
+def kept_share(n_old: Tensor, n_new: Tensor, momentum: float | None) -> Tensor:
+    """Weight of the old value in a running update, ``[B, 1]``; ``momentum`` is that weight.
 
     A bin's first epoch (``n_old == 0``) replaces; a bin absent from this epoch (``n_new == 0``) keeps its own;
     ``momentum=None`` is the cumulative average by counts.
-
-    Example:
-        >>> one, two = torch.ones(1, 1), torch.full((1, 1), 2.0)
-        >>> move(one, two, torch.tensor([5.0]), torch.tensor([5.0]), momentum=0.9).item()
-        1.100000023841858
     """
     cumulative = n_old / (n_old + n_new).clamp(min=1)
     keep = cumulative if momentum is None else torch.full_like(n_old, momentum)
     keep = torch.where(n_old > 0, keep, 0.0)
-    keep = torch.where(n_new > 0, keep, 1.0)[:, None]
-    return (keep * old).add_((1 - keep) * new)
+    return torch.where(n_new > 0, keep, 1.0)[:, None]
 
 
-def smooth_statistics(values: Tensor, matrix: Tensor, seen: Tensor, weight: Tensor | None = None) -> Tensor:
-    r"""Kernel-smooth per-bin statistics over the bins that have been seen.
+def move_(old: Tensor, new: Tensor, keep: Tensor) -> Tensor:
+    """Running update of a ``[B, D]`` statistic, ``keep * old + (1 - keep) * new``, in place of both.
+
+    Example:
+        >>> one, two = torch.ones(1, 1), torch.full((1, 1), 2.0)
+        >>> move_(one, two, kept_share(torch.tensor([5.0]), torch.tensor([5.0]), momentum=0.9)).item()
+        1.100000023841858
+    """
+    return old.mul_(keep).add_(new.mul_(1 - keep))
+
+
+def smoothing_kernel(matrix: Tensor, seen: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""What smooths per-bin statistics over the bins that have been seen.
 
     .. math:: \tilde s_i = \frac{\sum_j k_{ij} c_j s_j}{\sum_j k_{ij} c_j}
 
@@ -81,17 +107,16 @@ def smooth_statistics(values: Tensor, matrix: Tensor, seen: Tensor, weight: Tens
     renormalised, at the borders of the label range as well.
 
     Args:
-        values: ``[B, D]``.
         matrix: ``[B, B]`` of :func:`dir.kernels.smoothing_matrix`.
         seen: bool ``[B]``.
         weight: ``[B]``, samples per bin (``count_weighted``), or None.
 
     Shape:
-        ``[B, D]``; rows whose window holds no seen bin keep their value.
+        ``[B, B]``, rows of sum 1; those whose window holds no seen bin are rows of the identity.
 
     Example:
-        >>> k = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
-        >>> smooth_statistics(torch.tensor([[2.0], [4.0]]), k, torch.tensor([True, False])).tolist()
+        >>> k = smoothing_kernel(torch.tensor([[1.0, 1.0], [1.0, 1.0]]), torch.tensor([True, False]))
+        >>> (k @ torch.tensor([[2.0], [4.0]])).tolist()
         [[2.0], [2.0]]
 
     Reference:
@@ -100,15 +125,26 @@ def smooth_statistics(values: Tensor, matrix: Tensor, seen: Tensor, weight: Tens
     column = seen.to(matrix) if weight is None else weight.to(matrix) * seen
     kernel = matrix * column[None, :]
     norm = kernel.sum(dim=1, keepdim=True)
-    values = values.to(matrix.dtype)
-    smoothed = (kernel / norm.clamp(min=torch.finfo(norm.dtype).tiny)) @ values
-    return smoothed if bool((norm > 0).all()) else torch.where(norm > 0, smoothed, values)
+    own = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+    return torch.where(norm > 0, kernel / norm.clamp(min=torch.finfo(norm.dtype).tiny), own)
 
 
-def shrink(own: Tensor, smoothed: Tensor, count: Tensor, tau: float) -> Tensor:
-    r"""Keep dense bins as they are: :math:`a\,s + (1 - a)\,\tilde s` with :math:`a = n / (n + \tau)`."""
-    a = (count / (count + tau).clamp(min=torch.finfo(own.dtype).tiny))[:, None]
-    return a * own + (1 - a) * smoothed
+def shrink(kernel: Tensor, count: Tensor, tau: float) -> Tensor:
+    r"""Keep dense bins as they are: the kernel of :math:`a s + (1 - a) \tilde s` with :math:`a = n / (n + \tau)`."""
+    n = count.to(kernel.dtype)
+    a = n / (n + tau).clamp(min=torch.finfo(kernel.dtype).tiny)
+    return torch.diag(a) + (1 - a)[:, None] * kernel
+
+
+def smooth(values: Tensor, kernel: Tensor, reach: int) -> Tensor:
+    """``kernel @ values``, for values ``[B, D]`` and a kernel ``[B, B]`` of zeros beyond ``reach`` bins."""
+    if 4 * (2 * reach + 1) > len(kernel):
+        return kernel @ values
+    smoothed = kernel.diagonal()[:, None] * values
+    for step in range(1, reach + 1):
+        smoothed[:-step].addcmul_(kernel.diagonal(step)[:, None], values[step:])
+        smoothed[step:].addcmul_(kernel.diagonal(-step)[:, None], values[:-step])
+    return smoothed
 
 
 def fold_tables(
@@ -133,38 +169,38 @@ def fold_tables(
         Yang et al. 2021, Eq. 6; the clip of the ratio is the published code's.
     """
     still = ~(var > 0)
-    ratio = (smoothed_var / var.masked_fill(still, 1.0)).clamp_(*ratio_clip)
-    scale = ratio.sqrt_().masked_fill_(still, 1.0).to(dtype)
-    shift = mean * scale
+    ratio = (smoothed_var / var).clamp_(*ratio_clip)  # where nothing varies, whatever it is makes way for 1
+    scale = masked_(ratio.sqrt_(), still, 1.0).to(dtype)
+    shift = mean * scale.to(mean.dtype)  # one type: torch is many times slower with two
     torch.sub(smoothed_mean, shift, out=shift)
-    return scale, shift.masked_fill_(still, 0.0).to(dtype)
+    return scale, masked_(shift, still, 0.0).to(dtype)
 
 
-def diagnostics(
-    own_mean: Tensor,
-    own_var: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    seen: Tensor,
-    trusted: Tensor,
-    ratio_clip: tuple[float, float],
-) -> dict[str, float]:
-    """How much the smoothing changes: bins seen, empty and trusted, and the gaps that ``FDS.end_epoch`` returns."""
+def gaps(
+    own_mean: Tensor, own_var: Tensor, mean: Tensor, var: Tensor, trusted: Tensor, ratio_clip: tuple[float, float]
+) -> Tensor:
+    """Sums over the columns, ``[4]``: entries with a variance, squared gap of means in its unit, absolute log ratio
+    of variances, ratios at the clip; ``trusted`` is ``[B, 1]``."""
     live = trusted & (own_var > 0)
     still = ~live
-    safe = own_var.masked_fill(still, 1.0)
-    ratio = (var / safe).masked_fill_(still, 1.0)
-    gap = (mean - own_mean).square_().div_(safe).masked_fill_(still, 0.0)
-    share = live.sum().clamp(min=1)
+    ratio = masked_(var / own_var, still, 1.0)
+    gap = masked_((mean - own_mean).square_().div_(own_var), still, 0.0)
     clipped = live & ((ratio <= ratio_clip[0]) | (ratio >= ratio_clip[1]))
-    tiny = torch.finfo(ratio.dtype).tiny
+    log_ratio = ratio.clamp_(min=torch.finfo(ratio.dtype).tiny).log_().abs_()
+    return torch.stack([live.count_nonzero(), gap.sum(), log_ratio.sum(), clipped.count_nonzero()])
+
+
+def diagnostics(seen: Tensor, trusted: Tensor, sums: Tensor) -> dict[str, float]:
+    """How much the smoothing changes, as ``FDS.end_epoch`` returns it; ``sums`` are those of :func:`gaps`."""
+    entries, gap, log_ratio, clipped = (float(value) for value in sums)
+    entries = max(entries, 1.0)
     return {
         "bins_seen": float(seen.sum()),
         "bins_empty": float((~seen).sum()),
         "bins_trusted": float(trusted.sum()),
-        "mean_gap": float((gap.sum() / share).sqrt()),
-        "var_gap": float(ratio.clamp_(min=tiny).log_().abs_().sum() / share),
-        "clipped": float(clipped.sum() / share),
+        "mean_gap": (gap / entries) ** 0.5,
+        "var_gap": log_ratio / entries,
+        "clipped": clipped / entries,
     }
 
 

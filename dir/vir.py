@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dir import feature_statistics as fs
 from dir.fds import FDS
-from dir.kernels import smoothing_matrix
 
 
 def calibrated_variance(var: Tensor, count: Tensor, scale: Tensor, kernel: Tensor, share: float) -> Tensor:
@@ -126,17 +124,11 @@ class ProbabilisticFDS(FDS):
     def _write_tables(self, live: bool) -> dict[str, float]:
         diagnostics = super()._write_tables(live)
         if live:
-            seen, trusted = self.num_samples > 0, (self.num_samples_var > 0)[:, None]
-            matrix = smoothing_matrix(self.window, self.bins.num_bins).to(self.running_mean.dtype)
-            weight = self.last_count.to(matrix.dtype) if self.count_weighted else None
-            # Smoothing is linear: of the identity it gives the weights that it smooths the means with.
-            one = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-            kernel = fs.smooth_statistics(one, matrix, seen, weight)
-            if self.shrinkage is not None:
-                kernel = fs.shrink(one, kernel, self.last_count.to(matrix.dtype), self.shrinkage)
+            trusted = (self.num_samples_var > 0)[:, None]
+            kernel, of_var = self._kernels()
             # What a window without any trusted variance keeps is the 0 of its own bin, in no unit of the features.
             own = self.running_var.masked_fill(~trusted, 0.0)
-            smoothed = fs.smooth_statistics(own, matrix, trusted.squeeze(1), weight)
+            smoothed = of_var @ own
             var = torch.where(trusted, own, smoothed)
             scale = self.scale[:-1].to(var.dtype)
             drawn = calibrated_variance(var, self.last_count, scale, kernel, self.share)

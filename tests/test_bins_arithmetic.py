@@ -81,6 +81,12 @@ def test_any_even_bins(low: float, width: float, num_bins: int, seed: int, doubl
     np.testing.assert_array_equal(bins(values).numpy(), by_numpy(bins, values))
 
 
+def test_whole_numbers_are_binned_by_exact_arithmetic_in_float64_and_need_no_second_look() -> None:
+    even = LabelBins.integers(0, 120)._even
+    assert even is not None
+    assert (even.dtype, even.starts) == (torch.float64, None)
+
+
 @pytest.mark.parametrize("out_of_range", ["clamp", "exclude"])
 def test_what_is_not_finite_is_in_no_bin(out_of_range: str) -> None:
     bins = LabelBins.integers(0, 9, out_of_range=out_of_range)

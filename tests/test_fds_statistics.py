@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from dir import feature_statistics
 from dir.bins import LabelBins
 from dir.fds import FDS
-from dir.feature_statistics import moments
+from dir.feature_statistics import moments_
+from dir.kernels import smoothing_matrix
+from dir.vir import ProbabilisticFDS
 
 pytestmark = pytest.mark.filterwarnings("ignore:FDS. most")  # tiny data leave bins empty
 
@@ -205,5 +210,38 @@ def test_large_bins_keep_small_variances() -> None:
     n, mean, sd = 3e7, 1000.0, 0.05
     total = torch.tensor([[n * mean]], dtype=torch.float64)
     square = torch.tensor([[n * (mean**2 + sd**2)]], dtype=torch.float64)
-    var = moments(torch.tensor([n], dtype=torch.float64), total, square).var
+    var = moments_(torch.tensor([n], dtype=torch.float64), total, square).var
     assert var.item() == pytest.approx(sd**2, rel=1e-3)
+
+
+@pytest.mark.parametrize("layer", [FDS, ProbabilisticFDS])
+@pytest.mark.parametrize("settings", [{}, {"shrinkage": 5.0, "count_weighted": True}, {"statistics": "mean"}])
+def test_wide_features_are_worked_on_some_columns_at_a_time_to_the_same_tables(
+    monkeypatch: pytest.MonkeyPatch, layer: type[FDS], settings: dict[str, Any]
+) -> None:
+    features = torch.randn(2, 200, D)
+    features[1, 3, D - 1] = torch.inf  # in the last columns: the bin sits out in the first as well
+    labels = torch.randint(0, 20, (200,)).clamp(max=15)
+    states, found = [], []
+    for together in (feature_statistics._TOGETHER, 1):
+        monkeypatch.setattr(feature_statistics, "_TOGETHER", together)
+        fds = layer(D, LabelBins.integers(0, 19), **settings)
+        for epoch in features:
+            fds(epoch, labels)
+            found.append(fds.end_epoch())
+        states.append(fds.state_dict())
+    assert len(list(feature_statistics.columns(torch.zeros(3, D)))) == D
+    for name, value in states[0].items():
+        np.testing.assert_allclose(states[1][name].numpy(), value.numpy(), rtol=1e-6, atol=1e-9, err_msg=name)
+    for whole, in_parts in zip(found[:2], found[2:], strict=True):
+        assert in_parts == pytest.approx(whole)
+    assert found[1]["bins_nonfinite"] == 1
+
+
+@pytest.mark.parametrize("reach", [0, 1, 2, 4])
+@pytest.mark.parametrize("seen", [1.0, 0.5])
+def test_smoothing_by_bands_is_the_product_with_the_kernel(reach: int, seen: float) -> None:
+    window, values = torch.rand(2 * reach + 1, dtype=torch.float64), torch.randn(40, D, dtype=torch.float64)
+    kernel = feature_statistics.smoothing_kernel(smoothing_matrix(window, 40), torch.rand(40) < seen)
+    assert 4 * len(window) <= 40  # the bands are used
+    np.testing.assert_allclose(feature_statistics.smooth(values, kernel, reach), kernel @ values, rtol=1e-10, atol=1e-12)

@@ -70,13 +70,25 @@ def flat_pair(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return preds.detach().flatten().to(dtype, copy=True), target.detach().flatten().to(dtype, copy=True)
 
 
+def add_rows(sums: Tensor, index: Tensor, values: Tensor | None = None) -> None:
+    """Add to ``sums`` (one per row, in place) the values of a row's samples, or their number where none are given.
+
+    ``index`` is each sample's row, int64; int32 will do for the number.
+    """
+    if values is not None:
+        sums.scatter_add_(0, index, values)
+    elif index.device.type == "cpu":
+        sums += torch.bincount(index, minlength=len(sums))
+    else:  # there bincount would wait for the device
+        sums.scatter_add_(0, index.to(torch.int64), torch.ones_like(index, dtype=sums.dtype))
+
+
 def row_totals(index: Tensor, num_rows: int, values: Tensor | None = None) -> Tensor:
     """Sum of the values (or number of samples) per row, ``[num_rows]``; ``index`` (int64) is each sample's row."""
-    if values is None:
-        if index.device.type == "cpu":
-            return torch.bincount(index, minlength=num_rows)
-        values = torch.ones_like(index)  # there bincount would wait for the device
-    return torch.zeros(num_rows, dtype=values.dtype, device=values.device).scatter_add_(0, index, values)
+    dtype = torch.int64 if values is None else values.dtype
+    totals = torch.zeros(num_rows, dtype=dtype, device=index.device)
+    add_rows(totals, index, values)
+    return totals
 
 
 def all_seen(state: Sequence[Tensor] | Tensor, device: torch.device) -> Tensor:

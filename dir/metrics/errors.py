@@ -235,5 +235,5 @@ class BalancedMAE(RegressionMetric):
 
 
 def balanced_mean(bin_sums: Tensor, bin_counts: Tensor) -> Tensor:
-    """Mean of the bins' means over the bins with data; NaN if no bin has any."""
-    return (bin_sums / bin_counts.clamp_min(1)).sum() / (bin_counts > 0).sum()
+    """Mean of the bins' means over the bins (last dimension) with data; NaN if no bin has any."""
+    return (bin_sums / bin_counts.clamp_min(1)).sum(-1) / (bin_counts > 0).sum(-1)

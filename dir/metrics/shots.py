@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dir.bins import LabelBins
-from dir.metrics.base import RegressionMetric, all_seen, check_shapes, flat_pair, row_totals
+from dir.metrics.base import RegressionMetric, add_rows, all_seen, check_shapes, flat_pair
 from dir.metrics.correlation import (
     NUM_MOMENTS,
     ascending,
@@ -129,10 +129,10 @@ class ShotMetrics(RegressionMetric):
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add a batch."""
         check_shapes(preds, target)
-        # Written back once: every assignment to a Metric costs more than adding a piece up.
-        sums = {name: getattr(self, name) for name in self._defaults if name not in ("preds", "target")}
+        # Added up in place and written back once: every assignment to a Metric costs more than adding a piece.
+        sums = {name: getattr(self, name).clone() for name in self._defaults if name not in ("preds", "target")}
         for index, some_preds, some_labels in self.bins.pieces(target, preds, target):
-            self._add(sums, *flat_pair(some_preds, some_labels), index.to(torch.int64))
+            self._add(sums, *flat_pair(some_preds, some_labels), index)
         for name, value in sums.items():
             setattr(self, name, value)
         if "preds" in self._defaults:
@@ -141,27 +141,29 @@ class ShotMetrics(RegressionMetric):
             self.target.append(flat_target)
 
     @staticmethod
-    def _add(sums: dict[str, Tensor], preds: Tensor, target: Tensor, index: Tensor) -> None:
-        rows = len(sums["count"])
-        sums["count"] = sums["count"] + row_totals(index, rows)
+    def _add(sums: dict[str, Tensor], preds: Tensor, target: Tensor, rows: Tensor) -> None:
+        add_rows(sums["count"], rows)
+        index = rows.to(torch.int64)
         if "moments" in sums:
-            batch = binned_moments(preds, target, index, rows)
+            batch = binned_moments(preds, target, index, len(sums["count"]))
             sums["moments"] = merge_moments(torch.stack([sums["moments"], batch]))
         # In place on the copy: nothing below needs the predictions themselves.
         error = preds.sub_(target).abs_()
         if "abs_error" in sums:
-            sums["abs_error"] = sums["abs_error"] + row_totals(index, rows, error)
+            add_rows(sums["abs_error"], index, error)
         if "log_error" in sums:
             log_error, hit = log_errors(error)
-            sums["log_error"] = sums["log_error"] + row_totals(index, rows, log_error)
+            add_rows(sums["log_error"], index, log_error)
             if hit is not None:
-                sums["hits"] = sums["hits"] + row_totals(index, rows, hit.to(torch.int64))
+                add_rows(sums["hits"], index, hit.to(torch.int64))
         if "squared_error" in sums:
-            sums["squared_error"] = sums["squared_error"] + row_totals(index, rows, error.square_())
+            add_rows(sums["squared_error"], index, error.square_())
 
     def compute(self) -> dict[str, dict[str, Tensor]]:
         """All metrics of all groups over everything seen since the last reset, on all ranks."""
-        result = {shot: self._of_group(member) for shot, member in zip(("all", *SHOTS), self.members, strict=True)}
+        groups = ("all", *SHOTS)
+        columns = {name: values.unbind() for name, values in self._of_groups().items()}
+        result = {shot: {name: of[i] for name, of in columns.items()} for i, shot in enumerate(groups)}
         if "spearman" in self.metrics:
             preds, target = all_seen(self.preds, self.device), all_seen(self.target, self.device)
             index = self.bins(target)
@@ -170,24 +172,25 @@ class ShotMetrics(RegressionMetric):
                 values["spearman"] = spearman_among(member.index_select(0, index), preds, target, *orders)
         return result
 
-    def _of_group(self, member: Tensor) -> dict[str, Tensor]:
-        """What the sums tell of the bins that ``member`` ([num_bins + 1], bool) marks."""
+    def _of_groups(self) -> dict[str, Tensor]:
+        """What the sums tell of each group, one value per row of ``members``."""
 
         def of_members(state: Tensor) -> Tensor:
-            return torch.where(member, state, 0)  # not a product: an infinite error stays in its group
+            return torch.where(self.members, state, 0)  # not a product: an infinite error stays in its group
 
         counts = of_members(self.count)
-        n = counts.sum()
+        n = counts.sum(1)
         values = {"n": n}
         if "mae" in self.metrics:
-            values["mae"] = of_members(self.abs_error).sum() / n
+            values["mae"] = of_members(self.abs_error).sum(1) / n
         if "mse" in self.metrics:
-            values["mse"] = of_members(self.squared_error).sum() / n
+            values["mse"] = of_members(self.squared_error).sum(1) / n
         if "gm" in self.metrics:
-            log_error, hits = of_members(self.log_error).sum(), of_members(self.hits).sum()
+            log_error, hits = of_members(self.log_error).sum(1), of_members(self.hits).sum(1)
             values["gm"] = geometric_mean(log_error, hits, n, self.epsilon)
         if "pearson" in self.metrics:
-            values["pearson"] = pearson(merge_moments(torch.where(member[:, None], self.moments, 0)))
+            tables = torch.where(self.members.T[..., None], self.moments[:, None], 0)  # [rows, groups, NUM_MOMENTS]
+            values["pearson"] = pearson(merge_moments(tables))
         if "balanced_mae" in self.metrics:
-            values["balanced_mae"] = balanced_mean(of_members(self.abs_error)[:-1], counts[:-1])
+            values["balanced_mae"] = balanced_mean(of_members(self.abs_error)[:, :-1], counts[:, :-1])
         return values
