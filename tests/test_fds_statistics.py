@@ -244,4 +244,6 @@ def test_smoothing_by_bands_is_the_product_with_the_kernel(reach: int, seen: flo
     window, values = torch.rand(2 * reach + 1, dtype=torch.float64), torch.randn(40, D, dtype=torch.float64)
     kernel = feature_statistics.smoothing_kernel(smoothing_matrix(window, 40), torch.rand(40) < seen)
     assert 4 * len(window) <= 40  # the bands are used
-    np.testing.assert_allclose(feature_statistics.smooth(values, kernel, reach), kernel @ values, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(
+        feature_statistics.smooth(values, kernel, reach), kernel @ values, rtol=1e-10, atol=1e-12
+    )

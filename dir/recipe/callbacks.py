@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from typing import Any
+
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import EarlyStopping
 
 from dir.data.seeds import seed_all
@@ -24,6 +29,30 @@ class EpochSeed(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         seed_all(self.seed, trainer.current_epoch, trainer.global_rank)
+
+
+class EndsTogether(Callback):
+    """SIGTERM ends each of several ranks at once, with the checkpoint of the last epoch that was finished.
+
+    Lightning's own handler broadcasts the signal, and ranks that it meets at different points of a step wait for each
+    other for ever. A rank that waits for one that has ended loses the connection, and ends as well. What requeues
+    SLURM's jobs is Lightning's and stays as it is; so does the end of a single process.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        environment = trainer._accelerator_connector.cluster_environment
+        requeued = isinstance(environment, SLURMEnvironment) and environment.auto_requeue
+        if trainer.world_size < 2 or requeued or threading.current_thread() is not threading.main_thread():
+            return
+
+        def end(number: int, frame: Any) -> None:
+            signal.signal(number, signal.SIG_IGN)  # once is enough
+            launcher: Any = trainer.strategy.launcher
+            if launcher is not None:  # the other ranks are this one's children
+                launcher.kill(number)
+            raise SystemExit
+
+        signal.signal(signal.SIGTERM, end)  # Lightning puts the one from before the training back
 
 
 class StopEarly(EarlyStopping):

@@ -56,9 +56,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that the tables show."""
+    """All that the tables show; `common` are the overrides of all runs."""
 
     experiment: str
+    common: tuple[str, ...]
     split: str
     baseline: str
     metrics: tuple[str, ...]
@@ -116,7 +117,7 @@ def _known_first(names: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
 
 def _baseline_of(own: Sequence[Run], rows: Mapping[str, Sequence[Run]], baseline: str) -> str | None:
     """The row to compare with: the baseline under the same overrides, else the plain one, else none."""
-    for label in (f"{baseline} {own[0].suffix}", baseline):
+    for label in (f"{baseline} {own[0].overrides}", baseline):
         if label in rows:
             return label
     return None
@@ -181,6 +182,7 @@ def compare(
         )
     return Comparison(
         experiment=runs[0].experiment,
+        common=runs[0].common,
         split=split,
         baseline=name,
         metrics=chosen,
@@ -219,6 +221,7 @@ def as_json(comparison: Comparison) -> str:
 
     report = {
         "experiment": comparison.experiment,
+        "overrides": comparison.common,
         "split": comparison.split,
         "baseline": comparison.baseline,
         "sizes": comparison.sizes,

@@ -87,7 +87,8 @@ def spread_grid(comparison: Comparison, metric: str, also: Sequence[str] = ()) -
         f"{metric} ({f'best at {BEST_AT[metric]}' if metric in BEST_AT else better})",
         ("method", "seeds", *(heading for heading, _, _ in columns)),
         tuple(line(row) for row in comparison.rows),
-        "Mean ± standard deviation over the seeds.",
+        "Mean ± standard deviation over the seeds."
+        + (f" All runs: {', '.join(comparison.common)}." if comparison.common else ""),
     )
 
 

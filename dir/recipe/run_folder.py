@@ -34,7 +34,7 @@ ELSEWHERE = {
 }
 # Overrides that the folder's name leaves out: it holds them elsewhere, or they change nothing that is computed.
 UNNAMED = ELSEWHERE | {"experiment", "method", "seed", "name", "data.label", "data.target"}
-MAX_SUFFIX = 120
+MAX_SUFFIX = 200
 # No room on the disk, within the quota, or for a file of this size.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -2,7 +2,7 @@
 
 Two layouts are read: a training's own `NAME/METHOD/seed_S[suffix]/metrics.json`, and the committed
 `NAME/METHOD/seed_S[suffix].json`. The suffix names what a run overrode; runs that differ in it are not
-averaged.
+averaged, and what all runs of an experiment override is not named in each row.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,17 @@ class Run:
     suffix: str
     seed: int
     metrics: Mapping[str, Mapping[str, Mapping[str, float]]]
+    common: tuple[str, ...] = ()
+
+    @property
+    def overrides(self) -> str:
+        """What was overridden besides what all runs of the experiment override."""
+        return ",".join(part for part in self.suffix.split(",") if part not in self.common)
 
     @property
     def label(self) -> str:
-        """What makes a row of a table: the method, and what was overridden besides."""
-        return f"{self.method} {self.suffix}" if self.suffix else self.method
+        """What makes a row of a table: the method, and the overrides."""
+        return f"{self.method} {self.overrides}".rstrip()
 
 
 def place(method: str) -> tuple[int, str]:
@@ -55,7 +61,7 @@ def place(method: str) -> tuple[int, str]:
 
 def order(run: Run) -> tuple[int, str, str, int]:
     """Sort key of a run: its method's place, then suffix and seed."""
-    return *place(run.method), run.suffix, run.seed
+    return *place(run.method), run.overrides, run.seed
 
 
 def identify(path: Path) -> tuple[str, str, str, int] | None:
@@ -141,7 +147,9 @@ def find_runs(root: Path) -> tuple[list[Run], list[Path]]:
     experiments = sorted({run.experiment for run in runs})
     if len(experiments) > 1:
         raise ValueError(f"expected the runs of one experiment, got {', '.join(experiments)} under {root}; name one")
-    return sorted(runs, key=order), unfinished
+    first, *others = (run.suffix.split(",") for run in runs)
+    common = tuple(part for part in first if part and all(part in parts for parts in others))
+    return sorted((replace(run, common=common) for run in runs), key=order), unfinished
 
 
 def collect(runs: list[Run], folder: Path, force: bool = False) -> list[Path]:

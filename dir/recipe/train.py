@@ -17,7 +17,7 @@ from rich.console import Console
 from dir.callbacks.lightning import FDSCallback
 from dir.lds import LDS
 from dir.recipe.build import Parts, build, last_stage, make
-from dir.recipe.callbacks import EpochSeed, PlainProgress, StopEarly
+from dir.recipe.callbacks import EndsTogether, EpochSeed, PlainProgress, StopEarly
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint, check_resumable
 from dir.recipe.classical import fit_estimator
 from dir.recipe.contradictions import check
@@ -140,6 +140,7 @@ def callbacks(cfg: DictConfig, folder: RunFolder, monitor: str) -> list[Callback
         FDSCallback(),
         EpochSeed(cfg.seed),
         ExplodingLoss(),
+        EndsTogether(),
         # At an epoch's end, after the FDS callback, or after each validation where those are counted in steps.
         RunCheckpoint(
             folder.checkpoints,

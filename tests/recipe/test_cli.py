@@ -103,6 +103,14 @@ def test_suffix_names_what_was_overridden_and_stays_short() -> None:
     assert suffix(["+experiment=x", "method=lds", "seed=3", "resume=true", "data.path=/a/b"]) == ""
     assert suffix(["b=2", "+a=1"]) == ",a=1,b=2"
     assert "/" not in suffix(["data.encoder=some/model", "data.views=[[mean, -1]]"])
+    settings = [
+        "data.batch_size=16",
+        "task.lds.kernel_size=5",
+        "task.lds.sigma=1",
+        "task.shots.many=20",
+        "task.shots.few=6",
+    ]
+    assert suffix(settings).count("=") == 5  # a handful is spelt out
     long = [f"task.bins.key_{i}={i}" for i in range(20)]
     assert len(suffix(long)) < 40
     assert suffix(long) == suffix(long[::-1]) != suffix(long[1:])

@@ -54,7 +54,7 @@ TABLES = {
 def test_every_method_of_the_field_has_a_row_over_five_seeds(name: str) -> None:
     runs, _ = find_runs(RESULTS / name)
     for method in TABLES[name]:
-        found = {run.seed for run in runs if run.method == method and not run.suffix}
+        found = {run.seed for run in runs if run.method == method and not run.overrides}
         assert found >= set(range(5)), method
 
 
@@ -63,7 +63,7 @@ def test_every_reported_experiment_is_committed_with_all_methods_and_seeds(name:
     methods, seeds = REPORTED[name]
     runs, _ = find_runs(RESULTS / name)
     for method in methods:
-        found = sorted(run.seed for run in runs if run.method == method and not run.suffix)
+        found = sorted(run.seed for run in runs if run.method == method and not run.overrides)
         assert found == list(range(seeds)), method
     assert name in SHOWN, "no page has a table of it"
 

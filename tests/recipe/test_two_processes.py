@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -30,6 +31,19 @@ class Failing(WeightedL1):
             raise RuntimeError("rank one has had enough")
         return super().forward(*args, **kwargs)
 """
+
+SLOW = """
+import os
+import time
+from dir.losses import WeightedL1
+
+class Slow(WeightedL1):
+    def forward(self, *args, **kwargs):
+        if os.environ.get("SLOW"):
+            time.sleep(0.1 if os.environ["RANK"] == "1" else 0)  # the other one waits in its collective
+        return super().forward(*args, **kwargs)
+"""
+TINY_RUN = (f"hydra.searchpath=[file://{TINY}]", "data=tiny", "model=tiny", "name=tiny")
 
 
 def torchrun(folder: Path, *settings: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
@@ -64,8 +78,8 @@ def test_torchrun_leaves_one_finished_run_folder(tmp_path: Path) -> None:
 
 def test_a_rank_that_fails_ends_the_run_with_its_error(tmp_path: Path) -> None:
     (tmp_path / "failing_loss.py").write_text(FAILING)
-    tiny = (f"hydra.searchpath=[file://{TINY}]", "data=tiny", "model=tiny", "name=tiny")
-    done = torchrun(tmp_path, *tiny, "method=fds", "task.loss._target_=failing_loss.Failing", "trainer.max_epochs=9")
+    failing = "task.loss._target_=failing_loss.Failing"
+    done = torchrun(tmp_path, *TINY_RUN, "method=fds", failing, "trainer.max_epochs=9")
     ended = time.time()
     assert done.returncode != 0
     assert (tmp_path / "failed").is_file(), done.stderr[-9000:]
@@ -78,3 +92,31 @@ def test_a_rank_that_fails_ends_the_run_with_its_error(tmp_path: Path) -> None:
     (folder,) = (tmp_path / "outputs/tiny/fds").iterdir()
     assert not (folder / "metrics.json").exists()
     assert (folder / "checkpoints/last.ckpt").is_file(), "the first epoch was finished"
+
+
+def test_sigterm_ends_all_ranks_at_once_and_the_run_can_go_on(tmp_path: Path) -> None:
+    (tmp_path / "slow_loss.py").write_text(SLOW)
+    settings = (*TINY_RUN, "method=lds_fds", "task.loss._target_=slow_loss.Slow", "trainer.max_epochs=6")
+    command = [*LAUNCH, str(ROOT / "scripts/train.py"), *settings, "trainer.devices=2", "trainer.accelerator=cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{TINY}{os.pathsep}{tmp_path}"}
+    with (tmp_path / "words").open("w") as words:
+        run = subprocess.Popen(command, cwd=tmp_path, env={**environment, "SLOW": "1"}, stdout=words, stderr=words)
+    try:
+        began = time.monotonic()
+        while not [*tmp_path.rglob("last.ckpt")]:
+            assert run.poll() is None, (tmp_path / "words").read_text()[-9000:]
+            assert time.monotonic() - began < 120
+            time.sleep(0.05)
+        time.sleep(0.25)  # in the middle of the next epoch
+        run.send_signal(signal.SIGTERM)
+        sent = time.monotonic()
+        assert run.wait(60) != 0
+        assert time.monotonic() - sent < 20, "the launcher kills after 30 s what does not end by itself"
+    finally:
+        run.kill()
+    assert "go on with resume=true" in (tmp_path / "words").read_text()
+    assert not [*tmp_path.rglob("metrics.json")]
+    done = torchrun(tmp_path, *settings, "resume=true")
+    assert done.returncode == 0, done.stderr[-9000:]
+    (metrics,) = tmp_path.rglob("metrics.json")
+    assert json.loads(metrics.read_text())["run"]["epochs"] == 6
