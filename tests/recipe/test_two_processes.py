@@ -40,7 +40,7 @@ from dir.losses import WeightedL1
 class Slow(WeightedL1):
     def forward(self, *args, **kwargs):
         if os.environ.get("SLOW"):
-            time.sleep(0.1 if os.environ["RANK"] == "1" else 0)  # the other one waits in its collective
+            time.sleep(0.5 if os.environ["RANK"] == "1" else 0)  # the other one waits in its collective
         return super().forward(*args, **kwargs)
 """
 TINY_RUN = (f"hydra.searchpath=[file://{TINY}]", "data=tiny", "model=tiny", "name=tiny")
@@ -107,7 +107,7 @@ def test_sigterm_ends_all_ranks_at_once_and_the_run_can_go_on(tmp_path: Path) ->
             assert run.poll() is None, (tmp_path / "words").read_text()[-9000:]
             assert time.monotonic() - began < 120
             time.sleep(0.05)
-        time.sleep(0.25)  # in the middle of the next epoch
+        time.sleep(0.7)  # in the middle of the next epoch, of four steps
         run.send_signal(signal.SIGTERM)
         sent = time.monotonic()
         assert run.wait(60) != 0
