@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import RichProgressBar
@@ -102,7 +104,7 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
         if not trainer.interrupted:
             raise
     if trainer.interrupted:
-        raise SystemExit(folder.how_to_go_on())
+        _leave(folder, trainer)
     seconds = time.perf_counter() - began
     if not trainer.is_global_zero:
         return float("nan")
@@ -132,6 +134,19 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
         {"epochs": epochs, "best_epoch": best_epoch},
         table=predicts(cfg),
     )
+
+
+def _leave(folder: RunFolder, trainer: Trainer) -> NoReturn:
+    """Ends an interrupted run and says how to go on with it."""
+    if trainer.world_size < 2:
+        raise SystemExit(folder.how_to_go_on())
+    if trainer.is_global_zero:
+        print(folder.how_to_go_on(), file=sys.stderr)
+    folder.release()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # An orderly end of the interpreter waits for collectives that ranks which have ended will never join.
+    os._exit(1)
 
 
 def callbacks(cfg: DictConfig, folder: RunFolder, monitor: str) -> list[Callback]:
