@@ -211,15 +211,15 @@ class FDS(KeepsPrecision):
                 "end_epoch() found nothing collected in any bin: call fds(features, labels) in training mode with "
                 "gradients enabled (or fds.collect) before it, and end_epoch() once per epoch"
             )
-        closed, nonfinite_bins = int(self.epoch), 0
-        if closed >= self.start_update:
-            nonfinite_bins = self._update(sums)
+        closed, excluded = int(self.epoch), float(sums.n[-1])
+        try:
+            nonfinite = self._update(sums) if closed >= self.start_update else 0
+        finally:
+            self.sums.clear()  # used up
         diagnostics = self._write_tables(live=self.start_smooth is not None and closed + 1 >= self.start_smooth)
-        diagnostics |= {"bins_nonfinite": float(nonfinite_bins), "labels_excluded": float(sums.n[-1])}
+        diagnostics |= {"bins_nonfinite": float(nonfinite), "labels_excluded": excluded}
         self.epoch.add_(1)
-        self.sums.clear()
-        doubt = fs.doubt(diagnostics, self.bins.num_bins) if closed >= self.start_update else None
-        if doubt and not self._warned:
+        if (doubt := fs.doubt(diagnostics, self.bins.num_bins)) and closed >= self.start_update and not self._warned:
             self._warned = True
             warnings.warn(f"FDS: {doubt} ({diagnostics})", stacklevel=3)  # past the frame of no_grad
         return diagnostics
@@ -231,7 +231,7 @@ class FDS(KeepsPrecision):
         trusted = torch.where(seen >= self.min_count, seen, 0.0)
         keep_mean = fs.kept_share(self.num_samples.to(seen.dtype), seen, self.momentum)
         keep_var = fs.kept_share(self.num_samples_var.to(seen.dtype), trusted, self.momentum)
-        shifted = self._pivot() is not None
+        shifted = total.dtype == torch.float32
         for mean, var, some, squares in fs.columns(self.running_mean, self.running_var, total, square):
             new = fs.moments_(n, some, squares, finite)
             fs.move_(mean, new.mean.add_(mean) if shifted else new.mean, keep_mean)

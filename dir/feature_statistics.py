@@ -46,7 +46,7 @@ def moments_(count: Tensor, total: Tensor, square: Tensor, finite: Tensor | None
 
     A difference within the rounding of the sums (``n * eps * q``, n at most 2^16) is exactly 0, so identical samples
     have variance zero and no variance is negative. Bins with fewer than two samples have variance 0. What total and
-    square hold is used up.
+    square hold may be used up.
 
     Shape:
         count ``[B]``, total and square ``[B, D]``; finite bool ``[B]``, of the whole rows where these are a part.
@@ -125,15 +125,18 @@ def smoothing_kernel(matrix: Tensor, seen: Tensor, weight: Tensor | None = None)
     column = seen.to(matrix) if weight is None else weight.to(matrix) * seen
     kernel = matrix * column[None, :]
     norm = kernel.sum(dim=1, keepdim=True)
-    own = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-    return torch.where(norm > 0, kernel / norm.clamp(min=torch.finfo(norm.dtype).tiny), own)
+    kernel.div_(norm.clamp(min=torch.finfo(norm.dtype).tiny))
+    kernel.diagonal().masked_fill_(~(norm.squeeze(1) > 0), 1.0)
+    return kernel
 
 
 def shrink(kernel: Tensor, count: Tensor, tau: float) -> Tensor:
     r"""Keep dense bins as they are: the kernel of :math:`a s + (1 - a) \tilde s` with :math:`a = n / (n + \tau)`."""
     n = count.to(kernel.dtype)
     a = n / (n + tau).clamp(min=torch.finfo(kernel.dtype).tiny)
-    return torch.diag(a) + (1 - a)[:, None] * kernel
+    shrunk = (1 - a)[:, None] * kernel
+    shrunk.diagonal().add_(a)
+    return shrunk
 
 
 def smooth(values: Tensor, kernel: Tensor, reach: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dir import feature_statistics as fs
 from dir.fds import FDS
 
 
@@ -128,7 +129,7 @@ class ProbabilisticFDS(FDS):
             kernel, of_var = self._kernels()
             # What a window without any trusted variance keeps is the 0 of its own bin, in no unit of the features.
             own = self.running_var.masked_fill(~trusted, 0.0)
-            smoothed = of_var @ own
+            smoothed = fs.smooth(own, of_var, self.window.shape[0] // 2)
             var = torch.where(trusted, own, smoothed)
             scale = self.scale[:-1].to(var.dtype)
             drawn = calibrated_variance(var, self.last_count, scale, kernel, self.share)

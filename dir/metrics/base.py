@@ -76,7 +76,7 @@ def add_rows(sums: Tensor, index: Tensor, values: Tensor | None = None) -> None:
     ``index`` is each sample's row, int64; int32 will do for the number.
     """
     if values is not None:
-        sums.scatter_add_(0, index, values)
+        sums.scatter_add_(0, index, values.to(sums.dtype))  # float32 after a visit to a device without float64
     elif index.device.type == "cpu":
         sums += torch.bincount(index, minlength=len(sums))
     else:  # there bincount would wait for the device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from typing import Any
@@ -35,9 +36,15 @@ class EndsTogether(Callback):
     """SIGTERM ends each of several ranks at once, with the checkpoint of the last epoch that was finished.
 
     Lightning's own handler broadcasts the signal, and ranks that it meets at different points of a step wait for each
-    other for ever. A rank that waits for one that has ended loses the connection, and ends as well. What requeues
-    SLURM's jobs is Lightning's and stays as it is; so does the end of a single process.
+    other for ever. On gloo a rank that waits for one that has ended loses the connection, and ends as well. What
+    requeues SLURM's jobs is Lightning's and stays as it is; so does the end of a single process.
     """
+
+    # Between the signal and the end of a process that did not get there by itself.
+    grace = 10.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._before = signal.getsignal(signal.SIGTERM)  # Lightning adds its own behind this
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         environment = trainer._accelerator_connector.cluster_environment
@@ -46,11 +53,16 @@ class EndsTogether(Callback):
             return
 
         def end(number: int, frame: Any) -> None:
-            signal.signal(number, signal.SIG_IGN)  # once is enough
+            signal.signal(number, signal.SIG_IGN)  # once is enough:
+            last = threading.Timer(self.grace, os._exit, [1])  # an exception raised here may get lost
+            last.daemon = True
+            last.start()
             launcher: Any = trainer.strategy.launcher
             if launcher is not None:  # the other ranks are this one's children
                 launcher.kill(number)
-            raise SystemExit
+            if callable(self._before):
+                self._before(number, frame)
+            raise SystemExit(1)
 
         signal.signal(signal.SIGTERM, end)  # Lightning puts the one from before the training back
 

@@ -68,6 +68,11 @@ class Comparison:
     rows: tuple[Row, ...]
     unfinished: tuple[Path, ...]
 
+    @property
+    def title(self) -> str:
+        """The experiment, and what all its runs override."""
+        return f"{self.experiment} ({', '.join(self.common)})" if self.common else self.experiment
+
 
 def spread(values: Iterable[float]) -> Spread:
     """Mean and sample standard deviation over the finite values.
@@ -154,6 +159,8 @@ def compare(
     rows: dict[str, list[Run]] = {}
     for run in runs:
         rows.setdefault(run.label, []).append(run)
+    # The whole name of a row will do, also where all runs share its overrides.
+    baseline = {f"{run.method} {run.suffix}": run.label for run in runs}.get(baseline or "", baseline)
     if baseline is not None and baseline not in rows:
         raise ValueError(f"baseline: expected one of {', '.join(rows)}, got {baseline!r}")
     name = baseline or "vanilla"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from textwrap import fill
 
 from dir.recipe.compare import Comparison
 from dir.recipe.compare_report import BEST_AT, HIGHER_IS_BETTER
@@ -65,7 +66,7 @@ def forest_plot(comparison: Comparison, metric: str, path: Path) -> None:
     seeds = max(row.difference[metric, group].n for row in rows for group in groups)
     side = "right" if sign < 0 else "left"
     better = f"; {side} of 0 is better (blue better, red worse, grey not told apart)" if sign else ""
-    figure.suptitle(f"{comparison.experiment}: {metric} minus {comparison.baseline}'s", fontsize=11)
+    figure.suptitle(f"{fill(comparison.title, 90)}: {metric} minus {comparison.baseline}'s", fontsize=11)
     figure.supxlabel(
         f"{comparison.split}; mean and 95 % interval over up to {seeds} paired seeds{better}",
         fontsize=8,

@@ -27,7 +27,7 @@ def change(row: Row, base: Row, metric: str, group: str) -> float:
 
 
 def overview_grid(comparisons: Sequence[Comparison], metric: str) -> Grid:
-    """Rows methods without overrides, in the order of all tables; two columns a data set.
+    """Rows methods without overrides of their own, in the order of all tables; two columns a data set.
 
     Raises:
         ValueError: a comparison lacks the metric or the baseline, or higher is better.
@@ -49,7 +49,7 @@ def overview_grid(comparisons: Sequence[Comparison], metric: str) -> Grid:
             row = next((row for row in one.rows if row.label == name), None)
             cells += [_cell(row, base, metric, group) for group in _GROUPS]
         lines.append((name, *cells))
-    header = ("method", *(f"{one.experiment} {group}" for one in comparisons for group in _GROUPS))
+    header = ("method", *(f"{one.title} {group}" for one in comparisons for group in _GROUPS))
     baseline = comparisons[0].baseline
     return Grid(f"{metric}, change against {baseline}", header, tuple(lines), _CAPTION.format(baseline=baseline))
 

@@ -90,7 +90,7 @@ def rank_methods(comparisons: Sequence[Comparison], metric: str, group: str = "a
     """
     if metric in BEST_AT:
         raise ValueError(f"ranks: expected a metric of which lower or higher is better, got {metric!r}")
-    names = [comparison.experiment for comparison in comparisons]
+    names = [comparison.title for comparison in comparisons]
     if len(set(names)) < len(names):
         raise ValueError(f"runs: expected each data set once, got {', '.join(names)}")
     tables: dict[str, dict[str, float]] = {}
@@ -100,7 +100,7 @@ def rank_methods(comparisons: Sequence[Comparison], metric: str, group: str = "a
         means = {row.label: row.spread[metric, group].mean for row in comparison.rows if group in comparison.groups}
         finite = {label: mean for label, mean in means.items() if math.isfinite(mean)}
         if finite:
-            tables[comparison.experiment] = finite
+            tables[comparison.title] = finite
     everywhere = set.intersection(*(set(table) for table in tables.values())) if tables else set()
     order = [row.label for comparison in comparisons for row in comparison.rows]
     methods = [label for label in dict.fromkeys(order) if label in everywhere]

@@ -47,7 +47,7 @@ def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
         RuntimeError: if the folder holds a finished run, or an unfinished one and ``resume`` is false, or another
             run works in it; if the training diverges; if the disk is full.
         ValueError, FileNotFoundError: for settings or data that a run cannot be made of.
-        SystemExit: after Ctrl-C or SIGTERM, saying how to go on.
+        SystemExit: after Ctrl-C or SIGTERM, saying how to go on. One of several processes says so and ends there.
     """
     try:
         return _train(cfg, folder, facts)

@@ -247,3 +247,11 @@ def test_on_a_gpu_the_numbers_are_the_same() -> None:
     metric = ShotMetrics(LabelBins.integers(0, 9), COUNTS).to("cuda")
     metric.update(preds.cuda(), target.cuda())
     close(metric.compute(), MEMBERS, preds, target)
+
+
+def test_sums_that_became_float32_on_a_device_without_float64_still_take_batches() -> None:
+    metric = ShotMetrics(LabelBins.integers(0, 2), counts=torch.tensor([500, 50, 0]), metrics=["mae", "mse", "gm"])
+    for name in ("abs_error", "squared_error", "log_error"):
+        setattr(metric, name, getattr(metric, name).float())
+    metric.update(torch.tensor([0.5, 1.0, 5.0]), torch.tensor([0.0, 1.0, 2.0]))
+    assert metric.compute()["all"]["mae"].item() == pytest.approx(3.5 / 3)

@@ -41,3 +41,11 @@ def test_one_run_without_an_override_makes_it_a_difference(tmp_path: Path) -> No
     runs, _ = find_runs(folder)
     assert sorted({run.label for run in runs}) == ["lds optimizer.lr=0.1", "vanilla"]
     assert "All runs" not in readme_tables(compare(runs), "mse")
+
+
+def test_a_baseline_may_be_named_in_full_and_titles_name_what_is_common(tmp_path: Path) -> None:
+    folder = tmp_path / "cells"
+    for method in ("vanilla", "lds"):
+        write(folder, method, "0,trainer.max_epochs=1", 1.0)
+    found = compare(find_runs(folder)[0], baseline="vanilla trainer.max_epochs=1")
+    assert (found.baseline, found.title) == ("vanilla", "cells (trainer.max_epochs=1)")
