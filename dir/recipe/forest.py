@@ -66,9 +66,10 @@ def forest_plot(comparison: Comparison, metric: str, path: Path) -> None:
     seeds = max(row.difference[metric, group].n for row in rows for group in groups)
     side = "right" if sign < 0 else "left"
     better = f"; {side} of 0 is better (blue better, red worse, grey not told apart)" if sign else ""
-    figure.suptitle(f"{fill(comparison.title, 90)}: {metric} minus {comparison.baseline}'s", fontsize=11)
+    figure.suptitle(f"{comparison.experiment}: {metric} minus {comparison.baseline}'s", fontsize=11)
     figure.supxlabel(
-        f"{comparison.split}; mean and 95 % interval over up to {seeds} paired seeds{better}",
+        f"{comparison.split}; mean and 95 % interval over up to {seeds} paired seeds{better}"
+        + ("\n" + fill(f"all runs: {', '.join(comparison.common)}", 140) if comparison.common else ""),
         fontsize=8,
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -72,9 +72,9 @@ def frontier_plot(comparison: Comparison, metric: str, path: Path) -> None:
     axes.set_xlabel(f"{metric} on many-shot labels")
     axes.set_ylabel(f"{metric} on few-shot labels")
     seeds = max(len(row.seeds) for row in rows)
-    axes.set_title(
-        f"{fill(comparison.title, 90)}, {comparison.split}: mean and standard error of up to {seeds} seeds"
-    )
+    axes.set_title(f"{comparison.experiment}, {comparison.split}: mean and standard error of up to {seeds} seeds")
+    if comparison.common:
+        figure.supxlabel(fill(f"all runs: {', '.join(comparison.common)}", 140), fontsize=7)
     axes.grid(color="#e9e9e9")
     axes.set_axisbelow(True)
     for side in ("top", "right"):

@@ -22,7 +22,7 @@ FILES = sorted({Path(word) for block in BLOCKS for word in block[2].split() if w
 
 
 # Gates that are not reached; docs/benchmarks.md says why. A row that comes to reach its gate has to leave this set.
-MISSED = {"calibrate-4096x128", "epoch-statistics-12208x2048", "shots-1000000"}
+MISSED = {"calibrate-4096x128", "epoch-statistics-12208x2048"}
 
 
 def test_the_page_has_both_tables() -> None:
