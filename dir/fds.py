@@ -134,10 +134,9 @@ class FDS(KeepsPrecision):
         self.num_features = int(num_features)
         self.bins = bins
         self.kernel, self.kernel_size, self.sigma = kernel, kernel_size, sigma
-        self.momentum = momentum
+        self.momentum, self.min_count = momentum, min_count
         self.start_update, self.start_smooth = start_update, start_smooth
         self.ratio_clip = (float(ratio_clip[0]), float(ratio_clip[1]))
-        self.min_count = min_count
         self.count_weighted, self.shrinkage, self.statistics = count_weighted, shrinkage, statistics
         b, d = bins.num_bins, self.num_features
         self.register_buffer("window", kernel_window(kernel, kernel_size, sigma, "sum"), persistent=False)
@@ -227,15 +226,16 @@ class FDS(KeepsPrecision):
     def _update(self, sums: Sums) -> int:
         n, total, square = sums.n[:-1], sums.total[:-1], sums.square[:-1]
         finite = fs.finite_rows(total, square)
+        for sum_ in (total, square):
+            fs.masked_(sum_, ~finite[:, None], 0.0)
         seen = torch.where(finite, n, 0.0)
         trusted = torch.where(seen >= self.min_count, seen, 0.0)
         keep_mean = fs.kept_share(self.num_samples.to(seen.dtype), seen, self.momentum)
         keep_var = fs.kept_share(self.num_samples_var.to(seen.dtype), trusted, self.momentum)
-        shifted = total.dtype == torch.float32
         for mean, var, some, squares in fs.columns(self.running_mean, self.running_var, total, square):
-            new = fs.moments_(n, some, squares, finite)
-            fs.move_(mean, new.mean.add_(mean) if shifted else new.mean, keep_mean)
-            fs.move_(var, new.var, keep_var)
+            new_mean, new_var = fs.moments_(n, some, squares)
+            fs.move_(mean, new_mean.add_(mean) if total.dtype == torch.float32 else new_mean, keep_mean)
+            fs.move_(var, new_var, keep_var)
         self.num_samples.add_(seen.long())
         self.num_samples_var.add_(trusted.long())
         self.last_count.copy_(torch.where(seen > 0, seen.long(), self.last_count))

@@ -6,7 +6,7 @@ import functools
 import threading
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,16 +15,6 @@ Statistics = Literal["mean_var", "mean"]
 
 # Entries of a table worked on together: what is made of them stays in the cache, and the allocator keeps its pages.
 _TOGETHER = 2**17
-
-
-class Moments(NamedTuple):
-    """Per-bin statistics of one epoch: count ``[B]``, mean ``[B, D]``, unbiased variance ``[B, D]``, and which
-    bins had finite sums ``[B]``."""
-
-    n: Tensor
-    mean: Tensor
-    var: Tensor
-    finite: Tensor
 
 
 def columns(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -39,27 +29,23 @@ def finite_rows(total: Tensor, square: Tensor) -> Tensor:
     return (total.amax(dim=1) < torch.inf) & (total.amin(dim=1) > -torch.inf) & (square.amax(dim=1) < torch.inf)
 
 
-def moments_(count: Tensor, total: Tensor, square: Tensor, finite: Tensor | None = None) -> Moments:
+def moments_(count: Tensor, total: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
     r"""Mean and unbiased variance from count, sum and sum of squares.
 
     .. math:: m = s / n, \qquad v = (q - s^2 / n) / (n - 1)
 
     A difference within the rounding of the sums (``n * eps * q``, n at most 2^16) is exactly 0, so identical samples
     have variance zero and no variance is negative. Bins with fewer than two samples have variance 0. What total and
-    square hold may be used up.
+    square hold is used up.
 
     Shape:
-        count ``[B]``, total and square ``[B, D]``; finite bool ``[B]``, of the whole rows where these are a part.
+        count ``[B]``, total and square ``[B, D]`` -> mean and variance, ``[B, D]``.
 
     Example:
-        >>> m = moments_(torch.tensor([2.0]), torch.tensor([[4.0]]), torch.tensor([[10.0]]))
-        >>> m.mean.item(), m.var.item()
+        >>> mean, var = moments_(torch.tensor([2.0]), torch.tensor([[4.0]]), torch.tensor([[10.0]]))
+        >>> mean.item(), var.item()
         (2.0, 2.0)
     """
-    finite = finite_rows(total, square) if finite is None else finite
-    if not bool(finite.all()):
-        total = torch.where(finite[:, None], total, 0.0)
-        square = torch.where(finite[:, None], square, 0.0)
     n = count[:, None]
     mean = total / n.clamp(min=1)
     # In place, here and below: fresh memory is most of the cost.
@@ -67,7 +53,7 @@ def moments_(count: Tensor, total: Tensor, square: Tensor, finite: Tensor | None
     # What sums of n equal terms can be off by; bounded, or large bins would lose real variances.
     rounding = square.mul_(n.clamp(max=2**16) * torch.finfo(square.dtype).eps)
     var = masked_(spread, spread <= rounding, 0.0).div_((n - 1).clamp(min=1))
-    return Moments(count, mean, var, finite)
+    return mean, var
 
 
 def masked_(values: Tensor, mask: Tensor, value: float) -> Tensor:

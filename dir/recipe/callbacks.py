@@ -47,7 +47,7 @@ class EndsTogether(Callback):
         self._before = signal.getsignal(signal.SIGTERM)  # Lightning adds its own behind this
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        environment = trainer._accelerator_connector.cluster_environment
+        environment = getattr(trainer.strategy, "cluster_environment", None)
         requeued = isinstance(environment, SLURMEnvironment) and environment.auto_requeue
         if trainer.world_size < 2 or requeued or threading.current_thread() is not threading.main_thread():
             return

@@ -90,7 +90,7 @@ def rank_methods(comparisons: Sequence[Comparison], metric: str, group: str = "a
     """
     if metric in BEST_AT:
         raise ValueError(f"ranks: expected a metric of which lower or higher is better, got {metric!r}")
-    names = [comparison.title for comparison in comparisons]
+    names = [comparison.experiment for comparison in comparisons]
     if len(set(names)) < len(names):
         raise ValueError(f"runs: expected each data set once, got {', '.join(names)}")
     tables: dict[str, dict[str, float]] = {}

@@ -19,21 +19,8 @@ Golden = Callable[..., dict[str, np.ndarray]]
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def mixture(arrays: dict[str, np.ndarray], prefix: str) -> list[Tensor]:
-    return [torch.from_numpy(arrays[f"{prefix}/gmm_{name}"]) for name in ("means", "weights", "variances")]
-
-
-def draw(*shape: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    target = 2 * torch.randn(*shape, generator=generator, dtype=torch.float64)
-    return target + torch.randn(*shape, generator=generator, dtype=torch.float64), target
-
-
-MEANS = torch.tensor([[0.0, 1.0], [3.0, -1.0]], dtype=torch.float64)
-SHARES = torch.tensor([0.7, 0.3], dtype=torch.float64)
-COVARIANCES = torch.tensor([[[2.0, 0.6], [0.6, 1.0]], [[1.0, -0.3], [-0.3, 0.5]]], dtype=torch.float64)
-CENTERS = torch.linspace(-4, 4, 9, dtype=torch.float64)
-BIN_SHARES = torch.tensor([0, 1, 2, 6, 4, 3, 0, 1, 1], dtype=torch.float64) / 18
+# Two components of two targets.
+MIXTURE = torch.zeros(2, 2), torch.tensor([0.75, 0.25]), torch.eye(2).repeat(2, 1, 1)
 
 
 def test_sigma_is_learned_and_positive() -> None:
@@ -48,7 +35,7 @@ def test_sigma_is_learned_and_positive() -> None:
 
 
 def test_casts_do_not_narrow_state() -> None:
-    loss = GAI.from_mixture(MEANS, SHARES, COVARIANCES).half()
+    loss = GAI.from_mixture(*MIXTURE).half()
     assert loss.means.dtype == torch.float64
     assert loss.log_scale.dtype == torch.float32
 
@@ -65,7 +52,7 @@ def test_gai_fits_the_mixture(golden: Golden) -> None:
 
 
 def test_gai_fits_several_targets_the_same_way_twice() -> None:
-    _, target = draw(300, 2)
+    target = torch.randn(300, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     first, second = (GAI(num_components=3).fit(target) for _ in range(2))
     torch.testing.assert_close(first.means, second.means, rtol=0, atol=0)
     assert first.variances.shape == (3, 2, 2)
@@ -96,7 +83,7 @@ def test_bni_fits_the_histogram(golden: Golden) -> None:
 
 @pytest.mark.parametrize("kind", ["bmc", "gai", "bni"])
 def test_state_round_trip(kind: str) -> None:
-    pred, target = (rows.float() for rows in draw(40))
+    pred, target = torch.randn(2, 40, generator=torch.Generator().manual_seed(0))
     made: dict[str, Callable[[], nn.Module]] = {
         "bmc": lambda: BMC(3.0),
         "gai": lambda: GAI(3.0, num_components=2).fit(target),
@@ -121,7 +108,9 @@ def test_wrong_order() -> None:
 
 def test_bad_arguments() -> None:
     ok = torch.zeros(3)
-    for loss in (BMC(), GAI.from_mixture(MEANS[:, :1], SHARES, COVARIANCES[:, :1, :1])):
+    means, shares, covariances = MIXTURE
+    centers = torch.arange(3.0)
+    for loss in (BMC(), GAI.from_mixture(means[:, :1], shares, covariances[:, :1, :1])):
         with pytest.raises(ValueError, match="same shape"):
             loss(ok, torch.zeros(3, 1))
         with pytest.raises(ValueError, match="same shape"):
@@ -135,11 +124,11 @@ def test_bad_arguments() -> None:
             with pytest.raises(ValueError, match="init_noise_sigma"):
                 made(init_noise_sigma=value)
     with pytest.raises(ValueError, match="means, weights and variances"):
-        gai(ok, ok, 1.0, MEANS, SHARES, COVARIANCES)
+        gai(ok, ok, 1.0, *MIXTURE)
     with pytest.raises(ValueError, match="one target"):
-        bni(torch.zeros(3, 2), torch.zeros(3, 2), 1.0, CENTERS, BIN_SHARES)
+        bni(torch.zeros(3, 2), torch.zeros(3, 2), 1.0, centers, torch.ones(3) / 3)
     with pytest.raises(ValueError, match="centers and weights"):
-        bni(ok, ok, 1.0, CENTERS, BIN_SHARES[:-1])
+        bni(ok, ok, 1.0, centers, torch.ones(2) / 2)
     with pytest.raises(ValueError, match="num_components"):
         GAI(num_components=0)
     with pytest.raises(ValueError, match="num_components"):
@@ -147,7 +136,7 @@ def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match="targets must be finite"):
         GAI(num_components=1).fit(torch.tensor([1.0, float("nan")]))
     with pytest.raises(ValueError, match="sum 1"):
-        GAI.from_mixture(MEANS, 2 * SHARES, COVARIANCES)
+        GAI.from_mixture(means, 2 * shares, covariances)
     with pytest.raises(ValueError, match="kernel_size"):
         BNI(kernel="gaussian", kernel_size=4)
     with pytest.raises(ValueError, match="at least one sample"):

@@ -107,30 +107,8 @@ def test_new_labels_stay_within_the_range_of_their_bumps(table, data, sampler):
     assert y_new.max() <= y.max() + noise  # the reference packages reach 40 rings where 29 is the largest
 
 
-def skewed(rows=300, seed=0, columns=3):
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(rows, columns))
-    return X, np.exp(X[:, 0]) + 0.01 * rng.uniform(size=rows)
-
-
-def mixed(rows=300):
-    X, y = skewed(rows)
-    frame = pd.DataFrame(
-        {
-            "kind": pd.Categorical(np.where(X[:, 0] > 0.5, "up", "down"), categories=["down", "up", "never"]),
-            "count": (3 * X[:, 1]).round().astype(np.int16),
-            "x": X[:, 2].astype(np.float32),
-            "flag": X[:, 1] > 0,
-            "word": np.where(X[:, 2] > 0, "a", "b"),
-            "missable": pd.array(np.arange(rows) % 7, dtype="Int64"),
-        },
-        index=np.arange(rows) * 2 + 5,
-    )
-    return frame, pd.Series(y.astype(np.float32), index=frame.index, name="price")
-
-
 @pytest.mark.parametrize("sampler", ALL)
-def test_a_frame_comes_back_with_its_columns_types_and_categories(sampler):
+def test_a_frame_comes_back_with_its_columns_types_and_categories(sampler, mixed):
     X, y = mixed()
     before = X.copy(deep=True), y.copy(deep=True)
     X_new, y_new = sampler(random_state=0).fit_resample(X, y)
@@ -147,7 +125,7 @@ def test_a_frame_comes_back_with_its_columns_types_and_categories(sampler):
 
 @pytest.mark.parametrize("sampler", ALL)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
-def test_an_array_keeps_its_type_and_kept_rows_are_untouched(sampler, dtype):
+def test_an_array_keeps_its_type_and_kept_rows_are_untouched(sampler, dtype, skewed):
     X, y = skewed()
     X = (10 * X).astype(dtype)
     resample = sampler(random_state=0)
@@ -161,7 +139,7 @@ def test_an_array_keeps_its_type_and_kept_rows_are_untouched(sampler, dtype):
 
 
 @pytest.mark.parametrize("sampler", ALL)
-def test_seeds_are_honoured(sampler):
+def test_seeds_are_honoured(sampler, skewed):
     X, y = skewed()
     first, again, other = (sampler(random_state=seed).fit_resample(X, y) for seed in (7, 7, 8))
     np.testing.assert_array_equal(first[0], again[0])
@@ -171,7 +149,7 @@ def test_seeds_are_honoured(sampler):
     np.testing.assert_array_equal(sampler(random_state=state).fit_resample(X, y)[0], first[0])
 
 
-def test_smoter_rows_lie_between_a_rare_row_and_one_of_its_nearest():
+def test_smoter_rows_lie_between_a_rare_row_and_one_of_its_nearest(skewed):
     X, y = skewed(400)
     resample = SMOTER(k=3, random_state=0)
     X_new, y_new = resample.fit_resample(X, y)
@@ -208,7 +186,7 @@ def test_categories_weigh_one_in_the_distance_and_come_from_one_of_the_two_rows(
     assert (y_new[len(resample.sample_indices_) :] == 50).all()
 
 
-def test_smogn_interpolates_when_close_and_adds_noise_when_far(monkeypatch):
+def test_smogn_interpolates_when_close_and_adds_noise_when_far(monkeypatch, skewed):
     import dir.resampling.smogn as module
 
     counts = {}
@@ -229,7 +207,7 @@ def test_smogn_interpolates_when_close_and_adds_noise_when_far(monkeypatch):
     assert sum(counts.values()) == total - len(resample.sample_indices_)
 
 
-def test_noise_has_the_bump_s_standard_deviation_times_pert_and_keeps_signs():
+def test_noise_has_the_bump_s_standard_deviation_times_pert_and_keeps_signs(skewed):
     X, y = skewed(4000)
     X = np.column_stack([X, np.abs(X[:, 0])])
     resample = GaussianNoise(pert=0.5, strategy="extreme", random_state=0)
@@ -245,7 +223,7 @@ def test_noise_has_the_bump_s_standard_deviation_times_pert_and_keeps_signs():
     assert y_new.min() >= 0
 
 
-def test_random_samplers_return_rows_of_the_table():
+def test_random_samplers_return_rows_of_the_table(skewed):
     X, y = skewed()
     for sampler in (RandomUnderSampler(random_state=0), RandomOverSampler(random_state=0), WERCS(random_state=0)):
         X_new, y_new = sampler.fit_resample(X, y)
@@ -255,7 +233,7 @@ def test_random_samplers_return_rows_of_the_table():
     assert len(np.unique(under)) == len(under)
 
 
-def test_wercs_repeats_the_relevant_and_drops_the_common():
+def test_wercs_repeats_the_relevant_and_drops_the_common(skewed):
     X, y = skewed(2000)
     resample = WERCS(over=1.0, under=0.5, random_state=0)
     resample.fit_resample(X, y)
@@ -272,7 +250,7 @@ def test_wercs_repeats_the_relevant_and_drops_the_common():
     assert (phi[all_gone.sample_indices_] == 1).all()
 
 
-def test_a_fitted_relevance_is_used_as_it_is_and_an_unfitted_one_is_not_changed():
+def test_a_fitted_relevance_is_used_as_it_is_and_an_unfitted_one_is_not_changed(skewed):
     X, y = skewed()
     points = Relevance.from_points([[0, 0], [1.5, 1]])
     resample = RandomUnderSampler(points, random_state=0)

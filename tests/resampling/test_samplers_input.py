@@ -20,29 +20,7 @@ ALL = [SMOTER, SMOGN, GaussianNoise, RandomUnderSampler, RandomOverSampler, WERC
 BUMPY = ALL[:-1]
 
 
-def skewed(rows=300, seed=0, columns=3):
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(rows, columns))
-    return X, np.exp(X[:, 0]) + 0.01 * rng.uniform(size=rows)
-
-
-def mixed(rows=300):
-    X, y = skewed(rows)
-    frame = pd.DataFrame(
-        {
-            "kind": pd.Categorical(np.where(X[:, 0] > 0.5, "up", "down"), categories=["down", "up", "never"]),
-            "count": (3 * X[:, 1]).round().astype(np.int16),
-            "x": X[:, 2].astype(np.float32),
-            "flag": X[:, 1] > 0,
-            "word": np.where(X[:, 2] > 0, "a", "b"),
-            "missable": pd.array(np.arange(rows) % 7, dtype="Int64"),
-        },
-        index=np.arange(rows) * 2 + 5,
-    )
-    return frame, pd.Series(y.astype(np.float32), index=frame.index, name="price")
-
-
-def test_one_rare_row_is_copied():
+def test_one_rare_row_is_copied(skewed):
     X, y = skewed(50)
     y = np.concatenate([np.linspace(0, 1, 49), [30.0]])
     phi = Relevance.from_points([[1, 0], [30, 1]])
@@ -54,7 +32,7 @@ def test_one_rare_row_is_copied():
         np.testing.assert_array_equal(X_new[rare], np.repeat(X[-1:], 25, axis=0))
 
 
-def test_constant_columns_and_two_equal_column_names_survive():
+def test_constant_columns_and_two_equal_column_names_survive(skewed):
     X, y = skewed()
     frame = pd.DataFrame(np.column_stack([X, np.full(len(y), 3.0)]), columns=["a", "a", "b", "c"])
     X_new, _ = SMOGN(random_state=0).fit_resample(frame, y)
@@ -62,7 +40,7 @@ def test_constant_columns_and_two_equal_column_names_survive():
     assert (X_new["c"] == 3).all()
 
 
-def test_categorical_by_mask_position_or_name():
+def test_categorical_by_mask_position_or_name(mixed):
     X, y = mixed()
     X["word"] = X["word"].astype(object)
     named = SMOTER(categorical=["kind", "flag", "word"], random_state=0).fit_resample(X, y)[0]
@@ -88,7 +66,7 @@ def test_scikit_learn_s_checks_of_parameters(sampler):
 
 
 @pytest.mark.parametrize("sampler", ALL)
-def test_missing_values_are_refused_with_the_column(sampler):
+def test_missing_values_are_refused_with_the_column(sampler, mixed):
     X, y = mixed()
     with pytest.raises(ValueError, match=r"column 'x' of X has 1 missing or infinite values \(NaN, inf\)"):
         sampler().fit_resample(X.assign(x=X["x"].where(X["x"] != X["x"].iloc[3])), y)
@@ -101,7 +79,7 @@ def test_missing_values_are_refused_with_the_column(sampler):
 
 
 @pytest.mark.parametrize("sampler", BUMPY)
-def test_no_rare_label_is_an_error_that_names_relevance_and_threshold(sampler):
+def test_no_rare_label_is_an_error_that_names_relevance_and_threshold(sampler, skewed):
     X, _ = skewed()
     with pytest.raises(ValueError, match=r"no label is rare: the relevance reaches 0 at most, and threshold=0\.8\."):
         sampler().fit_resample(X, np.linspace(0, 1, 300))
@@ -145,7 +123,7 @@ class TooLarge:
         (SMOTER(relevance=TooLarge()), None, None, ValueError, r"one value in \[0, 1\] per label"),
     ],
 )  # fmt: skip
-def test_input_errors(sampler, X, y, error, message):
+def test_input_errors(sampler, X, y, error, message, skewed):
     if X is None:
         X, y = skewed()
     with pytest.raises(error, match=message):
