@@ -46,14 +46,14 @@ class EvenEdges(NamedTuple):
         rounding = torch.finfo(edges.dtype).eps * max(abs(low), abs(high)) * inverse
         return None if rounding > 1 / 64 or bool((place - 0.125).abs().max() > 1 / 32) else close
 
-    def bin_of(self, values: Tensor) -> Tensor:
-        """int32 ``[N]`` for finite ``values [N]``; those beyond the edges are in the first or last bin."""
+    def bin_of(self, values: Tensor, into: torch.dtype = torch.int32) -> Tensor:
+        """Integers ``[N]`` for finite ``values [N]``; those beyond the edges are in the first or last bin."""
         place = values.to(self.dtype)
         if self.shift != 0:
             place = place - self.shift if place is values else place.sub_(self.shift)
         if self.inverse != 1:
             place = place * self.inverse if place is values else place.mul_(self.inverse)
-        guess = place.clamp(0, self.last).to(torch.int32)
+        guess = place.clamp(0, self.last).to(into)
         if self.starts is None:
             return guess
         start = self.starts.index_select(0, guess)

@@ -19,7 +19,7 @@ OutOfRange = Literal["clamp", "exclude"]
 # Labels that are binned together by arithmetic: their temporaries stay in the cache.
 _BLOCK = 131_072
 # Fewer labels than this are searched for faster than computed.
-_FEW = 4_096
+_FEW = 1_024
 
 
 class LabelBins(KeepsPrecision):
@@ -156,9 +156,14 @@ class LabelBins(KeepsPrecision):
 
     def forward(self, labels: Tensor) -> Tensor:
         """Bin index of every label; see the class."""
-        values = _checked(labels).detach().to(self.dtype)
+        values = _checked(labels)
+        if values.dtype != self.dtype:
+            values = values.to(self.dtype)
         if not self._many(values):
             return self._searched(values)
+        if values.numel() <= _BLOCK:
+            index = self._computed(values.flatten(), torch.int64)
+            return index if values.ndim == 1 else index.view(values.shape)
         index = torch.empty(values.shape, dtype=torch.int64, device=values.device)
         for found, part in self.pieces(values, index.view(-1)):
             part.copy_(found)
@@ -198,21 +203,23 @@ class LabelBins(KeepsPrecision):
 
     def _many(self, labels: Tensor) -> bool:
         """Whether arithmetic, piece by piece, is faster than a search."""
-        here = labels.device.type == "cpu" and not torch.compiler.is_compiling()
-        return here and self._even is not None and labels.numel() >= _FEW
+        here = labels.numel() >= _FEW and labels.is_cpu and not torch.compiler.is_compiling()
+        return here and self._even is not None
 
     def _searched(self, values: Tensor) -> Tensor:
         # In the type the edges were rounded to, also after .double() has widened them. What is in no bin lies before
         # the first wall or after the last, on whichever side a search puts NaN: -1 and num_bins are the same row.
-        found = torch.bucketize(values.contiguous(), self.walls.to(self.dtype), right=True)
-        return found.sub_(1).remainder_(self.num_bins + 1)
+        walls = self.walls
+        if walls.dtype != self.dtype:
+            walls = walls.to(self.dtype)
+        return torch.bucketize(values.contiguous(), walls, right=True).sub_(1).remainder_(walls.shape[0])
 
-    def _computed(self, values: Tensor) -> Tensor:
+    def _computed(self, values: Tensor, into: torch.dtype = torch.int32) -> Tensor:
         """The same for flat values, for evenly spaced edges on the CPU by arithmetic."""
         even = self._even
         if even is None or not self._many(values) or not math.isfinite(values.sum().item()):
             return self._searched(values)  # right for every value, also where the sum alone is too large
-        index = even.bin_of(values)
+        index = even.bin_of(values, into)
         if self.out_of_range == "exclude":
             outside = (values < self.walls[0]).logical_or_(values >= self.walls[-1])
             index.masked_fill_(outside, self.num_bins)

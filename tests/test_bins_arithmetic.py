@@ -129,3 +129,17 @@ def test_widened_bins_keep_their_rounding() -> None:
     labels = torch.rand(5000) * 5
     expected = bins(labels)
     assert torch.equal(bins.double()(labels.double()), expected)
+
+
+@pytest.mark.parametrize("name", ["ages", "scores", "thin"])
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1), (2, 1, -1, 4)])
+def test_labels_of_any_shape_and_labels_with_a_gradient(name: str, shape: tuple[int, ...]) -> None:
+    bins = EVEN[name]
+    labels = (torch.rand(2 * _FEW, generator=torch.manual_seed(1)) * bins.edges[-1]).view(shape)
+    expected = by_numpy(bins, labels)
+    for given_labels in (labels, labels.clone().requires_grad_(), labels.transpose(0, -1)):
+        index = bins(given_labels)
+        assert index.dtype == torch.int64
+        assert not index.requires_grad
+        turned = given_labels.shape != labels.shape
+        np.testing.assert_array_equal(index.numpy(), np.swapaxes(expected, 0, -1) if turned else expected)
