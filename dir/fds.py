@@ -15,6 +15,7 @@ from dir import feature_statistics as fs
 from dir._features import check_features, eval_features
 from dir._precision import KeepsPrecision
 from dir.bins import LabelBins
+from dir.calibration import calibrate
 from dir.epoch_sums import EpochSums, Sums
 from dir.kernels import Kernel, kernel_window, smoothing_matrix
 
@@ -170,7 +171,7 @@ class FDS(KeepsPrecision):
             self.sums.add(rows, labels, index, self._pivot())
         if self.start_smooth is None:
             return features.clone()
-        calibrated = fs.calibrate(rows, index, self.scale, self.shift)
+        calibrated = calibrate(rows, index, self.scale, self.shift)
         if features.ndim == 2:
             return calibrated
         shape = (features.shape[0], *features.shape[2:], self.num_features)

@@ -1,12 +1,9 @@
-"""The maths of FDS as pure functions: moments, running update, smoothing, tables, calibration."""
+"""The maths of FDS as pure functions: moments, running update, smoothing, tables."""
 
 from __future__ import annotations
 
-import functools
-import threading
 from collections.abc import Iterator
-from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -200,89 +197,3 @@ def doubt(found: dict[str, float], num_bins: int) -> str | None:
     if found["clipped"] > 0.5:
         return "most variance ratios are at ratio_clip: use wider bins, a larger min_count, or statistics='mean'"
     return None
-
-
-@functools.cache
-def _kernel() -> ModuleType | None:
-    try:
-        from dir import _calibrate_kernel
-    except ImportError:  # torch comes without Triton on some platforms
-        return None
-    return _calibrate_kernel
-
-
-def _in_one_pass(values: Tensor, index: Tensor, scale: Tensor, shift: Tensor | None = None) -> Tensor | None:
-    """``values * scale[index] (+ shift[index])`` by one kernel; None where plain operators have to do it."""
-    if not values.is_cuda or torch.compiler.is_compiling():  # compilers fuse the plain operators themselves
-        return None
-    kernel = _kernel()
-    tables = (scale,) if shift is None else (scale, shift)
-    if kernel is None or not kernel.fits(values, index, *tables):
-        return None
-    result: Tensor = kernel.scaled_rows(values, index, scale, shift)
-    return result
-
-
-# Gathered rows of the batch in hand, one block of memory per thread: fresh memory costs more than the arithmetic.
-_kept = threading.local()
-_KEPT_BYTES = 8 << 20
-
-
-def _gathered(table: Tensor, index: Tensor) -> Tensor:
-    """``table[index]`` to be read at once: the next call of this thread overwrites it."""
-    numel = index.numel() * table.shape[1]
-    plain = type(table) is Tensor and type(index) is Tensor and not torch.compiler.is_compiling()
-    if not plain or table.device.type != "cpu" or numel * table.element_size() > _KEPT_BYTES:
-        return table.index_select(0, index)
-    kept: Tensor | None = getattr(_kept, "rows", None)
-    if kept is None or kept.dtype != table.dtype or kept.numel() < numel:
-        with torch.inference_mode(False):
-            kept = _kept.rows = torch.empty(numel, dtype=table.dtype)
-    return torch.index_select(table, 0, index, out=kept[:numel].view(-1, table.shape[1]))
-
-
-class _Calibrate(torch.autograd.Function):
-    # Saves only the index and the scale table; autograd on the plain expression would keep the features too.
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, index: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        ctx.save_for_backward(index, scale)
-        fused = _in_one_pass(features, index, scale, shift)
-        if fused is not None:
-            return fused
-        # In place on the gathered rows, which nobody else holds: an allocation costs more than the arithmetic.
-        rows, calibrated = _gathered(scale, index), shift.index_select(0, index)
-        if features.dtype == scale.dtype:
-            return calibrated.addcmul_(features, rows)
-        dtype = torch.promote_types(features.dtype, scale.dtype)
-        return calibrated.to(dtype).addcmul_(features, rows.to(dtype)).to(features.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        index, scale = ctx.saved_tensors
-        fused = _in_one_pass(grad, index, scale)
-        if fused is not None:
-            return fused, None, None, None
-        rows = scale.index_select(0, index).to(torch.promote_types(grad.dtype, scale.dtype))
-        return rows.mul_(grad).to(grad.dtype), None, None, None
-
-
-def calibrate(features: Tensor, index: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    r"""Calibrate each row with its bin's row of the tables: :math:`\hat z = z \cdot \text{scale}_b + \text{shift}_b`.
-
-    Args:
-        features: ``[N, D]``, floating.
-        index: int64 ``[N]``, rows of the tables.
-        scale, shift: ``[R, D]``; constants, no gradient flows into them.
-
-    Shape:
-        ``[N, D]``, a new tensor of the features' dtype.
-
-    Example:
-        >>> calibrate(torch.ones(1, 1), torch.tensor([0]), torch.tensor([[2.0]]), torch.tensor([[1.0]])).item()
-        3.0
-
-    Reference:
-        Yang et al. 2021, Eq. 6, with the whitening and colouring folded into one multiply-add.
-    """
-    calibrated: Tensor = _Calibrate.apply(features, index, scale, shift)
-    return calibrated

@@ -11,13 +11,13 @@ import sys
 import pytest
 import torch
 
-from dir import feature_statistics as fs
+from dir import calibration
 
 # Runs in a process of its own: Triton reads TRITON_INTERPRET when a kernel is defined.
 PROGRAM = """
 import json, sys, torch
 from dir import _calibrate_kernel as kernel
-from dir.feature_statistics import calibrate
+from dir.calibration import calibrate
 
 torch.manual_seed(0)
 found = {}
@@ -117,6 +117,6 @@ def test_a_tensor_subclass_goes_through_plain_operators() -> None:
     pytest.importorskip("triton")
     features = torch.randn(4, 3).as_subclass(Interpreted)
     index, scale, shift = torch.tensor([0, 1, 1, 0]), torch.rand(2, 3), torch.rand(2, 3)
-    assert fs._in_one_pass(features, index, scale, shift) is None
-    found = fs.calibrate(features, index, scale, shift).as_subclass(torch.Tensor)
+    assert calibration._in_one_pass(features, index, scale, shift) is None
+    found = calibration.calibrate(features, index, scale, shift).as_subclass(torch.Tensor)
     torch.testing.assert_close(found, features.as_subclass(torch.Tensor) * scale[index] + shift[index])

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from dir.bins import LabelBins
+from dir.calibration import calibrate
 from dir.fds import FDS
-from dir.feature_statistics import calibrate
 from dir.lds import LDS
 
 pytestmark = pytest.mark.filterwarnings("ignore:FDS. most")  # tiny data leave bins empty

@@ -13,6 +13,7 @@ import torch
 
 from dir import feature_statistics as fs
 from dir.bins import LabelBins
+from dir.calibration import calibrate
 from dir.fds import FDS
 from dir.kernels import kernel_window, smoothing_matrix
 
@@ -157,7 +158,7 @@ def compare_calibration(z, data: str, config: str, kind: str, epochs: int, probe
         mean, var = (torch.from_numpy(z[f"{common}/smoothed_{name}_last_epoch"]).double() for name in ("mean", "var"))
         scale, shift = fs.fold_tables(own_mean, own_var, mean, var, CLIP[data])
         rows = features.clone().requires_grad_()
-        out = fs.calibrate(rows, index, scale, shift)
+        out = calibrate(rows, index, scale, shift)
         expected = z[f"{dtype}/{config}/{kind}/epoch{epoch}/probe_{probe}_out"]
         np.testing.assert_allclose(out.detach().numpy()[inside], expected[inside], rtol=rtol, atol=rtol)
         moved = max(moved, float(np.abs(expected - features.numpy())[inside].max()))

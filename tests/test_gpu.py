@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dir import feature_statistics as fs
+from dir import calibration
 from dir.bins import LabelBins
 from dir.fds import FDS
 from dir.lds import LDS
@@ -120,9 +120,9 @@ def test_the_fused_kernel_calibrates_as_the_cpu_does(dtype: torch.dtype, n: int,
     for device in ("cpu", "cuda"):
         leaf = values.to(device).requires_grad_()
         arguments = [part.to(device) for part in (index, scale, shift)]
-        if device == "cuda" and fs._kernel() is not None:
-            assert fs._in_one_pass(leaf.detach(), *arguments) is not None, "the kernel was not used"
-        out = fs.calibrate(leaf, *arguments)
+        if device == "cuda" and calibration._kernel() is not None:
+            assert calibration._in_one_pass(leaf.detach(), *arguments) is not None, "the kernel was not used"
+        out = calibration.calibrate(leaf, *arguments)
         out.backward(upstream.to(device))
         assert leaf.grad is not None
         found.append((out.detach().cpu(), leaf.grad.cpu()))
