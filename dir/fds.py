@@ -120,10 +120,7 @@ class FDS(KeepsPrecision):
         if start_update < 0:
             raise ValueError(f"start_update must be >= 0, got {start_update}")
         if start_smooth is not None and start_smooth <= start_update:
-            raise ValueError(
-                f"start_smooth must lie after start_update (there is nothing to smooth before), got "
-                f"start_smooth={start_smooth} and start_update={start_update}"
-            )
+            raise ValueError(f"start_smooth must be > start_update={start_update}, or None, got {start_smooth}")
         if not (len(ratio_clip) == 2 and 0 < ratio_clip[0] <= 1 <= ratio_clip[1]):
             raise ValueError(f"ratio_clip must be (low, high) with 0 < low <= 1 <= high, got {ratio_clip!r}")
         if min_count < 2:
@@ -226,10 +223,10 @@ class FDS(KeepsPrecision):
 
     def _update(self, sums: Sums) -> int:
         n, total, square = sums.n[:-1], sums.total[:-1], sums.square[:-1]
-        finite = fs.finite_rows(total, square)
+        lost = fs.nonfinite_rows(total, square)
         for sum_ in (total, square):
-            fs.masked_(sum_, ~finite[:, None], 0.0)
-        seen = torch.where(finite, n, 0.0)
+            sum_.index_fill_(0, lost, 0.0)
+        seen = n.index_fill(0, lost, 0.0)
         trusted = torch.where(seen >= self.min_count, seen, 0.0)
         keep_mean = fs.kept_share(self.num_samples.to(seen.dtype), seen, self.momentum)
         keep_var = fs.kept_share(self.num_samples_var.to(seen.dtype), trusted, self.momentum)
@@ -240,7 +237,7 @@ class FDS(KeepsPrecision):
         self.num_samples.add_(seen.long())
         self.num_samples_var.add_(trusted.long())
         self.last_count.copy_(torch.where(seen > 0, seen.long(), self.last_count))
-        return int((~finite & (n > 0)).sum())
+        return int(n.index_select(0, lost).count_nonzero())
 
     def smoothed_statistics(self) -> tuple[Tensor, Tensor]:
         """The smoothed (and, where asked for, shrunk) running mean and variance, ``[B, D]`` each."""
@@ -263,19 +260,21 @@ class FDS(KeepsPrecision):
         return fs.smooth(mean, of_mean, reach), fs.smooth(var, of_var, reach)
 
     def _write_tables(self, live: bool) -> dict[str, float]:
-        seen, trusted = (self.num_samples > 0)[:, None], (self.num_samples_var > 0)[:, None]
-        shift_only = ~trusted if self.statistics == "mean_var" else torch.ones_like(trusted)
-        clip = self.ratio_clip if self.statistics == "mean_var" else (0.0, float("inf"))
-        kernels, sums = self._kernels(), []
+        seen, trusted = self.num_samples > 0, self.num_samples_var > 0
+        both = self.statistics == "mean_var"
+        shifted = (~(trusted & both)).nonzero().flatten()  # and not scaled
+        unseen = ~seen.index_select(0, shifted)[:, None]
+        kernels, sums, clip = self._kernels(), [], self.ratio_clip if both else (0.0, float("inf"))
         tables = self.running_mean, self.running_var, self.scale[:-1], self.shift[:-1]
         for own_mean, own_var, scale, shift in fs.columns(*tables):
             mean, var = self._smooth(*kernels, own_mean, own_var)
-            sums.append(fs.gaps(own_mean, own_var, mean, var, trusted, clip))
+            ratio, still = fs.variance_ratio(own_var, var)
+            sums.append(fs.gaps(own_mean, mean, own_var, ratio, still, clip))
             if live:
-                new_scale, new_shift = fs.fold_tables(own_mean, own_var, mean, var, self.ratio_clip, scale.dtype)
-                gap = torch.where(shift_only, (mean - own_mean).to(shift.dtype), new_shift)
-                scale.copy_(fs.masked_(new_scale, shift_only | ~seen, 1.0))
-                shift.copy_(fs.masked_(gap, ~seen, 0.0))
+                new_scale, new_shift = fs.fold_tables(own_mean, mean, ratio, still, self.ratio_clip, scale.dtype)
+                gap = mean.index_select(0, shifted).sub_(own_mean.index_select(0, shifted)).masked_fill_(unseen, 0.0)
+                scale.copy_(new_scale.index_fill_(0, shifted, 1.0))
+                shift.copy_(new_shift.index_copy_(0, shifted, gap.to(shift.dtype)))
         return fs.diagnostics(seen, trusted, torch.stack(sums).sum(0))
 
     @torch.no_grad()

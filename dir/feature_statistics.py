@@ -20,10 +20,11 @@ def columns(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(table.chunk(parts, dim=1) for table in tables), strict=True)
 
 
-def finite_rows(total: Tensor, square: Tensor) -> Tensor:
-    """Which bins have finite sums, bool ``[B]``."""
+def nonfinite_rows(total: Tensor, square: Tensor) -> Tensor:
+    """The bins whose sums are not finite, int64 ``[n]``."""
     # The largest is NaN where one is.
-    return (total.amax(dim=1) < torch.inf) & (total.amin(dim=1) > -torch.inf) & (square.amax(dim=1) < torch.inf)
+    finite = (total.amax(dim=1) < torch.inf) & (total.amin(dim=1) > -torch.inf) & (square.amax(dim=1) < torch.inf)
+    return (~finite).nonzero().flatten()
 
 
 def moments_(count: Tensor, total: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,7 +32,7 @@ def moments_(count: Tensor, total: Tensor, square: Tensor) -> tuple[Tensor, Tens
 
     .. math:: m = s / n, \qquad v = (q - s^2 / n) / (n - 1)
 
-    A difference within the rounding of the sums (``n * eps * q``, n at most 2^16) is exactly 0, so identical samples
+    A difference below the rounding of the sums (``n * eps * q``, n at most 2^16) is exactly 0, so identical samples
     have variance zero and no variance is negative. Bins with fewer than two samples have variance 0. What total and
     square hold is used up.
 
@@ -46,16 +47,15 @@ def moments_(count: Tensor, total: Tensor, square: Tensor) -> tuple[Tensor, Tens
     n = count[:, None]
     mean = total / n.clamp(min=1)
     # In place, here and below: fresh memory is most of the cost.
-    spread = torch.sub(square, total.mul_(mean), out=total)
+    spread = torch.addcmul(square, total, mean, value=-1, out=total)
+    spread.index_fill_(0, (count < 2).nonzero().flatten(), 0.0)
     # What sums of n equal terms can be off by; bounded, or large bins would lose real variances.
-    rounding = square.mul_(n.clamp(max=2**16) * torch.finfo(square.dtype).eps)
-    var = masked_(spread, spread <= rounding, 0.0).div_((n - 1).clamp(min=1))
-    return mean, var
-
-
-def masked_(values: Tensor, mask: Tensor, value: float) -> Tensor:
-    """``values.masked_fill_(mask, value)``; on the CPU a mask that marks nothing is looked at and not applied."""
-    return values if mask.device.type == "cpu" and not bool(mask.any()) else values.masked_fill_(mask, value)
+    off = torch.where(n < 2, 0.0, n.clamp(max=2**16) * torch.finfo(square.dtype).eps)
+    rounding = square.mul_(off)
+    short = rounding.sub_(spread)
+    if not (short.device.type == "cpu" and bool(short.amax() <= 0)):  # on the CPU a look is cheaper than a mask
+        spread.masked_fill_(short > 0, 0.0)
+    return mean, spread.div_((n - 1).clamp(min=1))
 
 
 def kept_share(n_old: Tensor, n_new: Tensor, momentum: float | None) -> Tensor:
@@ -71,14 +71,14 @@ def kept_share(n_old: Tensor, n_new: Tensor, momentum: float | None) -> Tensor:
 
 
 def move_(old: Tensor, new: Tensor, keep: Tensor) -> Tensor:
-    """Running update of a ``[B, D]`` statistic, ``keep * old + (1 - keep) * new``, in place of both.
+    """Running update of a ``[B, D]`` statistic, ``keep * old + (1 - keep) * new``, in place.
 
     Example:
         >>> one, two = torch.ones(1, 1), torch.full((1, 1), 2.0)
         >>> move_(one, two, kept_share(torch.tensor([5.0]), torch.tensor([5.0]), momentum=0.9)).item()
         1.100000023841858
     """
-    return old.mul_(keep).add_(new.mul_(1 - keep))
+    return old.lerp_(new, 1 - keep)
 
 
 def smoothing_kernel(matrix: Tensor, seen: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -133,11 +133,20 @@ def smooth(values: Tensor, kernel: Tensor, reach: int) -> Tensor:
     return smoothed
 
 
+def variance_ratio(var: Tensor, smoothed_var: Tensor) -> tuple[Tensor, Tensor | None]:
+    """``smoothed_var / var``, 1 where the variance is 0; and where that is so, bool, or None for nowhere."""
+    ratio = smoothed_var / var
+    if var.device.type == "cpu" and bool(var.amin() > 0):  # a look is cheaper than a mask
+        return ratio, None
+    still = ~(var > 0)
+    return ratio.masked_fill_(still, 1.0), still
+
+
 def fold_tables(
     mean: Tensor,
-    var: Tensor,
     smoothed_mean: Tensor,
-    smoothed_var: Tensor,
+    ratio: Tensor,
+    still: Tensor | None,
     ratio_clip: tuple[float, float],
     dtype: torch.dtype = torch.float64,
 ) -> tuple[Tensor, Tensor]:
@@ -148,37 +157,50 @@ def fold_tables(
     A dimension whose own variance is 0 gets scale 1 and shift 0. The shift is computed with the scale as rounded
     to ``dtype``, so that large means do not leave the rounding error of the scale in the features.
 
+    Args:
+        mean, smoothed_mean: running and smoothed mean.
+        ratio, still: of :func:`variance_ratio`; the ratio is used up.
+        ratio_clip: bounds of the ratio.
+        dtype: of the tables.
+
     Shape:
         all ``[B, D]``; two ``[B, D]`` of ``dtype``.
 
     Reference:
         Yang et al. 2021, Eq. 6; the clip of the ratio is the published code's.
     """
-    still = ~(var > 0)
-    ratio = (smoothed_var / var).clamp_(*ratio_clip)  # where nothing varies, whatever it is makes way for 1
-    scale = masked_(ratio.sqrt_(), still, 1.0).to(dtype)
-    shift = mean * scale.to(mean.dtype)  # one type: torch is many times slower with two
+    scale = ratio.clamp_(*ratio_clip).sqrt_().to(dtype)
+    shift = scale.to(mean.dtype, copy=True).mul_(mean)  # one type: torch is many times slower with two
     torch.sub(smoothed_mean, shift, out=shift)
-    return scale, masked_(shift, still, 0.0).to(dtype)
+    return scale, (shift if still is None else shift.masked_fill_(still, 0.0)).to(dtype)
 
 
 def gaps(
-    own_mean: Tensor, own_var: Tensor, mean: Tensor, var: Tensor, trusted: Tensor, ratio_clip: tuple[float, float]
+    mean: Tensor,
+    smoothed_mean: Tensor,
+    var: Tensor,
+    ratio: Tensor,
+    still: Tensor | None,
+    ratio_clip: tuple[float, float],
 ) -> Tensor:
-    """Sums over the columns, ``[4]``: entries with a variance, squared gap of means in its unit, absolute log ratio
-    of variances, ratios at the clip; ``trusted`` is ``[B, 1]``."""
-    live = trusted & (own_var > 0)
-    still = ~live
-    ratio = masked_(var / own_var, still, 1.0)
-    gap = masked_((mean - own_mean).square_().div_(own_var), still, 0.0)
-    clipped = live & ((ratio <= ratio_clip[0]) | (ratio >= ratio_clip[1]))
-    log_ratio = ratio.clamp_(min=torch.finfo(ratio.dtype).tiny).log_().abs_()
-    return torch.stack([live.count_nonzero(), gap.sum(), log_ratio.sum(), clipped.count_nonzero()])
+    """Sums over the columns, ``[4, B]``: entries with a variance, squared gap of means in its unit, absolute log
+    ratio of variances, ratios at the clip; ``ratio`` and ``still`` are those of :func:`variance_ratio`."""
+    gap = (smoothed_mean - mean).square_().div_(var)
+    limits = torch.finfo(torch.float32)  # enough for people to look at
+    narrow = ratio.to(torch.float32).clamp_(limits.tiny, limits.max)
+    clipped = (narrow <= ratio_clip[0]) | (narrow >= ratio_clip[1])
+    entries = torch.full_like(var[:, 0], var.shape[1])
+    if still is not None:
+        gap.masked_fill_(still, 0.0)
+        clipped &= ~still
+        entries -= still.sum(dim=1)
+    log_ratio = narrow.log_().abs_()
+    return torch.stack([entries, gap.sum(dim=1), log_ratio.sum(dim=1), clipped.sum(dim=1)])
 
 
 def diagnostics(seen: Tensor, trusted: Tensor, sums: Tensor) -> dict[str, float]:
     """How much the smoothing changes, as ``FDS.end_epoch`` returns it; ``sums`` are those of :func:`gaps`."""
-    entries, gap, log_ratio, clipped = (float(value) for value in sums)
+    entries, gap, log_ratio, clipped = torch.where(trusted, sums, 0.0).sum(dim=1).tolist()
     entries = max(entries, 1.0)
     return {
         "bins_seen": float(seen.sum()),

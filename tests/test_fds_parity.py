@@ -156,7 +156,7 @@ def compare_calibration(z, data: str, config: str, kind: str, epochs: int, probe
             torch.from_numpy(z[f"{state}/running_{name}_last_epoch"]).double() for name in ("mean", "var")
         )
         mean, var = (torch.from_numpy(z[f"{common}/smoothed_{name}_last_epoch"]).double() for name in ("mean", "var"))
-        scale, shift = fs.fold_tables(own_mean, own_var, mean, var, CLIP[data])
+        scale, shift = fs.fold_tables(own_mean, mean, *fs.variance_ratio(own_var, var), CLIP[data])
         rows = features.clone().requires_grad_()
         out = calibrate(rows, index, scale, shift)
         expected = z[f"{dtype}/{config}/{kind}/epoch{epoch}/probe_{probe}_out"]
