@@ -34,24 +34,10 @@ def _in_one_pass(values: Tensor, index: Tensor, scale: Tensor, shift: Tensor | N
 
 
 class _Kept(threading.local):
-    """The rows gathered last, in memory that each thread keeps: fresh memory costs more than the arithmetic."""
+    """The scales that a thread's last forward gathered, for its backward to take; one batch, and not a large one."""
 
-    memory: Tensor | None = None
     rows: Tensor | None = None
     turn = 0  # which of all gatherings, of whatever thread, they are of
-
-    def room(self, shape: tuple[int, int], dtype: torch.dtype) -> Tensor | None:
-        """Memory for rows of this shape; None where they are too many to keep."""
-        rows = self.rows
-        if rows is not None and rows.shape == shape and rows.dtype == dtype:  # as in most steps
-            return rows
-        numel = shape[0] * shape[1]
-        if numel * dtype.itemsize > _KEPT_BYTES:
-            return None
-        with torch.inference_mode(False):
-            if self.memory is None or self.memory.dtype != dtype or self.memory.numel() < numel:
-                self.memory = torch.empty(numel, dtype=dtype)
-            return self.memory[:numel].view(shape)
 
 
 _kept = _Kept()
@@ -59,22 +45,21 @@ _turns = itertools.count(1)
 _KEPT_BYTES = 8 << 20
 
 
-def _gathered(table: Tensor, index: Tensor) -> tuple[Tensor, int]:
-    """``table[index]``, to be read before this thread's next call overwrites it, and its turn (0: a fresh one)."""
-    plain = table.is_cpu and type(table) is Tensor and type(index) is Tensor and not torch.compiler.is_compiling()
-    room = _kept.room((index.shape[0], table.shape[1]), table.dtype) if plain else None
-    if room is None:
-        return table.index_select(0, index), 0
-    _kept.turn = 0  # an index that raises leaves rows of two turns
-    _kept.rows = torch.index_select(table, 0, index, out=room)
-    _kept.turn = next(_turns)
-    return room, _kept.turn
+def _keep(rows: Tensor) -> int:
+    """The turn by which :func:`_taken` gives the rows back; 0: not kept."""
+    if torch.compiler.is_compiling() or not rows.is_cpu or type(rows) is not Tensor or rows.nbytes > _KEPT_BYTES:
+        return 0
+    _kept.rows, _kept.turn = rows, next(_turns)
+    return _kept.turn
 
 
-def _still_there(turn: int) -> Tensor | None:
-    """The rows gathered in this turn, where this thread has gathered no others since."""
-    # Under create_graph they would be saved for a second backward, and overwritten before it.
-    return None if turn == 0 or turn != _kept.turn or torch.is_grad_enabled() else _kept.rows
+def _taken(turn: int) -> Tensor | None:
+    """The rows kept in this turn, which are then the caller's; None where they are gone."""
+    # Under create_graph a second backward may need them as they are.
+    if turn == 0 or turn != _kept.turn or torch.is_grad_enabled():
+        return None
+    rows, _kept.rows, _kept.turn = _kept.rows, None, 0
+    return rows
 
 
 class _Calibrate(torch.autograd.Function):
@@ -86,9 +71,10 @@ class _Calibrate(torch.autograd.Function):
         fused = _in_one_pass(features, index, scale, shift)
         if fused is not None:
             return fused
-        rows, ctx.turn = _gathered(scale, index)
-        # In place on the gathered shifts, which nobody else holds.
-        calibrated = shift.index_select(0, index)
+        rows, calibrated = scale.index_select(0, index), shift.index_select(0, index)
+        if ctx.needs_input_grad[0]:
+            ctx.turn = _keep(rows)
+        # In place on the gathered shifts, which nobody else holds: fresh memory costs more than the arithmetic.
         if features.dtype == scale.dtype:
             return calibrated.addcmul_(features, rows)
         dtype = torch.promote_types(features.dtype, scale.dtype)
@@ -100,13 +86,11 @@ class _Calibrate(torch.autograd.Function):
         fused = _in_one_pass(grad, index, scale)
         if fused is not None:
             return fused, None, None, None
-        # The usual step runs backward before the next forward and finds its rows where that left them.
-        rows = _still_there(ctx.turn)
-        if rows is not None:
-            product = torch.mul(rows, grad)
-            return product if product.dtype == grad.dtype else product.to(grad.dtype), None, None, None
-        rows = scale.index_select(0, index).to(torch.promote_types(grad.dtype, scale.dtype))
-        return rows.mul_(grad).to(grad.dtype), None, None, None
+        # The usual step runs backward before the next forward, and its rows are at hand.
+        rows = _taken(ctx.turn)
+        if rows is None:
+            rows = scale.index_select(0, index)
+        return rows.to(torch.promote_types(grad.dtype, rows.dtype)).mul_(grad).to(grad.dtype), None, None, None
 
 
 def calibrate(features: Tensor, index: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
