@@ -169,9 +169,18 @@ def second_pass(fds: NaiveFDS, batches: object, epoch: int) -> None:
 
 
 def shot_metrics(
-    preds: np.ndarray, labels: np.ndarray, train_labels: np.ndarray, many: int = 100, few: int = 20
+    preds: np.ndarray,
+    labels: np.ndarray,
+    train_labels: np.ndarray,
+    many: int = 100,
+    few: int = 20,
+    by_sample: bool = True,
 ) -> dict[str, dict[str, float]]:
-    """MSE, MAE and geometric mean of the error by the number of training samples of each label."""
+    """MSE, MAE and geometric mean of the error by the number of training samples of each label.
+
+    The published programs pool the errors of a group for its geometric mean sample by sample, in a list; without
+    ``by_sample`` the arrays of the labels are pooled whole, which nobody publishes.
+    """
     train_count, test_count, squared, absolute, errors = [], [], [], [], []
     for label in np.unique(labels):
         train_count.append(len(train_labels[train_labels == label]))
@@ -187,7 +196,8 @@ def shot_metrics(
     result = {}
     for name, members in groups.items():
         n = sum(test_count[i] for i in members)
-        pooled = np.hstack([errors[i] for i in members]) if members else np.array([])
+        parts = [error for i in members for error in (list(errors[i]) if by_sample else [errors[i]])]
+        pooled = np.hstack(parts) if parts else np.array([])
         with np.errstate(divide="ignore"):
             gmean = float(np.exp(np.mean(np.log(pooled)))) if members else float("nan")
         result[name] = {

@@ -18,6 +18,8 @@ OutOfRange = Literal["clamp", "exclude"]
 
 # Labels that are binned together by arithmetic: their temporaries stay in the cache.
 _BLOCK = 131_072
+# Up to here they are few enough that the operators themselves cost more than their work.
+_BATCH = 16_384
 # Fewer labels than this are searched for faster than computed.
 _FEW = 1_024
 
@@ -161,7 +163,7 @@ class LabelBins(KeepsPrecision):
             values = values.to(self.dtype)
         if not self._many(values):
             return self._searched(values)
-        if values.numel() <= _BLOCK:
+        if values.numel() <= _BATCH:
             index = self._computed(values.flatten(), torch.int64)
             return index if values.ndim == 1 else index.view(values.shape)
         index = torch.empty(values.shape, dtype=torch.int64, device=values.device)

@@ -82,8 +82,9 @@ def test_lds_loop_and_ours_agree_on_the_benchmark_labels():
     np.testing.assert_allclose(ours.numpy(), lds_weights(labels.numpy(), 121), rtol=1e-5)
 
 
+@pytest.mark.parametrize("by_sample", [True, False])
 @pytest.mark.parametrize("case", ["random", "constant", "with_exact_hits"])
-def test_shot_loop_gives_the_published_numbers(golden, shared: Path, case):
+def test_shot_loop_gives_the_published_numbers(golden, shared: Path, case, by_sample: bool):
     arrays = golden("shot_metrics.npz", key=f"agedb/{case}/preds")
     text = (shared / "data/golden/shot_metrics.json").read_text(encoding="utf-8")
     expected = json.loads(text)["agedb"][f"{case}/float64"]
@@ -91,6 +92,7 @@ def test_shot_loop_gives_the_published_numbers(golden, shared: Path, case):
         arrays[f"agedb/{case}/preds"].astype(np.float64),
         arrays["agedb/labels"].astype(np.float64),
         arrays["agedb/train_labels"],
+        by_sample=by_sample,
     )
     assert set(found) == set(expected)
     for group, values in expected.items():
