@@ -64,8 +64,8 @@ ROWS: dict[str, Row] = {
     "lds-1000000": Row("the same, 1,000,000", (at_least(NAIVE, 200),)),
     "lds-10000000": Row("the same, 10,000,000 (naive: 1,000,000 timed, times ten)", (at_least(NAIVE, 200),)),
     "shots-1000000": Row(
-        "MSE, MAE and GM by shot of 1,000,000 predictions (naive: errors pooled one by one, as published; arrays: the "
-        "same loop, pooling arrays)",
+        "MSE, MAE and GM by shot of 1,000,000 predictions (naive: errors pooled one by one, as published; "
+        "arrays: the same loop, pooling arrays)",
         (at_least(NAIVE, 40),),
         ("arrays / ours",),
     ),

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 Reduction = Literal["mean", "sum", "none"]
 
 
-def residual(pred: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-    """Difference ``pred - target`` after the shape check, in single precision or better.
+def checked_pair(pred: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """pred and target after the shape check, in the same type, single precision or better.
 
     Half-precision inputs are widened before they are subtracted, as autocast does for PyTorch's own losses:
     ages such as 71 and 71.2 are the same number in bfloat16 arithmetic.
@@ -34,7 +34,7 @@ def residual(pred: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
             f"{list(pred.shape)}; give one weight per element"
         )
     dtype = torch.promote_types(torch.promote_types(pred.dtype, target.dtype), torch.float32)
-    return pred.to(dtype) - target.to(dtype)
+    return pred.to(dtype), target.to(dtype)
 
 
 def reduce(loss: Tensor, weight: Tensor | None, reduction: Reduction) -> Tensor:

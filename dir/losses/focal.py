@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from dir.losses.common import Reduction, WeightedLoss, check_positive, reduce, residual
+from dir.losses.common import Reduction, WeightedLoss, check_positive, checked_pair, reduce
 
 Base = Literal["l1", "mse"]
 Activation = Literal["sigmoid", "tanh"]
@@ -58,13 +58,16 @@ def focal_r(
         Yang et al., Delving into Deep Imbalanced Regression, ICML 2021 (beta 0.2 for ages, 20 for STS-B).
     """
     _check(base, activation, beta, gamma)
-    error = residual(pred, target, weight).abs()
+    pred, target = checked_pair(pred, target, weight)
+    error = (pred - target).abs()
     # 2 * sigmoid(x) - 1 is tanh(x / 2), which does not cancel near zero.
     level = torch.tanh(error * (beta / 2 if activation == "sigmoid" else beta))
-    # A power below one has an infinite slope at zero, and 0 * inf would be the gradient of an exact hit:
-    # such elements take a constant path instead.
-    hit = level == 0
-    factor = level.masked_fill(hit, 1.0).pow(gamma).masked_fill(hit, 0.0)
+    factor = level
+    if gamma != 1:
+        # A power below one has an infinite slope at zero, and 0 * inf would be the gradient of an exact hit:
+        # such elements take a constant path instead.
+        hit = level == 0
+        factor = level.masked_fill(hit, 1.0).pow(gamma).masked_fill(hit, 0.0)
     return reduce(factor * (error if base == "l1" else error.square()), weight, reduction)
 
 

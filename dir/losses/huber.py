@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from dir.losses.common import Reduction, WeightedLoss, check_positive, reduce, residual
+from dir.losses.common import Reduction, WeightedLoss, check_positive, checked_pair, reduce
 
 
 def weighted_huber(
@@ -47,9 +47,8 @@ def weighted_huber(
         Yang et al., Delving into Deep Imbalanced Regression, ICML 2021 (beta 1 for ages, 0.5 for STS-B).
     """
     check_positive("beta", beta)
-    error = residual(pred, target, weight).abs()
-    loss = torch.where(error < beta, error.square() / (2 * beta), error - beta / 2)
-    return reduce(loss, weight, reduction)
+    pred, target = checked_pair(pred, target, weight)
+    return reduce(F.smooth_l1_loss(pred, target, reduction="none", beta=beta), weight, reduction)
 
 
 class WeightedHuber(WeightedLoss):

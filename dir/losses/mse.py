@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor
 
-from dir.losses.common import Reduction, WeightedLoss, reduce, residual
+from dir.losses.common import Reduction, WeightedLoss, checked_pair, reduce
 
 
 def weighted_mse(pred: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:
@@ -34,7 +35,8 @@ def weighted_mse(pred: Tensor, target: Tensor, weight: Tensor | None = None, red
     Reference:
         Yang et al., Delving into Deep Imbalanced Regression, ICML 2021.
     """
-    return reduce(residual(pred, target, weight).square(), weight, reduction)
+    pred, target = checked_pair(pred, target, weight)
+    return reduce(F.mse_loss(pred, target, reduction="none"), weight, reduction)
 
 
 class WeightedMSE(WeightedLoss):
