@@ -204,8 +204,9 @@ class LabelBins(KeepsPrecision):
             yield self._computed(part.to(self.dtype)), *rest
 
     def _many(self, labels: Tensor) -> bool:
-        """Whether arithmetic, piece by piece, is faster than a search."""
-        here = labels.numel() >= _FEW and labels.is_cpu and not torch.compiler.is_compiling()
+        """Whether arithmetic is faster than a search."""
+        # The compiler first: it would make one graph for fewer labels and another for more.
+        here = not torch.compiler.is_compiling() and labels.is_cpu and labels.numel() >= _FEW
         return here and self._even is not None
 
     def _searched(self, values: Tensor) -> Tensor:

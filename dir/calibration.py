@@ -34,7 +34,10 @@ def _in_one_pass(values: Tensor, index: Tensor, scale: Tensor, shift: Tensor | N
 
 
 class _Kept(threading.local):
-    """The scales that a thread's last forward gathered, for its backward to take; one batch, and not a large one."""
+    """The scales that a thread's last forward gathered, until its backward takes them or another forward comes.
+
+    One batch at most, and not a large one.
+    """
 
     rows: Tensor | None = None
     turn = 0  # which of all gatherings, of whatever thread, they are of
@@ -55,15 +58,15 @@ def _keep(rows: Tensor) -> int:
 
 def _taken(turn: int) -> Tensor | None:
     """The rows kept in this turn, which are then the caller's; None where they are gone."""
-    # Under create_graph a second backward may need them as they are.
-    if turn == 0 or turn != _kept.turn or torch.is_grad_enabled():
+    # Under create_graph a second backward may need them as they are; a compiler would make a graph for each turn.
+    if torch.compiler.is_compiling() or turn == 0 or turn != _kept.turn or torch.is_grad_enabled():
         return None
     rows, _kept.rows, _kept.turn = _kept.rows, None, 0
     return rows
 
 
 class _Calibrate(torch.autograd.Function):
-    # Saves only the index and the scale table; autograd on the plain expression would keep the features too.
+    # The graph holds only the index and the scale table; that of the plain expression would hold all rows.
     @staticmethod
     def forward(ctx: Any, features: Tensor, index: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         ctx.save_for_backward(index, scale)

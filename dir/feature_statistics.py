@@ -48,14 +48,13 @@ def moments_(count: Tensor, total: Tensor, square: Tensor) -> tuple[Tensor, Tens
     mean = total / n.clamp(min=1)
     # In place, here and below: fresh memory is most of the cost.
     spread = torch.addcmul(square, total, mean, value=-1, out=total)
-    spread.index_fill_(0, (count < 2).nonzero().flatten(), 0.0)
-    # What sums of n equal terms can be off by; bounded, or large bins would lose real variances.
+    # What sums of n equal terms can be off by; bounded, or large bins would lose real variances. Bins of fewer than
+    # two samples need no mask: what is left of them is divided by infinity.
     off = torch.where(n < 2, 0.0, n.clamp(max=2**16) * torch.finfo(square.dtype).eps)
-    rounding = square.mul_(off)
-    short = rounding.sub_(spread)
+    short = square.mul_(off).sub_(spread)
     if not (short.device.type == "cpu" and bool(short.amax() <= 0)):  # on the CPU a look is cheaper than a mask
         spread.masked_fill_(short > 0, 0.0)
-    return mean, spread.div_((n - 1).clamp(min=1))
+    return mean, spread.div_(torch.where(n < 2, torch.inf, n - 1))
 
 
 def kept_share(n_old: Tensor, n_new: Tensor, momentum: float | None) -> Tensor:
@@ -78,7 +77,8 @@ def move_(old: Tensor, new: Tensor, keep: Tensor) -> Tensor:
         >>> move_(one, two, kept_share(torch.tensor([5.0]), torch.tensor([5.0]), momentum=0.9)).item()
         1.100000023841858
     """
-    return old.lerp_(new, 1 - keep)
+    # All of one type: a checkpoint that was assigned may have left another in the old statistic.
+    return old.lerp_(new.to(old.dtype), (1 - keep).to(old.dtype))
 
 
 def smoothing_kernel(matrix: Tensor, seen: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -184,17 +184,17 @@ def gaps(
     ratio_clip: tuple[float, float],
 ) -> Tensor:
     """Sums over the columns, ``[4, B]``: entries with a variance, squared gap of means in its unit, absolute log
-    ratio of variances, ratios at the clip; ``ratio`` and ``still`` are those of :func:`variance_ratio`."""
+    ratio of variances, ratios at the clip; ``ratio`` and ``still`` are those of :func:`variance_ratio`, before
+    :func:`fold_tables` uses them up."""
     gap = (smoothed_mean - mean).square_().div_(var)
-    limits = torch.finfo(torch.float32)  # enough for people to look at
-    narrow = ratio.to(torch.float32).clamp_(limits.tiny, limits.max)
-    clipped = (narrow <= ratio_clip[0]) | (narrow >= ratio_clip[1])
+    clipped = (ratio <= ratio_clip[0]) | (ratio >= ratio_clip[1])
     entries = torch.full_like(var[:, 0], var.shape[1])
     if still is not None:
         gap.masked_fill_(still, 0.0)
         clipped &= ~still
         entries -= still.sum(dim=1)
-    log_ratio = narrow.log_().abs_()
+    limits = torch.finfo(torch.float32)  # precise enough for people to look at
+    log_ratio = ratio.to(torch.float32, copy=True).clamp_(limits.tiny, limits.max).log_().abs_()
     return torch.stack([entries, gap.sum(dim=1), log_ratio.sum(dim=1), clipped.sum(dim=1)])
 
 

@@ -122,7 +122,7 @@ def test_other_types_of_features_get_gradients_of_their_own(dtype: torch.dtype, 
     assert taken == [True]
 
 
-def test_what_no_backward_will_ask_for_is_not_kept(taken: list[bool]) -> None:
+def test_what_needs_no_gradient_is_not_kept(taken: list[bool]) -> None:
     features, index = batch()
     calibrate(features.detach(), index, SCALE, SHIFT)
     for mode in (torch.no_grad, torch.inference_mode):

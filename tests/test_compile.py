@@ -76,3 +76,15 @@ def test_the_default_backend_gives_what_eager_gives() -> None:
     except torch._dynamo.exc.BackendCompilerFailed as error:
         pytest.skip(f"no compiler here: {error}")
     assert compiles == [1, 1, 1]
+
+
+def test_bins_of_any_number_of_labels_are_one_graph() -> None:
+    """How many labels are searched for and how many computed is no business of a compiler."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = torch.compile(BINS, fullgraph=True, backend="eager")
+    for n in (64, 900, 5_000, 200_000):
+        labels = torch.rand(n) * 40 - 5
+        torch._dynamo.mark_dynamic(labels, 0)
+        assert torch.equal(compiled(labels), BINS(labels))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1

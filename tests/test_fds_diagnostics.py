@@ -59,7 +59,7 @@ def test_gaps_and_clipped_ratios(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_single_samples_have_no_variance_to_the_last_bit(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
-    total = torch.randn(64, 512, dtype=dtype, generator=generator) * 1e3
+    total = torch.randn(64, 512, dtype=dtype, generator=generator) * 10
     count = torch.ones(64, dtype=dtype)
     count[::2] = 3  # beside bins that do vary
     square = total * total
@@ -67,4 +67,4 @@ def test_single_samples_have_no_variance_to_the_last_bit(dtype: torch.dtype) -> 
     mean, var = moments_(count, total.clone(), square)
     assert torch.equal(mean[1::2], total[1::2])
     assert (var[1::2] == 0).all()
-    assert (var[::2] > 0).all() or dtype == torch.float32
+    assert (var[::2] > 0).all()

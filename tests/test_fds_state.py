@@ -210,17 +210,37 @@ def test_a_device_without_float64_keeps_float32_and_stays_accurate() -> None:
             raise TypeError("this device does not support float64")
         return tensor.clone()
 
-    fds = make(momentum=0.0)
+    fds, wide = make(momentum=0.0), make(momentum=0.0)
     fds._apply(move)
     assert all(v.dtype == torch.float32 for v in tensors_of(fds).values() if v.is_floating_point())
     features, labels = torch.randn(600, D) + 1000, torch.arange(600.0) % B
     for _ in range(2):
         for rows, part in zip(features.split(50), labels.split(50), strict=True):
             fds(rows, part)
-        fds.end_epoch()
+            wide(rows, part)
+        found, expected = fds.end_epoch(), wide.end_epoch()
+    assert found == pytest.approx(expected, rel=1e-3)
+    assert (wide.scale[:-1] != 1).any()
+    torch.testing.assert_close(fds.scale, wide.scale, rtol=1e-4, atol=0)
+    torch.testing.assert_close(fds(features, labels), wide(features, labels), rtol=0, atol=1e-3)
     for label in range(B):
         exact = features[labels == label].double().var(0)
         torch.testing.assert_close(fds.running_var[label].double(), exact, rtol=1e-4, atol=0)
+
+
+def test_a_checkpoint_in_float32_may_be_assigned() -> None:
+    fds, narrow = make(), make()
+    for layer in (fds, narrow):
+        layer(*batches(0)[0])
+        layer.end_epoch()
+    state = {name: v.float() if v.dtype == torch.float64 else v for name, v in narrow.state_dict().items()}
+    narrow.load_state_dict(state, assign=True)
+    assert narrow.running_var.dtype == torch.float32
+    for layer in (fds, narrow):
+        layer(*batches(1)[0])
+        layer.end_epoch()
+    torch.testing.assert_close(narrow.running_var.double(), fds.running_var, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(narrow.scale, fds.scale, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.gpu
