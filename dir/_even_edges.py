@@ -53,7 +53,8 @@ class EvenEdges(NamedTuple):
             place = place - self.shift if place is values else place.sub_(self.shift)
         if self.inverse != 1:
             place = place * self.inverse if place is values else place.mul_(self.inverse)
-        guess = place.clamp(0, self.last).to(into)
+        place = place.clamp(0, self.last) if place is values else place.clamp_(0, self.last)
+        guess = place.to(into)
         if self.starts is None:
             return guess
         start = self.starts.index_select(0, guess)

@@ -159,7 +159,7 @@ def fold_tables(
 
     Args:
         mean, smoothed_mean: running and smoothed mean.
-        ratio, still: of :func:`variance_ratio`; the ratio is used up.
+        ratio, still: of :func:`variance_ratio`.
         ratio_clip: bounds of the ratio.
         dtype: of the tables.
 
@@ -169,7 +169,7 @@ def fold_tables(
     Reference:
         Yang et al. 2021, Eq. 6; the clip of the ratio is the published code's.
     """
-    scale = ratio.clamp_(*ratio_clip).sqrt_().to(dtype)
+    scale = ratio.clamp(*ratio_clip).sqrt_().to(dtype)
     shift = scale.to(mean.dtype, copy=True).mul_(mean)  # one type: torch is many times slower with two
     torch.sub(smoothed_mean, shift, out=shift)
     return scale, (shift if still is None else shift.masked_fill_(still, 0.0)).to(dtype)
@@ -184,8 +184,7 @@ def gaps(
     ratio_clip: tuple[float, float],
 ) -> Tensor:
     """Sums over the columns, ``[4, B]``: entries with a variance, squared gap of means in its unit, absolute log
-    ratio of variances, ratios at the clip; ``ratio`` and ``still`` are those of :func:`variance_ratio`, before
-    :func:`fold_tables` uses them up."""
+    ratio of variances, ratios at the clip; ``ratio`` and ``still`` are those of :func:`variance_ratio`."""
     gap = (smoothed_mean - mean).square_().div_(var)
     clipped = (ratio <= ratio_clip[0]) | (ratio >= ratio_clip[1])
     entries = torch.full_like(var[:, 0], var.shape[1])

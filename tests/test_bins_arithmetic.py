@@ -18,6 +18,7 @@ EVEN = {
     "thin": LabelBins.uniform(0.0, 1.0, 4096),
     "one": LabelBins.uniform(2.0, 3.0, 1),
     "far": LabelBins.integers(60_000, 60_100),
+    "signed": LabelBins.integers(-40, 40),
     "float64": LabelBins.uniform(0.0, 1e9, 1000, dtype=torch.float64),
 }
 

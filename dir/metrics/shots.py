@@ -51,9 +51,9 @@ class ShotMetrics(RegressionMetric):
         in no listed group count in "all" alone, the former not in its balanced_mae.
 
     State:
-        count, abs_error, squared_error, log_error, hits: [num_bins + 1], summed over batches and ranks;
-        moments: [num_bins + 1, 6], merged; preds, target: all samples, gathered (for spearman).
-        Only what the chosen metrics need. The last row takes labels in no bin.
+        tallies: samples and exact hits, [2, num_bins + 1], and sums: absolute, squared and log errors,
+        [up to 3, num_bins + 1], summed over batches and ranks; moments: [num_bins + 1, 6], merged; preds, target:
+        all samples, gathered (for spearman). Only what the chosen metrics need. The last bin takes labels in none.
 
     Raises:
         ValueError: an unknown metric; whatever :func:`shot_of_bins` refuses; shapes that differ.
@@ -71,11 +71,8 @@ class ShotMetrics(RegressionMetric):
     """
 
     higher_is_better = None
-    count: Tensor
-    abs_error: Tensor
-    squared_error: Tensor
-    log_error: Tensor
-    hits: Tensor
+    tallies: Tensor
+    sums: Tensor
     moments: Tensor
     preds: list[Tensor]
     target: list[Tensor]
@@ -111,14 +108,12 @@ class ShotMetrics(RegressionMetric):
 
     def _declare_states(self, rows: int) -> None:
         wanted = set(self.metrics)
-        self.add_sum("count", (rows,), dtype=torch.int64)
-        if wanted & {"mae", "balanced_mae"}:
-            self.add_sum("abs_error", (rows,))
-        if "mse" in wanted:
-            self.add_sum("squared_error", (rows,))
-        if "gm" in wanted:
-            self.add_sum("log_error", (rows,))
-            self.add_sum("hits", (rows,), dtype=torch.int64)
+        needs = {"abs_error": {"mae", "balanced_mae"}, "squared_error": {"mse"}, "log_error": {"gm"}}
+        self.summed = tuple(name for name, by in needs.items() if wanted & by)
+        # One tensor of a type: ranks gather every state by itself.
+        self.add_sum("tallies", (2, rows), dtype=torch.int64)
+        if self.summed:
+            self.add_sum("sums", (len(self.summed), rows))
         if "pearson" in wanted:
             table = torch.zeros(rows, NUM_MOMENTS, dtype=torch.float64)
             self.add_state("moments", table, dist_reduce_fx=merge_moments)
@@ -129,11 +124,18 @@ class ShotMetrics(RegressionMetric):
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add a batch."""
         check_shapes(preds, target)
-        # Added up in place and written back once: every assignment to a Metric costs more than adding a piece.
-        sums = {name: getattr(self, name).clone() for name in self._defaults if name not in ("preds", "target")}
+        # Copies, in place: what a metric's cache holds of the states must not change with them.
+        states = {name: getattr(self, name).clone() for name in self._defaults if name not in ("preds", "target")}
+        by_bin = dict(zip(("count", "hits"), states["tallies"], strict=True))
+        if self.summed:
+            by_bin |= dict(zip(self.summed, states["sums"], strict=True))
         for index, some_preds, some_labels in self.bins.pieces(target, preds, target):
-            self._add(sums, *flat_pair(some_preds, some_labels), index)
-        for name, value in sums.items():
+            pair = flat_pair(some_preds, some_labels)
+            if "moments" in states:
+                batch = binned_moments(*pair, index.to(torch.int64), self.bins.num_bins + 1)
+                states["moments"] = merge_moments(torch.stack([states["moments"], batch]))
+            self._add(by_bin, *pair, index)
+        for name, value in states.items():
             setattr(self, name, value)
         if "preds" in self._defaults:
             flat_preds, flat_target = flat_pair(preds, target)
@@ -144,9 +146,6 @@ class ShotMetrics(RegressionMetric):
     def _add(sums: dict[str, Tensor], preds: Tensor, target: Tensor, rows: Tensor) -> None:
         add_rows(sums["count"], rows)
         index = rows.to(torch.int64)
-        if "moments" in sums:
-            batch = binned_moments(preds, target, index, len(sums["count"]))
-            sums["moments"] = merge_moments(torch.stack([sums["moments"], batch]))
         # In place on the copy: nothing below needs the predictions themselves.
         error = preds.sub_(target).abs_()
         if "abs_error" in sums:
@@ -175,22 +174,23 @@ class ShotMetrics(RegressionMetric):
     def _of_groups(self) -> dict[str, Tensor]:
         """What the sums tell of each group, one value per row of ``members``."""
 
-        def of_members(state: Tensor) -> Tensor:
-            return torch.where(self.members, state, 0)  # not a product: an infinite error stays in its group
+        def of_members(states: Tensor) -> Tensor:  # [states, rows] -> [states, groups, rows]
+            return torch.where(self.members, states[:, None], 0)  # no product: an infinite error stays in its group
 
-        counts = of_members(self.count)
-        n = counts.sum(1)
+        counts = of_members(self.tallies)
+        n, hits = counts.sum(2)
         values = {"n": n}
+        by_bin = dict(zip(self.summed, of_members(self.sums), strict=True)) if self.summed else {}
+        total = {name: rows.sum(1) for name, rows in by_bin.items()}
         if "mae" in self.metrics:
-            values["mae"] = of_members(self.abs_error).sum(1) / n
+            values["mae"] = total["abs_error"] / n
         if "mse" in self.metrics:
-            values["mse"] = of_members(self.squared_error).sum(1) / n
+            values["mse"] = total["squared_error"] / n
         if "gm" in self.metrics:
-            log_error, hits = of_members(self.log_error).sum(1), of_members(self.hits).sum(1)
-            values["gm"] = geometric_mean(log_error, hits, n, self.epsilon)
+            values["gm"] = geometric_mean(total["log_error"], hits, n, self.epsilon)
         if "pearson" in self.metrics:
             tables = torch.where(self.members.T[..., None], self.moments[:, None], 0)  # [rows, groups, NUM_MOMENTS]
             values["pearson"] = pearson(merge_moments(tables))
         if "balanced_mae" in self.metrics:
-            values["balanced_mae"] = balanced_mean(of_members(self.abs_error)[:, :-1], counts[:, :-1])
+            values["balanced_mae"] = balanced_mean(by_bin["abs_error"][:, :-1], counts[0, :, :-1])
         return values
