@@ -13,8 +13,8 @@ from benchmarks.memory import peak_mib
 from benchmarks.naive import NaiveFDS, second_pass
 from benchmarks.setups import accumulate, accumulate_actions, ages, calibrate_actions, layers
 from dir.bins import LabelBins
-from dir.calibration import calibrate
 from dir.fds import FDS
+from dir.fds.calibration import calibrate
 from dir.lds import LDS
 
 Compare = Callable[..., None]

@@ -12,8 +12,8 @@ from torch import nn
 from benchmarks.measure import side_by_side
 from benchmarks.setups import accumulate, calibrate_actions, layers
 from dir.bins import LabelBins
-from dir.calibration import calibrate
 from dir.fds import FDS
+from dir.fds.calibration import calibrate
 from dir.lds import LDS
 
 pytestmark = pytest.mark.gpu

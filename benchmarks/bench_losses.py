@@ -16,7 +16,7 @@ from benchmarks.measure import side_by_side
 from benchmarks.memory import peak_mib
 from benchmarks.naive import weighted_loss
 from dir.bins import LabelBins
-from dir.losses.regularizer import Regularizer
+from dir.losses.base import Regularizer
 
 OURS = {
     "mse": dir.losses.WeightedMSE(),

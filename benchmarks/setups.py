@@ -10,8 +10,8 @@ from torch import Tensor
 from benchmarks.measure import Action
 from benchmarks.naive import NaiveFDS
 from dir.bins import LabelBins
-from dir.calibration import calibrate
 from dir.fds import FDS
+from dir.fds.calibration import calibrate
 
 
 class Layers(NamedTuple):

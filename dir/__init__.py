@@ -1,12 +1,14 @@
 """Deep imbalanced regression: LDS, FDS, losses and shot metrics for PyTorch.
 
-The face is lazy: a name is imported on first use, so ``from dir import FDS, LDS`` does not pay for torchmetrics.
+Names are imported on first use, so ``from dir import FDS, LDS`` does not pay for torchmetrics. The package shares its
+name with a builtin: import names from it (``from dir import LDS``), never the package itself (``import dir``).
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dir._lazy import attach
 
 __version__ = "0.1.0"
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from dir.bins import LabelBins as LabelBins
     from dir.denseweight import DenseWeight as DenseWeight
     from dir.fds import FDS as FDS
+    from dir.fds import ProbabilisticFDS as ProbabilisticFDS
     from dir.lds import LDS as LDS
     from dir.losses import FocalR as FocalR
     from dir.losses import WeightedHuber as WeightedHuber
@@ -22,30 +25,20 @@ if TYPE_CHECKING:
     from dir.metrics import ShotMetrics as ShotMetrics
     from dir.mixup import CMixup as CMixup
     from dir.relevance import Relevance as Relevance
-    from dir.vir import ProbabilisticFDS as ProbabilisticFDS
 
-_HOME = {
-    "CMixup": "dir.mixup",
-    "DenseWeight": "dir.denseweight",
-    "FDS": "dir.fds",
-    "LDS": "dir.lds",
-    "LabelBins": "dir.bins",
-    "ProbabilisticFDS": "dir.vir",
-    "FocalR": "dir.losses",
-    "WeightedHuber": "dir.losses",
-    "WeightedL1": "dir.losses",
-    "WeightedMSE": "dir.losses",
-    "Relevance": "dir.relevance",
-    "ShotMetrics": "dir.metrics",
+_HOMES = {
+    "LabelBins": "bins",
+    "DenseWeight": "denseweight",
+    "FDS": "fds",
+    "ProbabilisticFDS": "fds",
+    "LDS": "lds",
+    "FocalR": "losses",
+    "WeightedHuber": "losses",
+    "WeightedL1": "losses",
+    "WeightedMSE": "losses",
+    "ShotMetrics": "metrics",
+    "CMixup": "mixup",
+    "Relevance": "relevance",
 }
-__all__ = [*sorted(_HOME), "__version__"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'dir' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = attach(__name__, _HOMES)
+__all__ += ["__version__"]

@@ -1,6 +1,6 @@
 """Compares runs: `python scripts/compare.py outputs/stsb_minilm`, or several folders with `--ranks METRIC`."""
 
-from dir.recipe.compare_cli import main
+from dir.compare.cli import main
 
 if __name__ == "__main__":
     main()

@@ -73,7 +73,7 @@ def load_module(path: Path) -> ModuleType:
 @pytest.fixture(scope="session")
 def oracle() -> ModuleType:
     """`fds_oracle.py`: the whole FDS once more, in NumPy and with loops."""
-    return load_module(TESTS / "fds_oracle.py")
+    return load_module(TESTS / "fds/fds_oracle.py")
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dir import calibration
 from dir.bins import LabelBins
-from dir.fds import FDS
+from dir.fds import FDS, calibration
 from dir.lds import LDS
 
 pytestmark = [

@@ -1,0 +1,35 @@
+"""Data of the recipes: loaders, splits and protocols. Names are imported on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dir._lazy import attach
+
+if TYPE_CHECKING:
+    from dir.data.base import RegressionData as RegressionData
+    from dir.data.base import automatic_bins as automatic_bins
+    from dir.data.csv_images import CsvImages as CsvImages
+    from dir.data.npz_images import NpzImages as NpzImages
+    from dir.data.protocols import Protocol as Protocol
+    from dir.data.stsb import STSBEmbeddings as STSBEmbeddings
+    from dir.data.stsb import STSBTokens as STSBTokens
+    from dir.data.stsb import STSBWords as STSBWords
+    from dir.data.synthetic.age_synthetic import AgeSyntheticData as AgeSyntheticData
+    from dir.data.synthetic.sts_synthetic import STSSyntheticData as STSSyntheticData
+    from dir.data.tabular import TabularData as TabularData
+
+_HOMES = {
+    "RegressionData": "base",
+    "automatic_bins": "base",
+    "CsvImages": "csv_images",
+    "NpzImages": "npz_images",
+    "Protocol": "protocols",
+    "STSBEmbeddings": "stsb",
+    "STSBTokens": "stsb",
+    "STSBWords": "stsb",
+    "AgeSyntheticData": "synthetic.age_synthetic",
+    "STSSyntheticData": "synthetic.sts_synthetic",
+    "TabularData": "tabular",
+}
+__getattr__, __dir__, __all__ = attach(__name__, _HOMES)

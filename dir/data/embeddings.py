@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from dir.models.transformer import default_encoder, load_model, load_tokenizer, mean_pool
+from dir._sentence_encoder import POOLINGS, default_encoder, load_model, load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -26,26 +26,6 @@ View = tuple[str, int]  # a pooling and the hidden state that it pools
 # What decides an encoder's output; anything else in its folder (readme, other formats) does not.
 IDENTITY_SUFFIXES = {".json", ".txt", ".model", ".safetensors", ".bin"}
 VERSION = 1  # of the cached content: raise it when the same arguments begin to give other numbers
-
-
-def max_pool(states: Tensor, mask: Tensor) -> Tensor:
-    r"""Maximum over the tokens that are no padding: ``p_n = \max_{l : m_{nl} = 1} s_{nl}``.
-
-    Args:
-        states: token states.
-        mask: 1 for tokens, 0 for padding.
-
-    Shape:
-        - states: ``[N, L, D]``, mask: ``[N, L]``; output: ``[N, D]``.
-
-    Example:
-        >>> max_pool(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[1, 1, 0]]))
-        tensor([[3.]])
-    """
-    return states.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).amax(dim=1)
-
-
-POOLINGS = {"mean": mean_pool, "max": max_pool}
 
 
 def sentence_embeddings(

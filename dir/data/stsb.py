@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dir._sentence_encoder import default_encoder, load_tokenizer
 from dir.data.base import ArrayDataset, Inputs, RegressionData
 from dir.data.embeddings import View, sentence_embeddings
 from dir.data.glove import Vocabulary, tokenize
-from dir.models.transformer import default_encoder, load_tokenizer
 
 log = logging.getLogger(__name__)
 

@@ -1,13 +1,14 @@
 """Losses with one weight per sample, and regularisers on features: pure functions and Modules of the same maths.
 
-Lazy, as the face of the package: a name is imported on first use. The functions ``conr``, ``ranksim`` and
-``ordinal_entropy`` are in the files of their names.
+Names are imported on first use. The functions ``conr``, ``ranksim`` and ``ordinal_entropy`` are in the files of their
+names.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dir._lazy import attach
 
 if TYPE_CHECKING:
     from dir.losses.balanced_mse import BMC as BMC
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dir.losses.balanced_mse_bni import bni as bni
     from dir.losses.balanced_mse_gai import GAI as GAI
     from dir.losses.balanced_mse_gai import gai as gai
+    from dir.losses.base import Regularizer as Regularizer
     from dir.losses.classification import RegressionByClassification as RegressionByClassification
     from dir.losses.classification import focal_cross_entropy as focal_cross_entropy
     from dir.losses.conr import ConR as ConR
@@ -33,20 +35,20 @@ if TYPE_CHECKING:
     from dir.losses.mse import weighted_mse as weighted_mse
     from dir.losses.ordinal_entropy import OrdinalEntropy as OrdinalEntropy
     from dir.losses.ranksim import RankSim as RankSim
-    from dir.losses.regularizer import Regularizer as Regularizer
     from dir.losses.rnc import RankNContrast as RankNContrast
     from dir.losses.rnc import rank_n_contrast as rank_n_contrast
     from dir.losses.srl import SRL as SRL
     from dir.losses.uvote import UVOTE as UVOTE
     from dir.losses.uvote import expert_nll as expert_nll
 
-_HOME = {
+_HOMES = {
     "BMC": "balanced_mse",
     "bmc": "balanced_mse",
     "BNI": "balanced_mse_bni",
     "bni": "balanced_mse_bni",
     "GAI": "balanced_mse_gai",
     "gai": "balanced_mse_gai",
+    "Regularizer": "base",
     "RegressionByClassification": "classification",
     "focal_cross_entropy": "classification",
     "ConR": "conr",
@@ -64,21 +66,10 @@ _HOME = {
     "weighted_mse": "mse",
     "OrdinalEntropy": "ordinal_entropy",
     "RankSim": "ranksim",
-    "Regularizer": "regularizer",
     "RankNContrast": "rnc",
     "rank_n_contrast": "rnc",
     "SRL": "srl",
     "UVOTE": "uvote",
     "expert_nll": "uvote",
 }
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'dir.losses' has no attribute {name!r}")
-    return getattr(import_module(f"dir.losses.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = attach(__name__, _HOMES)

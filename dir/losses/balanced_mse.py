@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dir._precision import KeepsPrecision
-from dir.losses.common import check_positive
+from dir.losses.base import check_positive
 
 
 def target_rows(pred: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:

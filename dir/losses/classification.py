@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dir.bins import LabelBins
-from dir.losses.common import mean_or_zero
+from dir.losses.base import mean_or_zero
 
 
 def focal_cross_entropy(logits: Tensor, index: Tensor, weight: Tensor | None = None, gamma: float = 0.0) -> Tensor:

@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dir.bins import LabelBins
-from dir.losses.common import check_positive
+from dir.losses.base import Regularizer, check_positive
 from dir.losses.feature_rows import feature_rows, unit_rows
-from dir.losses.regularizer import Regularizer
 
 
 def conr(

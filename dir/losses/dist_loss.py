@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dir._precision import KeepsPrecision
 from dir.bins import LabelBins, check_finite
-from dir.losses.common import check_positive
+from dir.losses.base import check_positive
 from dir.losses.l1 import weighted_l1
 from dir.losses.mse import weighted_mse
 

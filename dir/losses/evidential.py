@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dir.bins import LabelBins
-from dir.losses.common import mean_or_zero, widest
+from dir.losses.base import mean_or_zero, widest
 
 
 class NIG(NamedTuple):

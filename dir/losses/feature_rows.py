@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dir.losses.common import widest
+from dir.losses.base import widest
 
 
 def feature_rows(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

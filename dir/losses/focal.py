@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from dir.losses.common import Reduction, WeightedLoss, check_positive, checked_pair, reduce
+from dir.losses.base import Reduction, WeightedLoss, check_positive, checked_pair, reduce
 
 Base = Literal["l1", "mse"]
 Activation = Literal["sigmoid", "tanh"]

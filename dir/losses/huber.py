@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from dir.losses.common import Reduction, WeightedLoss, check_positive, checked_pair, reduce
+from dir.losses.base import Reduction, WeightedLoss, check_positive, checked_pair, reduce
 
 
 def weighted_huber(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from dir.losses.common import Reduction, WeightedLoss, checked_pair, reduce
+from dir.losses.base import Reduction, WeightedLoss, checked_pair, reduce
 
 
 def weighted_l1(pred: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:

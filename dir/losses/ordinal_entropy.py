@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dir.losses.base import Regularizer
 from dir.losses.feature_rows import feature_rows, pair_distances, unit_rows
-from dir.losses.regularizer import Regularizer
 
 
 def ordinal_entropy(features: Tensor, labels: Tensor, tightness: float = 1.0) -> Tensor:

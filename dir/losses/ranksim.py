@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dir.losses.common import check_positive
+from dir.losses.base import Regularizer, check_positive
 from dir.losses.feature_rows import feature_rows, unit_rows
-from dir.losses.regularizer import Regularizer
 
 
 def descending_ranks(values: Tensor) -> Tensor:

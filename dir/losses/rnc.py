@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dir.losses.common import check_positive
+from dir.losses.base import Regularizer, check_positive
 from dir.losses.feature_rows import feature_rows, pair_distances
-from dir.losses.regularizer import Regularizer
 
 
 def rank_n_contrast(features: Tensor, labels: Tensor, temperature: float = 2.0) -> Tensor:

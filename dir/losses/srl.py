@@ -9,12 +9,11 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from dir._epoch_sums import EpochSums
 from dir._precision import KeepsPrecision
 from dir.bins import LabelBins
-from dir.epoch_sums import EpochSums
-from dir.losses.common import check_positive
+from dir.losses.base import Regularizer, check_positive
 from dir.losses.feature_rows import feature_rows, unit_rows
-from dir.losses.regularizer import Regularizer
 
 
 def enveloping(centers: Tensor, points: Tensor) -> Tensor:
@@ -108,7 +107,7 @@ class SRL(KeepsPrecision, Regularizer):
     State:
         centers: ``[K, D]``, the surrogate; seen: bool ``[K]``, which centres were seen (one never seen stands
         where the nearest one does); live: 0 until the first epoch is closed, then 1. All written by ``end_epoch``.
-        sums: the sums of the epoch in progress (:class:`dir.epoch_sums.EpochSums`). Casting the model narrows none.
+        sums: the sums of the epoch in progress (:class:`dir._epoch_sums.EpochSums`). Casting the model narrows none.
 
     Raises:
         ValueError: shapes that do not fit, bad arguments; in ``end_epoch``, labels that were not finite.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dir._precision import KeepsPrecision
 from dir.bins import LabelBins
-from dir.losses.common import mean_or_zero
+from dir.losses.base import mean_or_zero
 
 Noise = Literal["gaussian", "laplace"]
 

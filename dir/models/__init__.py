@@ -1,0 +1,41 @@
+"""The recipes' models: encoder -> FDS -> head. Names are imported on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dir._lazy import attach
+
+if TYPE_CHECKING:
+    from dir.models.bilstm import BiLSTMPairEncoder as BiLSTMPairEncoder
+    from dir.models.conv import ConvEncoder as ConvEncoder
+    from dir.models.grid import GridEncoder as GridEncoder
+    from dir.models.heads import Head as Head
+    from dir.models.heads import LinearHead as LinearHead
+    from dir.models.heads import NormedHead as NormedHead
+    from dir.models.heads_classification import ClassificationHead as ClassificationHead
+    from dir.models.heads_evidential import EvidentialHead as EvidentialHead
+    from dir.models.heads_experts import ExpertsHead as ExpertsHead
+    from dir.models.mlp import MLPEncoder as MLPEncoder
+    from dir.models.pair import PairMLPEncoder as PairMLPEncoder
+    from dir.models.regressor import Regressor as Regressor
+    from dir.models.resnet import ResNetEncoder as ResNetEncoder
+    from dir.models.transformer import TransformerPairEncoder as TransformerPairEncoder
+
+_HOMES = {
+    "BiLSTMPairEncoder": "bilstm",
+    "ConvEncoder": "conv",
+    "GridEncoder": "grid",
+    "Head": "heads",
+    "LinearHead": "heads",
+    "NormedHead": "heads",
+    "ClassificationHead": "heads_classification",
+    "EvidentialHead": "heads_evidential",
+    "ExpertsHead": "heads_experts",
+    "MLPEncoder": "mlp",
+    "PairMLPEncoder": "pair",
+    "Regressor": "regressor",
+    "ResNetEncoder": "resnet",
+    "TransformerPairEncoder": "transformer",
+}
+__getattr__, __dir__, __all__ = attach(__name__, _HOMES)

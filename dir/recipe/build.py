@@ -16,13 +16,13 @@ from dir.bins import LabelBins
 from dir.data.base import SPLITS, RegressionData
 from dir.data.protocols import Protocol
 from dir.fds import FDS
-from dir.losses.regularizer import Regularizer
+from dir.fds.output import OutputFDS
+from dir.losses.base import Regularizer
 from dir.metrics import ShotMetrics
-from dir.models.output_fds import OutputFDS
 from dir.models.regressor import Regressor
-from dir.recipe.contradictions import check_parts
+from dir.posthoc import Correction
+from dir.recipe.compatibility import check_parts
 from dir.recipe.module import RegressionModule
-from dir.recipe.posthoc import Correction
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
-from dir.recipe.atomic import partial_of
+from dir._atomic import partial_of
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 # What a checkpoint to go on from must hold; one of the best weights alone lacks the optimizer.

@@ -18,7 +18,7 @@ from dir.recipe.build import Parts, build, make
 from dir.recipe.checkpoints import mismatches, read_checkpoint
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder, commit
-from dir.recipe.tables import Groups, print_summary
+from dir.recipe.summary import Groups, print_summary
 
 
 class Predictions(NamedTuple):

@@ -12,10 +12,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from dir.bins import LabelBins
-from dir.losses.regularizer import Regularizer
+from dir.fds.output import OutputFDS
+from dir.losses.base import Regularizer
 from dir.metrics import ShotMetrics
 from dir.mixup import CMixup
-from dir.models.output_fds import OutputFDS
 from dir.models.regressor import Regressor
 
 MakeOptimizer = Callable[[Iterator[nn.Parameter]], Optimizer]

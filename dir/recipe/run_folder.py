@@ -16,7 +16,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from dir.recipe.atomic import write_atomic
+from dir._atomic import write_atomic
 from dir.recipe.checkpoints import LAST, PREVIOUS
 from dir.recipe.folder_lock import FolderLock
 

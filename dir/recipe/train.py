@@ -19,17 +19,16 @@ from rich.console import Console
 from dir.callbacks.lightning import FDSCallback
 from dir.lds import LDS
 from dir.recipe.build import Parts, build, last_stage, make
-from dir.recipe.callbacks import EndsTogether, EpochSeed, PlainProgress, StopEarly
+from dir.recipe.callbacks import EndsTogether, EpochSeed, ExplodingLoss, PlainProgress, StopEarly
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint, check_resumable
-from dir.recipe.classical import fit_estimator
-from dir.recipe.contradictions import check
+from dir.recipe.compatibility import check
 from dir.recipe.evaluate import evaluate_splits, finish_run, load_weights
 from dir.recipe.figures import density_figure
-from dir.recipe.guards import ExplodingLoss
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.settings import check_settings
-from dir.recipe.stages import first_checkpoint, first_folder, first_results, first_stage, load_encoder, predicts
+from dir.recipe.sklearn_estimators import fit_estimator
+from dir.recipe.two_stage import first_checkpoint, first_folder, first_results, first_stage, load_encoder, predicts
 
 
 def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from dir.bins import LabelBins
-from dir.data.age_synthetic import AgeSyntheticData
 from dir.data.protocols import Protocol
+from dir.data.synthetic.age_synthetic import AgeSyntheticData
 
 BINS = LabelBins.integers(0, 100)
 LABELS = torch.from_numpy(np.random.default_rng(2).normal(45, 18, 4000).clip(0, 100).round()).float()

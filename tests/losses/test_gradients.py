@@ -18,7 +18,7 @@ from dir import losses, models
 from dir.bins import LabelBins
 from dir.denseweight import DenseLoss, DenseWeight
 from dir.losses import WeightedMSE
-from dir.losses.regularizer import Regularizer
+from dir.losses.base import Regularizer
 from dir.models.heads import Head
 
 BINS = LabelBins.integers(0, 9)

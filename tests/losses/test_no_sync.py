@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from dir.bins import LabelBins
 from dir.denseweight import DenseLoss
 from dir.fds import FDS
+from dir.fds.output import OutputFDS
+from dir.fds.probabilistic import ProbabilisticFDS
 from dir.mixup import CMixup
-from dir.models.output_fds import OutputFDS
-from dir.vir import ProbabilisticFDS
 
 pytestmark = [
     pytest.mark.gpu,

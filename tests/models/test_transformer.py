@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dir.models.transformer import BUNDLE, HUB_NAME, TransformerPairEncoder, default_encoder, load_model
+from dir._sentence_encoder import BUNDLE, HUB_NAME, default_encoder, load_model
+from dir.models.transformer import TransformerPairEncoder
 
 transformers = pytest.importorskip("transformers", reason="needs the extra `recipes`")
 
@@ -54,7 +55,7 @@ def test_padding_changes_nothing_and_all_weights_are_trained(folder: Path) -> No
 
 def test_default_encoder_is_found_without_importing_it() -> None:
     code = (
-        "import sys; from dir.models.transformer import default_encoder, BUNDLE; print(default_encoder()); "
+        "import sys; from dir._sentence_encoder import default_encoder, BUNDLE; print(default_encoder()); "
         "assert BUNDLE not in sys.modules and 'transformers' not in sys.modules"
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
@@ -62,7 +63,7 @@ def test_default_encoder_is_found_without_importing_it() -> None:
 
 
 def test_default_encoder_without_the_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dir.models.transformer.BUNDLE", "no_such_package_at_all")
+    monkeypatch.setattr("dir._sentence_encoder.BUNDLE", "no_such_package_at_all")
     assert default_encoder() == HUB_NAME
 
 

@@ -10,7 +10,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from dir.losses.regularizer import Regularizer
+from dir.losses.base import Regularizer
 from dir.mixup import CMixup
 from dir.models.heads import Head
 from dir.recipe.build import make, make_bins

@@ -12,7 +12,7 @@ from dir.bins import LabelBins
 from dir.fds import FDS
 from dir.lds import LDS
 from dir.losses import WeightedMSE, weighted_mse
-from dir.losses.regularizer import Regularizer
+from dir.losses.base import Regularizer
 from dir.metrics import ShotMetrics
 from dir.models.heads import Head, LinearHead
 from dir.models.regressor import Regressor

@@ -87,7 +87,7 @@ def test_the_run_s_seed_draws_the_rows(config: Callable[..., DictConfig]) -> Non
 
 
 def test_weights_of_a_resampled_run_are_those_of_the_resampled_labels(config: Callable[..., DictConfig]) -> None:
-    lds = "++method.lds={_target_: dir.lds.LDS, kernel: null}"
+    lds = "++method.lds={_target_: dir.LDS, kernel: null}"
     parts = build(config("method=random_over", lds))
     assert parts.module.lds is not None
     assert parts.module.lds.counts.sum() == len(parts.data.labels("train")) > parts.counts.sum()
@@ -180,7 +180,7 @@ def test_folders_of_regressors_follow_the_same_rules(
         (("method=bagging", "method.views=2"), "method.views: acts on a network"),
         (("method=bagging", "method.loss={_target_: dir.losses.WeightedL1}"), "method.loss: acts on a network"),
         (
-            ("method=bagging", "method.head={_target_: dir.models.heads_evidential.EvidentialHead}"),
+            ("method=bagging", "method.head={_target_: dir.models.EvidentialHead}"),
             "method.head: ",
         ),
         (("method=bagging", "early_stopping.patience=3"), "early_stopping.patience: acts on a network"),

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from dir._atomic import write_atomic
 from dir.recipe import folder_lock
-from dir.recipe.atomic import write_atomic
 from dir.recipe.folder_lock import FolderLock
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train

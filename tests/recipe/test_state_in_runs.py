@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from dir.losses.regularizer import Regularizer
+from dir.losses.base import Regularizer
 from dir.losses.srl import SRL
 from dir.recipe.evaluate import evaluate_checkpoint
 from dir.recipe.module import RegressionModule

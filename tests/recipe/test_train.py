@@ -10,8 +10,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from dir.fds import FDS
+from dir.recipe.callbacks import due
 from dir.recipe.evaluate import evaluate_checkpoint
-from dir.recipe.guards import due
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train

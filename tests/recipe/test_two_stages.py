@@ -11,14 +11,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from dir.compare.runs import find_runs
 from dir.lds import LDS
 from dir.losses import RankNContrast
-from dir.recipe import stages
+from dir.recipe import two_stage
 from dir.recipe.build import build
 from dir.recipe.evaluate import evaluate_checkpoint
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder
-from dir.recipe.runs import find_runs
 from dir.recipe.train import train
 
 Config = Callable[..., DictConfig]
@@ -241,7 +241,7 @@ def test_settings_without_a_second_stage_are_refused(
 
 def test_the_second_stage_has_epochs_and_a_schedule_of_its_own(tiny: Config) -> None:
     cfg = tiny(*RRT, "scheduler=onecycle", "method.retrain.epochs=7")
-    stage = stages.first_stage(cfg)
+    stage = two_stage.first_stage(cfg)
     assert (stage.method.lds, stage.method.retrain, stage.trainer.max_epochs) == (None, None, 2)
     module = build(cfg).module
     schedule = module.configure_optimizers()["lr_scheduler"]

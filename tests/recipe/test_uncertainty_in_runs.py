@@ -12,12 +12,12 @@ import torch
 from omegaconf import DictConfig
 from scipy import stats
 
+from dir.compare.report import markdown
+from dir.compare.runs import find_runs
+from dir.compare.statistics import compare
 from dir.recipe.build import build
-from dir.recipe.compare import compare
-from dir.recipe.compare_report import markdown
 from dir.recipe.evaluate import evaluate_checkpoint, summarise
 from dir.recipe.run_folder import RunFolder
-from dir.recipe.runs import find_runs
 from dir.recipe.train import train
 
 Config = Callable[..., DictConfig]

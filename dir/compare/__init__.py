@@ -1,0 +1,1 @@
+"""Read many runs: tables, intervals, ranks and figures."""

@@ -1,0 +1,132 @@
+"""The frontier plot of a comparison: what each method pays on frequent labels for what it gains on rare ones."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+from dir.compare.report import BEST_AT, HIGHER_IS_BETTER
+from dir.compare.statistics import Comparison, Row
+
+# Where plain reweighting by count^-p stands: the methods that are a power by another name, and method=power itself,
+# at its default or with no other override. inv is count^-1 only where the task has no clip (inverse_clip: null).
+_POWERS = {"vanilla": 0.0, "sqinv": 0.5, "power": 0.5, "inv": 1.0}
+_POWER = re.compile(r"power method\.power=([0-9.]+)")
+# Families by what a method's name holds, the first that fits: feature smoothing, the same on labels or predictions,
+# corrections after training, density weights, others.
+_FAMILIES = (
+    (re.compile(r"fds"), "#c1440e", "o"),
+    (re.compile(r"shrink"), "#e39b22", "s"),
+    (re.compile(r"affine|isotonic"), "#7b3294", "D"),
+    (re.compile(r"lds|denseweight"), "#2c7bb6", "^"),
+    (re.compile(r""), "#3f8f5b", "v"),
+)
+
+
+def power_of(label: str) -> float | None:
+    """p of a row that is weighted by count^-p, None for any other.
+
+    Example:
+        >>> power_of("sqinv"), power_of("power method.power=0.25"), power_of("lds")
+        (0.5, 0.25, None)
+    """
+    match = _POWER.fullmatch(label)
+    return float(match[1]) if match else _POWERS.get(label)
+
+
+def frontier_plot(comparison: Comparison, metric: str, path: Path) -> None:
+    """Draws every method at (error on many-shot labels, error on few-shot labels), with its standard error.
+
+    Plain reweighting by count^-p is a line, from p = 0 (vanilla) up: a method below it buys the tail for less.
+
+    Args:
+        comparison: see :func:`dir.compare.statistics.compare`.
+        metric: which; lower must be better.
+        path: the picture to write; its ending says which kind (.png, .svg, .pdf).
+
+    Raises:
+        ValueError: the comparison lacks the metric or one of the groups, or higher is better; an ending that
+            matplotlib does not know.
+    """
+    # matplotlib takes half a second to import; pyplot would need a backend.
+    from matplotlib.figure import Figure
+
+    errors = [name for name in comparison.metrics if name not in (*HIGHER_IS_BETTER, *BEST_AT)]
+    if metric not in errors:
+        raise ValueError(f"frontier: expected one of {', '.join(errors)}, got {metric!r}")
+    rows = [row for row in comparison.rows if all(_point(row, metric, g)[0] is not None for g in ("many", "few"))]
+    if not rows:
+        raise ValueError("frontier: no method has an error on many-shot and on few-shot labels")
+    figure = Figure(figsize=(9.2, 6.0), layout="constrained")
+    if path.suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():
+        raise ValueError(f"frontier: expected a file that ends in .png, .svg or .pdf, got {path}")
+    axes = figure.subplots()
+    powers = [(p, row) for row in rows if (p := power_of(row.label)) is not None]
+    line = sorted(powers, key=lambda point: point[0])  # two rows may share a power
+    _draw_line(axes, line, metric)
+    for number, row in enumerate((row for row in rows if power_of(row.label) is None), 1):
+        _draw_point(axes, row, metric, number)
+    axes.set_xlabel(f"{metric} on many-shot labels")
+    axes.set_ylabel(f"{metric} on few-shot labels")
+    seeds = max(len(row.seeds) for row in rows)
+    axes.set_title(f"{comparison.experiment}, {comparison.split}: mean and standard error of up to {seeds} seeds")
+    if comparison.common:
+        figure.supxlabel(fill(f"all runs: {', '.join(comparison.common)}", 140), fontsize=7)
+    axes.grid(color="#e9e9e9")
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False, title="towards the lower left is better")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def _point(row: Row, metric: str, group: str) -> tuple[float | None, float]:
+    """Mean and standard error; None where no seed has a value."""
+    over = row.spread.get((metric, group))
+    if over is None or over.n == 0:
+        return None, 0.0
+    return over.mean, over.sd / math.sqrt(over.n) if over.n > 1 else 0.0
+
+
+def _draw_line(axes: Any, line: list[tuple[float, Row]], metric: str) -> None:
+    if not line:
+        return
+    points = [(_point(row, metric, "many"), _point(row, metric, "few")) for _, row in line]
+    x, y = [many[0] for many, _ in points], [few[0] for _, few in points]
+    axes.errorbar(
+        x,
+        y,
+        xerr=[many[1] for many, _ in points],
+        yerr=[few[1] for _, few in points],
+        color="#555555",
+        ecolor="#55555570",
+        marker=".",
+        linewidth=1.4,
+        elinewidth=0.7,
+        label="weights count^-p, p beside the point",
+    )
+    for (p, _), at_x, at_y in zip(line, x, y, strict=True):
+        axes.annotate(f"{p:g}", (at_x, at_y), xytext=(4, 5), textcoords="offset points", fontsize=8, color="#555555")
+
+
+def _draw_point(axes: Any, row: Row, metric: str, number: int) -> None:
+    (many, many_error), (few, few_error) = _point(row, metric, "many"), _point(row, metric, "few")
+    _, colour, marker = next(family for family in _FAMILIES if family[0].search(row.label))
+    axes.errorbar(
+        [many],
+        [few],
+        xerr=[many_error],
+        yerr=[few_error],
+        color=colour,
+        ecolor=f"{colour}70",
+        marker=marker,
+        markersize=5,
+        elinewidth=0.7,
+        linestyle="none",
+        label=f"{number} {row.label}",
+    )
+    axes.annotate(str(number), (many, few), xytext=(5, -9), textcoords="offset points", fontsize=8, color=colour)

@@ -1,0 +1,189 @@
+"""Methods ranked over several data sets, with the tests that go with ranks.
+
+Data sets are the blocks, a method's value on one of them is its mean over the seeds: seeds of one data set are no
+independent evidence about another (Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR
+2006).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from dir._atomic import write_atomic
+from dir.compare.report import BEST_AT, HIGHER_IS_BETTER, Grid, draw, print_grids
+from dir.compare.statistics import Comparison
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Average ranks (1 is best) of the methods that all data sets have, best first, and the tests over them.
+
+    ``nemenyi`` and ``wilcoxon`` hold a p-value per method against the baseline: Nemenyi's, and Wilcoxon's signed-rank
+    after Holm's correction. NaN where a test cannot be made.
+    """
+
+    metric: str
+    group: str
+    baseline: str
+    datasets: tuple[str, ...]
+    methods: tuple[str, ...]
+    values: Mapping[str, tuple[float, ...]]
+    ranks: Mapping[str, tuple[float, ...]]
+    average: Mapping[str, float]
+    friedman: float
+    critical_difference: float
+    nemenyi: Mapping[str, float]
+    wilcoxon: Mapping[str, float]
+    left_out: tuple[str, ...]
+
+
+def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> float:
+    r"""Nemenyi's: average ranks further apart differ at ``alpha``.
+
+    .. math:: CD = \frac{q_\alpha}{\sqrt 2} \sqrt{\frac{k (k + 1)}{6 N}}
+
+    for k methods and N data sets, q the studentized range's quantile with infinite degrees of freedom.
+
+    Example:
+        >>> round(critical_difference(4, 14), 2)  # q / sqrt 2 = 2.569 (Demsar 2006, Table 5a)
+        1.25
+
+    Reference:
+        Demsar 2006, Section 3.2.2.
+    """
+    q = float(stats.studentized_range.ppf(1 - alpha, methods, math.inf)) / math.sqrt(2)
+    return q * math.sqrt(methods * (methods + 1) / (6 * datasets))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction; NaN stays NaN and is no test.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    order = sorted((p, i) for i, p in enumerate(p_values) if math.isfinite(p))
+    adjusted, running = [math.nan] * len(p_values), 0.0
+    for place, (p, i) in enumerate(order):
+        running = max(running, min(1.0, (len(order) - place) * p))
+        adjusted[i] = running
+    return adjusted
+
+
+def rank_methods(comparisons: Sequence[Comparison], metric: str, group: str = "all") -> Ranks:
+    """Ranks over the data sets that ``comparisons`` are of.
+
+    Args:
+        comparisons: one per data set, see :func:`dir.compare.statistics.compare`.
+        metric: which; all must have it.
+        group: shot group; a data set without a value there (an empty group) is left out.
+
+    Raises:
+        ValueError: a data set twice; fewer than two data sets or methods are left; a metric of which neither more
+            nor less is better.
+    """
+    if metric in BEST_AT:
+        raise ValueError(f"ranks: expected a metric of which lower or higher is better, got {metric!r}")
+    names = [comparison.experiment for comparison in comparisons]
+    if len(set(names)) < len(names):
+        raise ValueError(f"runs: expected each data set once, got {', '.join(names)}")
+    tables: dict[str, dict[str, float]] = {}
+    for comparison in comparisons:
+        if metric not in comparison.metrics:
+            raise ValueError(f"metrics: {comparison.experiment} has no {metric!r}")
+        means = {row.label: row.spread[metric, group].mean for row in comparison.rows if group in comparison.groups}
+        finite = {label: mean for label, mean in means.items() if math.isfinite(mean)}
+        if finite:
+            tables[comparison.title] = finite
+    everywhere = set.intersection(*(set(table) for table in tables.values())) if tables else set()
+    order = [row.label for comparison in comparisons for row in comparison.rows]
+    methods = [label for label in dict.fromkeys(order) if label in everywhere]
+    if len(tables) < 2 or len(methods) < 2:
+        raise ValueError(
+            f"ranks of {metric}/{group}: expected two data sets with two methods in common, got the data sets "
+            f"{', '.join(tables) or 'none'} and the methods {', '.join(methods) or 'none'}"
+        )
+    values = np.array([[table[method] for table in tables.values()] for method in methods])
+    sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
+    ranks = stats.rankdata(sign * values, axis=0)
+    average = ranks.mean(1)
+    baseline = comparisons[0].baseline
+    nemenyi, wilcoxon = _against(baseline, methods, sign * values, average)
+    best = [methods[i] for i in np.argsort(average, kind="stable")]
+    at = {method: i for i, method in enumerate(methods)}
+    return Ranks(
+        metric,
+        group,
+        baseline,
+        tuple(tables),
+        tuple(best),
+        {method: tuple(values[at[method]].tolist()) for method in best},
+        {method: tuple(ranks[at[method]].tolist()) for method in best},
+        {method: float(average[at[method]]) for method in best},
+        # Friedman's test is defined from three methods on.
+        float(stats.friedmanchisquare(*values).pvalue) if len(methods) > 2 else math.nan,
+        critical_difference(len(methods), len(tables)),
+        {method: nemenyi[at[method]] for method in best},
+        {method: wilcoxon[at[method]] for method in best},
+        tuple(label for label in dict.fromkeys(order) if label not in everywhere),
+    )
+
+
+def _against(
+    baseline: str, methods: Sequence[str], values: np.ndarray, average: np.ndarray
+) -> tuple[list[float], list[float]]:
+    if baseline not in methods:
+        return [math.nan] * len(methods), [math.nan] * len(methods)
+    base, (k, n) = methods.index(baseline), values.shape
+    error = math.sqrt(k * (k + 1) / (6 * n))
+    nemenyi, wilcoxon = [], []
+    for i in range(k):
+        gap = abs(average[i] - average[base]) / error * math.sqrt(2)
+        nemenyi.append(math.nan if i == base else float(stats.studentized_range.sf(gap, k, math.inf)))
+        differs = i != base and bool(np.any(values[i] != values[base]))
+        wilcoxon.append(float(stats.wilcoxon(values[i], values[base]).pvalue) if differs else math.nan)
+    return nemenyi, holm(wilcoxon)
+
+
+def rank_grid(ranks: Ranks) -> Grid:
+    """Rows methods, best first; columns the rank on each data set, their average and the p-values."""
+
+    def p(value: float) -> str:
+        return f"{value:.3f}" if math.isfinite(value) else "-"
+
+    rows = tuple(
+        (
+            method,
+            f"{ranks.average[method]:.2f}",
+            *(f"{rank:g}" for rank in ranks.ranks[method]),
+            p(ranks.nemenyi[method]),
+            p(ranks.wilcoxon[method]),
+        )
+        for method in ranks.methods
+    )
+    smallest = 2.0 ** (1 - len(ranks.datasets))
+    caption = (
+        f"Rank 1 is best, by the mean over seeds. Friedman p = {p(ranks.friedman)} over {len(ranks.datasets)} data "
+        f"sets; average ranks further apart than {ranks.critical_difference:.2f} differ at 5 % (Nemenyi). p-values "
+        f"are against {ranks.baseline}; Wilcoxon's (after Holm) cannot fall below {smallest:.3g} before correction "
+        "with so few data sets."
+    )
+    if ranks.left_out:
+        caption += f" Not run on every data set: {', '.join(ranks.left_out)}."
+    header = ("method", "average rank", *ranks.datasets, "p Nemenyi", "p Wilcoxon")
+    return Grid(f"ranks by {ranks.metric}, {ranks.group}", header, rows, caption)
+
+
+def report_ranks(ranks: Sequence[Ranks], folder: Path | None) -> None:
+    """Prints the rank tables; where a folder is given, writes them there as ranks.md."""
+    tables = [rank_grid(one) for one in ranks]
+    print_grids(tables)
+    if folder is not None:
+        parts = [part for grid in tables for part in (f"## {grid.title}", draw(grid), grid.caption)]
+        write_atomic(folder / "ranks.md", ("\n\n".join(parts) + "\n").encode())

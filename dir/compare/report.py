@@ -1,0 +1,230 @@
+"""A comparison as text: markdown, rich tables, and the compact tables of a README."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dir._atomic import write_atomic
+from dir.compare.published import BENCHMARKS, ENCODERS, PAPERS, published
+from dir.compare.statistics import Comparison, Difference, Row, Spread, as_json
+
+HIGHER_IS_BETTER = ("pearson", "spearman")
+# Neither higher nor lower is better than this value.
+BEST_AT = {"coverage90": 0.9}
+EMPTY = "-"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table before it is drawn."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+
+
+def decimals(values: Iterable[float]) -> int:
+    """How many decimals a table needs: three below 10, two below 100, one above.
+
+    Example:
+        >>> decimals([0.6, 0.845]), decimals([9.9, 31.2]), decimals([1200.0])
+        (3, 2, 1)
+    """
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    return 3 if largest < 10 else 2 if largest < 100 else 1
+
+
+def spread_cell(value: Spread, places: int, seeds: int) -> str:
+    """'mean ± sd', '-' where no seed has a value; '(n)' behind it where only n of the seeds have one."""
+    if value.n == 0:
+        return EMPTY
+    text = f"{value.mean:.{places}f}"
+    if math.isfinite(value.sd):
+        text += f" ± {value.sd:.{places}f}"
+    return text if value.n == seeds else f"{text} ({value.n})"
+
+
+def difference_cell(value: Difference, places: int, pairs: int) -> str:
+    """'mean [low, high]', signed; no interval for one pair, '-' for none; '(n)' as in `spread_cell`."""
+    if value.n == 0:
+        return EMPTY
+    text = f"{value.mean:+.{places}f}"
+    if math.isfinite(value.low):
+        text += f" [{value.low:+.{places}f}, {value.high:+.{places}f}]"
+    return text if value.n == pairs else f"{text} ({value.n})"
+
+
+def _places(comparison: Comparison, metric: str) -> int:
+    return decimals(row.spread[metric, group].mean for row in comparison.rows for group in comparison.groups)
+
+
+def _columns(comparison: Comparison, metric: str, also: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(heading, metric, group): the groups of the metric, and `all` of each metric in `also`."""
+    extra = [name for name in also if name in comparison.metrics and name != metric]
+    groups = [(group, metric, group) for group in comparison.groups]
+    return [*groups, *((name, name, "all") for name in extra)]
+
+
+def spread_grid(comparison: Comparison, metric: str, also: Sequence[str] = ()) -> Grid:
+    """Rows methods, columns shot groups, cells 'mean ± sd' over the seeds."""
+    columns = _columns(comparison, metric, also)
+    places = {name: _places(comparison, name) for _, name, _ in columns}
+
+    def line(row: Row) -> tuple[str, ...]:
+        cells = (spread_cell(row.spread[m, g], places[m], len(row.seeds)) for _, m, g in columns)
+        return (row.label, str(len(row.seeds)), *cells)
+
+    better = "higher is better" if metric in HIGHER_IS_BETTER else "lower is better"
+    return Grid(
+        f"{metric} ({f'best at {BEST_AT[metric]}' if metric in BEST_AT else better})",
+        ("method", "seeds", *(heading for heading, _, _ in columns)),
+        tuple(line(row) for row in comparison.rows),
+        "Mean ± standard deviation over the seeds."
+        + (f" All runs: {', '.join(comparison.common)}." if comparison.common else ""),
+    )
+
+
+def difference_grid(comparison: Comparison, metric: str, also: Sequence[str] = ()) -> Grid:
+    """Rows methods, columns shot groups, cells 'mean [low, high]' of the difference to the baseline."""
+    columns = _columns(comparison, metric, also)
+    places = {name: _places(comparison, name) for _, name, _ in columns}
+
+    def line(row: Row) -> tuple[str, ...]:
+        pairs = max((row.difference[m, g].n for _, m, g in columns), default=0)
+        cells = (difference_cell(row.difference[m, g], places[m], pairs) for _, m, g in columns)
+        # Named only where it is not the baseline as it stands: like overrides are compared with like.
+        label = row.label if row.against == comparison.baseline else f"{row.label} - {row.against}"
+        return (label, str(pairs), *cells)
+
+    return Grid(
+        f"{metric}: difference to {comparison.baseline}",
+        ("method", "pairs", *(heading for heading, _, _ in columns)),
+        tuple(line(row) for row in comparison.rows if row.difference),
+        "Method minus baseline, paired by seed: mean [95 % interval of Student's t over the pairs], not "
+        "corrected for the number of comparisons.",
+    )
+
+
+def published_grid(comparison: Comparison, metric: str) -> Grid:
+    """What papers report for this benchmark, with encoders of their own."""
+    lines = published(comparison.experiment, metric)
+    benchmark = BENCHMARKS.get(comparison.experiment, "")
+    columns = [group for group in ("all", "many", "median", "few") if any(group in p.values[metric] for p in lines)]
+    # As many decimals as the papers give.
+    numbers = [number for row in lines for number in row.values[metric].values()]
+    places = max((len(str(number).partition(".")[2]) for number in numbers), default=0)
+    rows = (
+        (
+            row.method,
+            *(
+                f"{row.values[metric][group]:.{places}f}" if group in row.values[metric] else EMPTY
+                for group in columns
+            ),
+            f"{row.paper}, {row.note}" if row.note else row.paper,
+        )
+        for row in lines
+    )
+    return Grid(
+        f"{metric}: published on {benchmark}",
+        ("method", *columns, "source"),
+        tuple(rows),
+        f"PUBLISHED, not run here; published encoder: {ENCODERS.get(benchmark, '')}; `few` includes labels "
+        f"that never occur in training.",
+    )
+
+
+def grids(comparison: Comparison) -> list[Grid]:
+    """All tables, metric by metric; those without rows are left out."""
+    makers = (spread_grid, difference_grid, published_grid)
+    return [grid for metric in comparison.metrics for make in makers if (grid := make(comparison, metric)).rows]
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """What a reader must know about the numbers: sizes, seeds, what is missing."""
+    sizes = (
+        f"{group} {low}" if low == high else f"{group} {low} to {high}"
+        for group, (low, high) in comparison.sizes.items()
+    )
+    lines = [f"{comparison.split} rows: {', '.join(sizes)}. '{EMPTY}': no row in the group, or no finite value."]
+    for seeds in dict.fromkeys(row.seeds for row in comparison.rows):
+        labels = ", ".join(row.label for row in comparison.rows if row.seeds == seeds)
+        lines.append(f"Seeds {', '.join(map(str, seeds))}: {labels}.")
+    if not any(row.difference for row in comparison.rows):
+        lines.append(f"No other row shares a seed with the baseline {comparison.baseline!r}: no paired differences.")
+    shown = [row.paper for metric in comparison.metrics for row in published(comparison.experiment, metric)]
+    lines += [f"Published source {paper}: {PAPERS[paper]}." for paper in dict.fromkeys(shown)]
+    lines += [f"Left out, unfinished (no metrics.json): {path}" for path in comparison.unfinished]
+    return lines
+
+
+def draw(grid: Grid) -> str:
+    """The table in markdown."""
+    rows = [grid.header, tuple("---" for _ in grid.header), *grid.rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+
+
+def markdown(comparison: Comparison) -> str:
+    """The whole report."""
+    parts = [f"# {comparison.experiment}, {comparison.split}"]
+    parts.append("\n".join(f"- {line}" for line in remarks(comparison)))
+    for grid in grids(comparison):
+        parts += [f"## {grid.title}", draw(grid), grid.caption]
+    return "\n\n".join(parts) + "\n"
+
+
+def readme_tables(comparison: Comparison, metric: str) -> str:
+    """One metric's spread and its paired differences, with Pearson over all rows: two tables to paste.
+
+    Raises:
+        ValueError: the comparison does not have this metric.
+    """
+    if metric not in comparison.metrics:
+        raise ValueError(f"readme: expected one of {', '.join(comparison.metrics)}, got {metric!r}")
+    both = (make(comparison, metric, ("pearson",)) for make in (spread_grid, difference_grid))
+    return "\n\n".join(f"{grid.caption}\n\n{draw(grid)}" for grid in both if grid.rows)
+
+
+def marked(command: str, tables: str) -> str:
+    """Tables between two comments, the first of which is the command that makes them: a test makes them again."""
+    return f"<!-- {command} -->\n\n{tables}\n\n<!-- end -->"
+
+
+def _width(grid: Grid) -> int:
+    columns = zip(grid.header, *grid.rows, strict=True)
+    return 1 + sum(max(map(len, column)) + 3 for column in columns)
+
+
+def show(comparison: Comparison) -> None:
+    """Prints all tables and remarks."""
+    console = print_grids(grids(comparison))
+    for line in remarks(comparison):
+        console.print(line, markup=False, highlight=False)
+
+
+def print_grids(tables: Sequence[Grid]) -> Console:
+    """Prints tables, and returns the console for what follows."""
+    # A table is never squeezed (a pipe counts as 80 columns): better a long line than half a number.
+    console = Console(width=max(Console().width, *map(_width, tables)))
+    for grid in tables:
+        table = Table(title=Text(grid.title), caption=Text(grid.caption))
+        for at, heading in enumerate(grid.header):
+            table.add_column(heading, justify="left" if at == 0 else "right", no_wrap=at > 0)
+        for row in grid.rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+    return console
+
+
+def report(comparison: Comparison, folder: Path) -> None:
+    """Prints the tables, writes compare.md and compare.json."""
+    show(comparison)
+    write_atomic(folder / "compare.md", markdown(comparison).encode())
+    write_atomic(folder / "compare.json", as_json(comparison).encode())

@@ -1,0 +1,1 @@
+"""Generated data sets: drawn faces and sentence pairs."""

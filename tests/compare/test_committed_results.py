@@ -1,0 +1,134 @@
+"""The committed results: each file is readable, and the pages show what compare.py makes of them."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from dir.compare.cli import main
+from dir.compare.overview import change
+from dir.compare.runs import find_runs, identify
+from dir.compare.statistics import compare
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+# The data sets of the methods page, in its order.
+MEASURED = ("rotmnist_skew-angle", "abalone-Rings", "concrete-ConcreteCompressiveStrength", "stsb_minilm")
+FOLDERS = sorted(path for path in RESULTS.glob("*") if path.is_dir())
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"<!-- python scripts/compare\.py (.+?) -->\n.*?<!-- end -->", re.DOTALL)
+BLOCKS = [(page, block) for page in PAGES for block in BLOCK.finditer(page.read_text(encoding="utf-8"))]
+# The folders that a table is made of.
+SHOWN = {
+    Path(word).name for _, block in BLOCKS for word in block[1].split() if word.startswith("benchmarks/results/")
+}
+
+
+SIX = ("vanilla", "sqinv", "lds", "fds", "lds_fds", "lds_fds_shrink")
+# What any claim about feature smoothing has to beat.
+CONTROLS = ("lds_label_shrink", "lds_prediction_shrink", "lds_affine", "lds_isotonic", "layer_norm", "c_mixup")
+# What the pages report at least, and over how many seeds.
+REPORTED = {
+    "stsb_minilm": (("vanilla", "inv", "sqinv", "lds", "fds", "lds_fds"), 10),
+    "age_synthetic": (SIX, 3),
+    "rotmnist_skew-angle": ((*SIX, "fds_shrink", *CONTROLS), 10),
+    "abalone-Rings": ((*SIX, "fds_shrink", *CONTROLS, "label_shrink", "prediction_shrink", "affine", "isotonic"), 10),
+    "concrete-ConcreteCompressiveStrength": (("vanilla", "sqinv", "lds", "fds", "lds_fds", "lds_affine"), 10),
+    "bike_sharing_hour-cnt": ((*SIX, "fds_shrink", *CONTROLS), 10),
+    "bccd_counts-rbc": ((*SIX, "fds_shrink", *CONTROLS), 10),
+}
+# Methods of the field, each with a row in these tables.
+FIELD = (
+    *("inv", "denseweight", "vir", "focal_r", "huber", "bmc", "gai", "bni", "dist"),
+    *("ranksim", "conr", "rnc", "ordinal_entropy", "srl", "rbc", "uvote", "rrt", "layer_norm", "c_mixup"),
+    *("rnc_two_stage", "rrt_lds"),
+)
+OF_TABLES = ("random_under", "random_over", "gaussian_noise", "wercs", "smoter", "smogn", "bagging", "rebagg")
+TABLES = {
+    "stsb_minilm": FIELD,
+    "rotmnist_skew-angle": FIELD,
+    "abalone-Rings": (*FIELD, *OF_TABLES),
+    "concrete-ConcreteCompressiveStrength": (*FIELD, *OF_TABLES),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_method_of_the_field_has_a_row_over_five_seeds(name: str) -> None:
+    runs, _ = find_runs(RESULTS / name)
+    for method in TABLES[name]:
+        found = {run.seed for run in runs if run.method == method and not run.overrides}
+        assert found >= set(range(5)), method
+
+
+def test_every_method_of_the_field_was_run_on_the_faces() -> None:
+    assert {run.method for run in find_runs(RESULTS / "age_synthetic")[0]} >= set(FIELD)
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_every_reported_experiment_is_committed_with_all_methods_and_seeds(name: str) -> None:
+    methods, seeds = REPORTED[name]
+    runs, _ = find_runs(RESULTS / name)
+    for method in methods:
+        found = sorted(run.seed for run in runs if run.method == method and not run.overrides)
+        assert found == list(range(seeds)), method
+    assert name in SHOWN, "no page has a table of it"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_every_file_of_a_results_folder_is_a_run_on_the_same_test_rows(folder: Path) -> None:
+    runs, unfinished = find_runs(folder)
+    assert not unfinished
+    inner = [path for path in folder.rglob("*.json") if path.parent != folder]
+    assert [path for path in inner if identify(path) is None] == []
+    # A seed may draw another split, but every method of that seed is tested on the same one.
+    groups = {(run.seed, group, values["n"]) for run in runs for group, values in run.metrics["test"].items()}
+    assert len(groups) == len({(seed, group) for seed, group, _ in groups})
+
+
+@pytest.mark.parametrize(("page", "block"), BLOCKS, ids=lambda part: part.name if isinstance(part, Path) else part[1])
+def test_a_page_shows_what_compare_prints(
+    page: Path, block: re.Match[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    main(shlex.split(block[1]))
+    assert block[0] + "\n" == capsys.readouterr().out
+
+
+def test_the_first_table_of_the_readme_repeats_the_full_one() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = readme[: readme.index("## Drop it into your model")]
+    rows = [line.strip("| ").split(" | ") for line in first.splitlines() if line.startswith("| ") and "±" in line]
+    assert [row[0] for row in rows] == ["vanilla", "lds"]
+    (block,) = (block[0] for _, block in BLOCKS if block[1] == "benchmarks/results/rotmnist_skew-angle --readme mae")
+    for method, total, many, few, zero in rows:
+        (full,) = (line for line in block.splitlines() if line.startswith(f"| {method} | 10 |") and "±" in line)
+        _, _, *cells = full.strip("| ").split(" | ")
+        assert [total, many, few, zero] == [cells[0], cells[1], cells[3], cells[4]]
+
+
+def test_each_line_of_the_methods_page_ends_with_its_changes_of_the_few_shot_error() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    lines = page[page.index("## One line each") :].splitlines()
+    compared = [compare(find_runs(RESULTS / name)[0]) for name in MEASURED]
+
+    def changes(method: str) -> str:
+        shown = []
+        for one in compared:
+            rows = {row.label: row for row in one.rows}
+            percent = change(rows[method], rows["vanilla"], "mae", "few") if method in rows else math.nan
+            shown.append(f"{percent:+.0f}" if math.isfinite(percent) else "-")
+        return " / ".join(shown)
+
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
+    named = [re.findall(r"`(\w+)`", cells[0]) for cells in rows]
+    for methods, cells in zip(named, rows, strict=True):
+        assert cells[-1] == "; ".join("the baseline" if name == "vanilla" else changes(name) for name in methods)
+    configs = {path.stem for path in (ROOT / "configs" / "method").glob("[!_]*.yaml")}
+    on_lds = {
+        name for name in configs if name.removeprefix("lds_") in {*configs, "affine"} and name.startswith("lds_")
+    }
+    assert {name for names in named for name in names} >= configs - on_lds, "a method without a line"

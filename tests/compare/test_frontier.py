@@ -1,0 +1,90 @@
+"""The frontier plot and the choice of methods, on generated runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dir.compare.cli import only
+from dir.compare.frontier import frontier_plot, power_of
+from dir.compare.runs import Run, find_runs
+from dir.compare.statistics import Comparison, compare
+
+# (many, few) of each row; the power's is an override.
+POINTS = {
+    "vanilla/seed_{}": (1.0, 9.0),
+    "power/seed_{},method.power=0.25": (1.2, 7.5),
+    "power/seed_{},method.power=0.5": (1.5, 6.0),
+    "sqinv/seed_{}": (1.5, 6.0),
+    "lds/seed_{}": (1.4, 5.5),
+    "lds_fds_shrink/seed_{}": (1.45, 5.0),
+    "lds_affine/seed_{}": (1.6, 5.2),
+}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Run]:
+    for name, (many, few) in POINTS.items():
+        for seed in range(3):
+            path = tmp_path / "task" / f"{name.format(seed)}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            groups = {"all": many + few, "many": many, "few": few}
+            values = {group: {"n": 9, "mae": value + 0.1 * seed, "pearson": 0.5} for group, value in groups.items()}
+            path.write_text(json.dumps({"test": values}))
+    return find_runs(tmp_path / "task")[0]
+
+
+@pytest.fixture
+def comparison(runs: list[Run]) -> Comparison:
+    return compare(runs)
+
+
+def test_powers_are_on_the_line_and_other_methods_are_numbered_points(comparison: Comparison, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "frontier.svg"
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        frontier_plot(comparison, "mae", path)
+    drawn = path.read_text()
+    for text in ("1 lds<", "2 lds_fds_shrink<", "3 lds_affine<", ">0.25<", ">0.5<", "up to 3 seeds"):
+        assert text in drawn, text
+    assert "4 " not in [line[:2] for line in drawn.split(">")], "vanilla, sqinv and power are no points of their own"
+    assert [power_of(row.label) for row in comparison.rows].count(None) == 3
+
+
+@pytest.mark.parametrize(
+    ("label", "power"),
+    [
+        ("power", 0.5),
+        ("power method.power=0.75", 0.75),
+        ("inv", 1.0),
+        ("power method.power=0.75,optimizer.lr=0.01", None),
+        ("power data.limit=9,method.power=0.75", None),
+        ("sqinv optimizer.lr=0.01", None),
+    ],
+)
+def test_only_rows_that_differ_in_the_power_alone_are_on_the_line(label: str, power: float | None) -> None:
+    assert power_of(label) == power
+
+
+def test_what_cannot_be_drawn_is_refused(comparison: Comparison, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"frontier: expected one of mae, got 'gm'"):
+        frontier_plot(comparison, "gm", tmp_path / "x.png")
+    with pytest.raises(ValueError, match="frontier: expected one of mae"):
+        frontier_plot(comparison, "pearson", tmp_path / "x.png")
+    with pytest.raises(ValueError, match=r"\.png"):
+        frontier_plot(comparison, "mae", tmp_path / "x.txt")
+    assert not list(tmp_path.glob("x.*"))
+
+
+def test_methods_are_chosen_by_name_with_whatever_they_override(runs: list[Run]) -> None:
+    assert {run.label for run in only(runs, ["power", "lds"])} == {
+        "power method.power=0.25",
+        "power method.power=0.5",
+        "lds",
+    }
+    assert only(runs, None) == runs
+    with pytest.raises(ValueError, match="no run of nothing under task"):
+        only(runs, ["lds", "nothing"])
