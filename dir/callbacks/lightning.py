@@ -1,29 +1,57 @@
-"""The Lightning adapter of FDS."""
+"""Lightning callback that ends the epoch of FDS, SRL and every other module with an ``end_epoch`` method."""
 
 from __future__ import annotations
 
+from typing import Protocol, cast
+
+import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dir.fds import FDS
 
 
-class FDSCallback(Callback):
-    """Closes the epoch of every FDS module of a LightningModule, and logs what it found.
+class _EpochModule(Protocol):
+    """Module that collects during an epoch and updates its state in ``end_epoch``."""
 
-    Runs at the end of each training epoch, before the checkpoint callbacks (Lightning runs those last), so that
-    a checkpoint holds closed epochs. Diagnostics are logged as ``fds/<name of the diagnostic>``, or
-    ``fds/<module path>/<name>`` where there are several FDS modules. An FDS that collected nothing all epoch (in eval
-    mode, or behind a model that never gives it labels) raises, as ``end_epoch`` does. On several processes all close
-    the epoch together, with one all-reduce for each module, and log the same numbers.
+    def end_epoch(self, process_group: dist.ProcessGroup | None = None) -> dict[str, float]:
+        """End the epoch over all ranks and return diagnostics, which may be empty."""
+
+
+class EndEpoch(Callback):
+    """Call ``end_epoch()`` of every submodule that has the method, and log the returned diagnostics.
+
+    The callback runs at the end of each training epoch. Lightning runs checkpoint callbacks after all others, so
+    every checkpoint contains closed epochs. On several ranks, all ranks close the epoch together and log the same
+    values.
+
+    The diagnostics of an FDS module are logged as ``fds/<name>``, or as ``fds/<module path>/<name>`` if the model has
+    several FDS modules. The diagnostics of any other module are logged as ``<module path>/<name>``.
+
+    The callback does not call an ``end_epoch`` method of the LightningModule itself. ``FDSCallback`` is another name
+    of this class.
+
+    Raises:
+        RuntimeError: an FDS module collected nothing during the epoch, because the module was in eval mode or the
+            model called ``fds(features)`` without labels.
 
     Example:
         >>> from lightning.pytorch import Trainer
-        >>> trainer = Trainer(callbacks=[FDSCallback()], logger=False, barebones=True)
+        >>> trainer = Trainer(callbacks=[EndEpoch()], logger=False, barebones=True)
     """
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        found = {name: module for name, module in pl_module.named_modules() if isinstance(module, FDS)}
-        for name, fds in found.items():
-            prefix = "fds" if len(found) == 1 else f"fds/{name}"
-            diagnostics = fds.end_epoch()
+        # Look the method up on the class: a wrapper such as torch.compile's forwards attributes to the wrapped
+        # module, which would be closed twice.
+        modules = {
+            name: module
+            for name, module in pl_module.named_modules()
+            if name and callable(getattr(type(module), "end_epoch", None))
+        }
+        several = sum(isinstance(module, FDS) for module in modules.values()) > 1
+        for name, module in modules.items():
+            prefix = name if not isinstance(module, FDS) else f"fds/{name}" if several else "fds"
+            diagnostics = cast("_EpochModule", module).end_epoch()
             pl_module.log_dict({f"{prefix}/{key}": value for key, value in diagnostics.items()})
+
+
+FDSCallback = EndEpoch

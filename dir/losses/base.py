@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from dir.bins import LabelBins
@@ -112,8 +113,9 @@ class Regularizer(nn.Module):
         """Told of all training labels ``[N]`` and of their bins before training, in the criterion's units."""
         return self
 
-    def end_epoch(self) -> None:
-        """Told that an epoch of training ends."""
+    def end_epoch(self, process_group: dist.ProcessGroup | None = None) -> dict[str, float]:
+        """End a training epoch over the ranks of ``process_group`` and return diagnostics (here: none)."""
+        return {}
 
     def extra_repr(self) -> str:
         return ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if k[0] != "_" and k != "training")

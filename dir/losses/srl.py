@@ -119,7 +119,7 @@ class SRL(KeepsPrecision, Regularizer):
         >>> z = torch.randn(8, 4, requires_grad=True)
         >>> srl(z, labels, labels).item()
         0.0
-        >>> srl.end_epoch()
+        >>> diagnostics = srl.end_epoch()
         >>> srl(z, labels, labels).item() != 0.0
         True
 
@@ -225,14 +225,24 @@ class SRL(KeepsPrecision, Regularizer):
         self.sums = EpochSums(k + 1, num_features).to(self.centers.device)
 
     @torch.no_grad()
-    def end_epoch(self) -> None:
-        """Move the surrogate by what all processes collected since the last call.
+    def end_epoch(self, process_group: dist.ProcessGroup | None = None) -> dict[str, float]:
+        """Update the surrogate with the samples that all ranks collected since the last call.
 
-        A bin whose features were not all finite keeps its centre for this epoch.
+        A bin with features that are not finite keeps its centre for this epoch.
+
+        Args:
+            process_group: ranks whose samples are added. Default: the default group, if one is initialised.
+
+        Returns:
+            An empty dictionary: SRL has no diagnostics.
+
+        Raises:
+            RuntimeError: no rank collected any sample.
+            ValueError: labels that were not finite.
         """
         self._require_fit()
-        self._meet()
-        found = None if self.sums is None else self.sums.reduced()
+        self._sync_num_features(process_group)
+        found = None if self.sums is None else self.sums.reduced(process_group)
         if self.sums is None or found is None or not found.n[:-1].sum() > 0:
             raise RuntimeError("end_epoch() found nothing collected: call the regularizer in training mode before it")
         if found.nonfinite > 0:
@@ -252,13 +262,14 @@ class SRL(KeepsPrecision, Regularizer):
             self.centers.copy_(moved[nearest])
             self.live.fill_(1.0)
         self.sums.clear()
+        return {}
 
-    def _meet(self) -> None:
-        """Tell the number of features to a process that had no batch, or the others would wait for its sums."""
-        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    def _sync_num_features(self, process_group: dist.ProcessGroup | None) -> None:
+        """Send the number of features to ranks that had no batch: the all-reduce of the sums needs equal shapes."""
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size(process_group) > 1):
             return
         width = torch.tensor([self.centers.shape[1]], device=self.centers.device)
-        dist.all_reduce(width, op=dist.ReduceOp.MAX)
+        dist.all_reduce(width, op=dist.ReduceOp.MAX, group=process_group)
         if self.sums is None and int(width) > 0:
             self._allocate(int(width))
 

@@ -138,9 +138,6 @@ class RegressionModule(LightningModule):
                 self.log_dict({f"val/{group}/{name}": value.float() for name, value in values.items()})
 
     def on_train_epoch_end(self) -> None:
-        # Lightning saves checkpoints after this; they hold closed epochs.
-        for regularizer in self.regularizers:
-            cast("Regularizer", regularizer).end_epoch()
         optimizer = cast("Optimizer", self.optimizers())
         self.log("lr", optimizer.param_groups[0]["lr"])
 

@@ -1,4 +1,4 @@
-"""FDSCallback: finds the FDS modules of a LightningModule, ends their epochs, logs their diagnostics."""
+"""Tests of EndEpoch: modules with ``end_epoch`` are found, their epochs ended, and their diagnostics logged."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from dir.bins import LabelBins
-from dir.callbacks.lightning import FDSCallback
+from dir.callbacks.lightning import EndEpoch, FDSCallback
 from dir.fds import FDS
+from dir.losses import SRL
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You defined a `validation_step`"),
@@ -64,7 +65,7 @@ def loader() -> DataLoader:
 
 
 def trainer(folder: Path, epochs: int, **kwargs: object) -> Trainer:
-    callbacks = [FDSCallback(), *kwargs.pop("callbacks", [])]
+    callbacks = [EndEpoch(), *kwargs.pop("callbacks", [])]
     return Trainer(
         max_epochs=epochs,
         accelerator="cpu",
@@ -101,6 +102,55 @@ def test_diagnostics_are_logged(tmp_path: Path) -> None:
     run.fit(Net(), loader())
     assert float(run.callback_metrics["fds/bins_seen"]) == B
     assert float(run.callback_metrics["fds/bins_empty"]) == 0
+
+
+class Counter(nn.Module):
+    """Counts its batches and returns the number as a diagnostic at the end of the epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches = 0
+        self.closed: list[int] = []
+
+    def forward(self, labels: Tensor) -> None:
+        self.batches += 1
+
+    def end_epoch(self, process_group: object = None) -> dict[str, float]:
+        self.closed.append(self.batches)
+        self.batches = 0
+        return {"batches": float(self.closed[-1])}
+
+
+class Several(Net):
+    """An FDS, a surrogate loss and a module of the user; the FDS is wrapped as torch.compile wraps modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fds = nn.ModuleList([torch.compile(self.fds[0], backend="eager")])
+        self.srl = SRL().fit(torch.arange(B).float(), LabelBins.integers(0, B - 1))
+        self.counter = Counter()
+
+    def training_step(self, batch: list[Tensor], index: int) -> Tensor:
+        self.counter(batch[1])
+        return super().training_step(batch, index) + self.srl(self.encoder(batch[0]), batch[1], batch[1])
+
+    def end_epoch(self) -> None:
+        raise AssertionError("the callback must leave methods of the LightningModule to its author")
+
+
+def test_every_module_with_end_epoch_is_closed_exactly_once(tmp_path: Path) -> None:
+    net = Several()
+    run = trainer(tmp_path, 2)
+    run.fit(net, loader())
+    assert net.counter.closed == [3, 3]
+    assert int(net.fds[0].epoch) == 2
+    assert float(net.srl.live) == 1
+    assert float(run.callback_metrics["counter/batches"]) == 3
+    assert float(run.callback_metrics["fds/bins_seen"]) == B
+
+
+def test_fds_callback_is_a_name_of_end_epoch() -> None:
+    assert FDSCallback is EndEpoch
 
 
 class Plain(LightningModule):
