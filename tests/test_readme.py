@@ -1,24 +1,46 @@
-"""README's drop-in lines run as they stand there."""
+"""Tests that README.md shows code that runs and a table that a run prints."""
 
+import math
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+from dir.compare.runs import find_runs
+from dir.recipe.summary import Groups, print_summary
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
 
 
-def test_drop_in_lines_run_in_a_plain_loop():
+def test_the_python_block_of_the_readme_trains_in_a_plain_loop():
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len(blocks) == 1
     torch.manual_seed(0)
     names: dict = {}
     exec(compile(blocks[0], "README.md", "exec"), names)
     fds, lds, bins = names["fds"], names["lds"], names["bins"]
-    # Three epochs were closed and the tables are live: the lines did what they say.
+    # end_epoch() ran three times, and the tables of FDS are no longer the identity.
     assert fds.epoch.item() == 3
     assert not torch.equal(fds.scale[:-1], torch.ones_like(fds.scale[:-1]))
-    rare, crowd = lds(torch.tensor([75.0, 35.0]))
-    assert rare > 3 * crowd
+    rare, frequent = lds(torch.tensor([75.0, 35.0]))
+    assert rare > 3 * frequent
     assert torch.isfinite(names["loss"])
     assert bins.num_bins == 121
+
+
+def test_the_printed_table_of_the_readme_is_that_of_the_committed_run(capsys: pytest.CaptureFixture[str]):
+    runs, _ = find_runs(ROOT / "benchmarks" / "results" / "age_synthetic")
+    (run,) = (run for run in runs if run.method == "vanilla" and run.seed == 0 and not run.overrides)
+    groups: Groups = {
+        group: {
+            name: int(value) if name == "n" else value if math.isfinite(value) else None
+            for name, value in values.items()
+        }
+        for group, values in run.metrics["test"].items()
+    }
+    print_summary({"test": groups}, "years")
+    printed = "\n".join(line.rstrip() for line in capsys.readouterr().out.strip().splitlines())
+    (block,) = re.findall(r"```\n(test .*?)\n```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert block == printed
