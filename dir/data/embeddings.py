@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from dir._sentence_encoder import POOLINGS, default_encoder, load_model, load_tokenizer
+from dir._sentence_encoder import POOLINGS, content_hash, default_encoder, load_model, load_tokenizer
 
 log = logging.getLogger(__name__)
 
 View = tuple[str, int]  # a pooling and the hidden state that it pools
 
-# What decides an encoder's output; anything else in its folder (readme, other formats) does not.
-IDENTITY_SUFFIXES = {".json", ".txt", ".model", ".safetensors", ".bin"}
 VERSION = 1  # of the cached content: raise it when the same arguments begin to give other numbers
 
 
@@ -118,14 +116,7 @@ def _identity(encoder: str) -> str:
     folder = Path(encoder)
     if not folder.is_dir():
         return encoder
-    digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.suffix in IDENTITY_SUFFIXES:
-            digest.update(f"{file.name}:{file.stat().st_size}:".encode())
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
-    return digest.hexdigest()
+    return content_hash(folder)
 
 
 def _read(path: Path, rows: int) -> NDArray[np.float32] | None:

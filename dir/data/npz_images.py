@@ -45,6 +45,10 @@ def random_shift(images: Tensor, pixels: int) -> Tensor:
     return moved.gather(3, columns[:, None, None, :].expand_as(images))
 
 
+# The arithmetic of to_float, as the model bundle repeats it.
+TO_FLOAT = [["multiply", 2.0 / 255.0], ["subtract", 1.0]]
+
+
 class NpzImages(RegressionData):
     """Regression on images out of one ``.npz`` file, with splits that the file gives.
 
@@ -97,6 +101,7 @@ class NpzImages(RegressionData):
         self.noise = noise
         self.augments = shift > 0 or noise > 0
         self._channels: int | None = None
+        self._size: tuple[int, ...] = ()
 
     def build(self) -> dict[str, Dataset[Any]]:
         arrays = self._read()
@@ -108,6 +113,7 @@ class NpzImages(RegressionData):
         if images.ndim == 3:
             images = images[..., None]
         self._channels = images.shape[3]
+        self._size = images.shape[1:3]
         datasets: dict[str, Dataset[Any]] = {}
         for name in SPLITS:
             rows = np.flatnonzero(names == name)
@@ -119,6 +125,18 @@ class NpzImages(RegressionData):
     def encoder_args(self) -> dict[str, Any]:
         self.setup()
         return {"in_channels": self._channels}
+
+    def encoding(self) -> dict[str, Any]:
+        self.setup()
+        return {
+            "kind": "images",
+            "size": list(self._size),
+            "channels": self._channels,
+            "resize": False,
+            "steps": TO_FLOAT,
+            "key": self.keys["images"],
+            "target": self.keys["label"],
+        }
 
     def _plain(self, images: Inputs) -> Inputs:
         return to_float(cast("Tensor", images))

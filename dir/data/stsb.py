@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dir._sentence_encoder import default_encoder, load_tokenizer
+from dir._sentence_encoder import default_encoder, encoder_identity, load_tokenizer
 from dir.data.base import ArrayDataset, Inputs, RegressionData
 from dir.data.embeddings import View, sentence_embeddings
-from dir.data.glove import Vocabulary, tokenize
+from dir.data.glove import UNKNOWN, Vocabulary, tokenize
 
 log = logging.getLogger(__name__)
 
@@ -176,6 +176,16 @@ class STSBEmbeddings(STSBData):
         self.setup()
         return {"in_features": self._width, "views": len(self.views)}
 
+    def encoding(self) -> dict[str, Any]:
+        return {
+            "kind": "pairs",
+            "form": "embeddings",
+            "encoder": encoder_identity(self.encoder or default_encoder()),
+            "views": [list(view) for view in self.views],
+            "normalize": self.normalize,
+            "max_length": 128,
+        }
+
 
 class STSBTokens(STSBData):
     """STS-B-DIR tokenised for a transformer that is trained.
@@ -217,6 +227,14 @@ class STSBTokens(STSBData):
     def encoder_args(self) -> dict[str, Any]:
         return {"encoder": self.encoder}
 
+    def encoding(self) -> dict[str, Any]:
+        return {
+            "kind": "pairs",
+            "form": "tokens",
+            "encoder": encoder_identity(self.encoder),
+            "max_length": self.max_length,
+        }
+
 
 class STSBWords(STSBData):
     """STS-B-DIR as words with frozen GloVe vectors; inputs are ``(ids_a, ids_b)``, int64 ``[N, L]``.
@@ -239,15 +257,21 @@ class STSBWords(STSBData):
         super().__init__(path, batch_size, eval_batch_size, num_workers, seed)
         self.glove = Path(glove).expanduser()
         self.vectors: Tensor | None = None
+        self.words: dict[str, int] = {}
 
     def inputs(self, sentences: list[str]) -> tuple[Tensor, ...]:
         words = [tokenize(sentence) for sentence in sentences]
         vocabulary = Vocabulary(words, self.glove)
         log.info("GloVe: %d words, %d without a vector", len(vocabulary.ids), vocabulary.missing)
         self.vectors = vocabulary.vectors
+        self.words = vocabulary.ids
         return (vocabulary.encode(words),)
 
     def encoder_args(self) -> dict[str, Any]:
         if self.vectors is None:
             raise RuntimeError("STSBWords is not set up: call setup() first")
         return {"embeddings": self.vectors}
+
+    def encoding(self) -> dict[str, Any]:
+        self.setup()
+        return {"kind": "pairs", "form": "words", "split": "penn", "unknown": UNKNOWN, "words": self.words}

@@ -206,6 +206,35 @@ class TableEncoder:
         self.scale = np.where(deviation > 1e-12 * (1.0 + np.abs(self.mean)), deviation, 1.0)
         return self
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fitted encoding as plain values that JSON keeps exactly; see :meth:`from_dict`.
+
+        Example:
+            >>> encoder = TableEncoder(["sex"]).fit(pd.DataFrame({"sex": ["F", "M"], "length": [1.0, 3.0]}))
+            >>> encoder.to_dict()["numbers"]
+            [{'name': 'length', 'fill': 2.0, 'mean': 2.0, 'scale': 1.0}]
+        """
+        columns = zip(self.numeric, self.fill, self.mean, self.scale, strict=True)
+        return {
+            "categories": [{"name": name, "values": known.tolist()} for name, known in self.categories.items()],
+            "numbers": [
+                {"name": name, "fill": float(fill), "mean": float(mean), "scale": float(scale)}
+                for name, fill, mean, scale in columns
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> TableEncoder:
+        """Return the encoder whose :meth:`to_dict` gave ``saved``."""
+        encoder = cls([column["name"] for column in saved["categories"]])
+        encoder.categories = {c["name"]: np.array(c["values"], dtype=object) for c in saved["categories"]}
+        encoder.numeric = [column["name"] for column in saved["numbers"]]
+        encoder.fill, encoder.mean, encoder.scale = (
+            np.array([column[key] for column in saved["numbers"]], dtype=np.float64)
+            for key in ("fill", "mean", "scale")
+        )
+        return encoder
+
     @property
     def width(self) -> int:
         """Number of encoded columns."""

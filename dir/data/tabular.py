@@ -127,6 +127,17 @@ class TabularData(RegressionData):
         self.setup()
         return {"in_features": self.encode.width}
 
+    def encoding(self) -> dict[str, Any]:
+        self.setup()
+        columns = [name for name in self._tables["train"].columns if name != self.target]
+        return {
+            "kind": "table",
+            "columns": columns,
+            "target": self.target,
+            "missing": self.missing,
+            "encoder": self.encode.to_dict(),
+        }
+
     def table(self, split: Split) -> tuple[pd.DataFrame, pd.Series[Any]]:
         """The rows of one split before they are encoded: a frame of features, and the labels.
 

@@ -9,6 +9,7 @@ from dir._lazy import attach
 if TYPE_CHECKING:
     from dir.models.bilstm import BiLSTMPairEncoder as BiLSTMPairEncoder
     from dir.models.conv import ConvEncoder as ConvEncoder
+    from dir.models.encoded_regressor import EncodedRegressor as EncodedRegressor
     from dir.models.grid import GridEncoder as GridEncoder
     from dir.models.heads import Head as Head
     from dir.models.heads import LinearHead as LinearHead
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BiLSTMPairEncoder": "bilstm",
     "ConvEncoder": "conv",
+    "EncodedRegressor": "encoded_regressor",
     "GridEncoder": "grid",
     "Head": "heads",
     "LinearHead": "heads",

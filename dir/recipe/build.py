@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from dir.bins import LabelBins
@@ -29,7 +29,8 @@ from dir.recipe.module import RegressionModule
 class Parts:
     """What :func:`build` makes: the data, the module that trains on it, and the bins and counts of its labels.
 
-    ``correction`` is fitted on the validation predictions by the evaluation.
+    ``correction`` is fitted on the validation predictions by the evaluation. ``architecture`` holds the settings
+    that encoder and head were built from, for the model bundle.
     """
 
     data: RegressionData
@@ -37,6 +38,7 @@ class Parts:
     bins: LabelBins
     counts: Tensor
     correction: Correction | None = None
+    architecture: dict[str, Any] = field(default_factory=dict)
 
 
 def make(node: Any, **kwargs: Any) -> Any:
@@ -155,7 +157,8 @@ def build(cfg: DictConfig) -> Parts:
     # What a method resampled is what its weights and its loss have to go by.
     trained = data.labels("train")
     lds: nn.Module | None = None if cfg.method.lds is None else make(cfg.method.lds, bins=bins).fit(trained)
-    encoder: nn.Module = make(cfg.model.encoder, **data.encoder_args())
+    encoder_args = data.encoder_args()
+    encoder: nn.Module = make(cfg.model.encoder, **encoder_args)
     features = cast("int", encoder.num_features)
     fds: FDS | None = None
     if cfg.method.fds is not None:
@@ -184,4 +187,9 @@ def build(cfg: DictConfig) -> Parts:
         module.model.freeze_encoder()
     check_parts(cfg, module, data)
     correction = None if cfg.method.posthoc is None else Correction(cfg.method.posthoc)
-    return Parts(data, module, bins, bins.counts(train), correction)
+    encoder_node: Any = OmegaConf.to_container(cfg.model.encoder, resolve=True)
+    architecture: dict[str, Any] = {
+        "encoder": dict(encoder_node) | encoder_args,
+        "head": OmegaConf.to_container(cfg.method.head, resolve=True),
+    }
+    return Parts(data, module, bins, bins.counts(train), correction, architecture)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +267,15 @@ def test_a_missing_value_does_not_rename_the_other_categories() -> None:
     """pandas reads a column of 1, 2 as whole numbers, and 1, 2, missing as 1.0, 2.0."""
     encode = TableEncoder(["kind"]).fit(pd.DataFrame({"kind": [1, 2], "x": [0.0, 1.0]}))
     assert encode(pd.DataFrame({"kind": [1.0, None], "x": [0.0, 1.0]}))[:, :2].tolist() == [[1.0, 0.0], [0.0, 0.0]]
+
+
+def test_an_encoder_survives_json_exactly() -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"kind": random.choice(["a", "b"], 50), "x": random.normal(size=50) * 1e7, "y": random.normal(size=50)}
+    )
+    table.loc[3, "x"] = np.nan
+    encoder = TableEncoder(["kind"]).fit(table)
+    read = TableEncoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
+    torch.testing.assert_close(read(table), encoder(table), rtol=0, atol=0)
+    assert read.width == encoder.width == 4

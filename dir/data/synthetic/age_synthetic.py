@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dir.data.base import SPLITS, ArrayDataset, Inputs, RegressionData
-from dir.data.npz_images import random_shift, to_float
-from dir.data.synthetic.faces import draw_faces
+from dir.data.npz_images import TO_FLOAT, random_shift, to_float
+from dir.data.synthetic.faces import FACE_SIZE, draw_faces
 from dir.data.synthetic.histograms import AGEDB_DIR_AGES, shuffled_values
 
 
@@ -76,6 +76,17 @@ class AgeSyntheticData(RegressionData):
 
     def encoder_args(self) -> dict[str, Any]:
         return {"in_channels": 3}
+
+    def encoding(self) -> dict[str, Any]:
+        return {
+            "kind": "images",
+            "size": [FACE_SIZE, FACE_SIZE],
+            "channels": 3,
+            "resize": False,
+            "steps": TO_FLOAT,
+            "key": "images",
+            "target": "age",
+        }
 
     def _plain(self, images: Inputs) -> Inputs:
         return to_float(cast("Tensor", images))

@@ -65,5 +65,8 @@ class STSSyntheticData(RegressionData):
             splits[split] = ArrayDataset(inputs, scores.float())
         return splits
 
+    def encoding(self) -> dict[str, Any]:
+        return {"kind": "pairs", "form": "words", "split": "spaces", "unknown": None, "words": self.words}
+
     def encoder_args(self) -> dict[str, Any]:
         return {"vocab_size": len(self.words) + 1}

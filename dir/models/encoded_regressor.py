@@ -1,0 +1,60 @@
+"""A scikit-learn regressor together with the encoding of its columns and the standardisation of its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from torch import Tensor
+
+
+class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Encode the columns of a frame, standardise the labels and fit a regressor.
+
+    An ensemble of encoded regressors resamples rows whose categories are not encoded yet. The class lives outside
+    ``dir.recipe``, so that a model bundle loads without Hydra and Lightning.
+
+    Args:
+        regressor: scikit-learn regressor, cloned by ``fit``.
+        encode: fitted encoder that maps a frame to inputs ``[N, D]``.
+        columns: names of the columns, for ensembles that turn frames into arrays.
+        offset: the regressor sees ``(label - offset) / scale``. Default 0.
+        scale: see ``offset``, > 0. Default 1.
+
+    State:
+        After ``fit``: ``regressor_``.
+    """
+
+    def __init__(
+        self,
+        regressor: Any,
+        encode: Callable[[pd.DataFrame], Tensor],
+        columns: list[str],
+        offset: float = 0.0,
+        scale: float = 1.0,
+    ) -> None:
+        self.regressor = regressor
+        self.encode = encode
+        self.columns = columns
+        self.offset = offset
+        self.scale = scale
+
+    def fit(self, X: Any, y: Any) -> EncodedRegressor:  # noqa: N803
+        """Fit a clone of the regressor and return self."""
+        targets = (np.asarray(y, dtype=np.float64) - self.offset) / self.scale
+        self.regressor_ = clone(self.regressor).fit(self._inputs(X), targets)
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """Return the predictions in the labels' units, [N]."""
+        predictions: NDArray[np.float64] = self.regressor_.predict(self._inputs(X)) * self.scale + self.offset
+        return predictions
+
+    def _inputs(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+        frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X, columns=self.columns)
+        inputs: NDArray[np.float32] = self.encode(frame).numpy()
+        return inputs
