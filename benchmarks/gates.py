@@ -40,7 +40,7 @@ LOSS_NAMES = ("mse", "l1", "huber", "focal_l1")
 ROWS: dict[str, Row] = {
     "calibrate-256x2048": Row(
         "FDS calibrate, forward + backward, 256 x 2048, 100 bins (floor: clone + backward)",
-        (at_least(NAIVE, 40), at_most(FLOOR, 3)),
+        (at_least(NAIVE, 30), at_most(FLOOR, 4)),
     ),
     "calibrate-1024x2048": Row("the same, 1024 x 2048, 121 bins", (at_least(NAIVE, 25),), (FLOOR,)),
     "calibrate-4096x128": Row("the same, 4096 x 128, 50 bins", (at_least(NAIVE, 35),), (FLOOR,)),

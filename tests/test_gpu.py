@@ -119,8 +119,8 @@ def test_the_fused_kernel_calibrates_as_the_cpu_does(dtype: torch.dtype, n: int,
     for device in ("cpu", "cuda"):
         leaf = values.to(device).requires_grad_()
         arguments = [part.to(device) for part in (index, scale, shift)]
-        if device == "cuda" and calibration._kernel() is not None:
-            assert calibration._in_one_pass(leaf.detach(), *arguments) is not None, "the kernel was not used"
+        if device == "cuda" and calibration._triton_kernel() is not None:
+            assert calibration._fused(leaf.detach(), *arguments) is not None, "the kernel was not used"
         out = calibration.calibrate(leaf, *arguments)
         out.backward(upstream.to(device))
         assert leaf.grad is not None

@@ -1,7 +1,7 @@
-"""FDS's calibration as one kernel, for NVIDIA and AMD devices where Triton is there.
+"""Triton kernel of the FDS calibration for NVIDIA and AMD GPUs.
 
-Eagerly it takes two gathers and a multiply-add: about three times the memory traffic of reading the features and
-writing the result, which is all that this kernel does (the tables stay in the cache).
+Plain operators need two gathers and a multiply-add, which move about three times the memory that reading the features
+and writing the result takes. The kernel moves only the latter, because the tables stay in the GPU's cache.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-# Elements of one program: four warps with sixteen each.
+# Elements per program: four warps with sixteen elements per thread.
 _TILE = 2048
 _COMPUTE = {torch.float32: tl.float32, torch.float64: tl.float64}
 
@@ -35,8 +35,8 @@ def _scaled_rows(  # type: ignore[no-untyped-def]
     rows: tl.constexpr,
     columns: tl.constexpr,
 ):
-    """out[i, j] = values[i, j] * scale[index[i], j] (+ shift[index[i], j]) for a tile of ``rows x columns``."""
-    # 64 bits: a batch of dense maps has more elements than 32 bits count.
+    """Write ``values[i, j] * scale[index[i], j] (+ shift[index[i], j])`` to ``out`` for one tile of rows x columns."""
+    # Use 64-bit offsets: a batch of dense maps has more elements than 32 bits can count.
     row = (tl.program_id(0) * rows + tl.arange(0, rows)).to(tl.int64)
     column = (tl.program_id(1) * columns + tl.arange(0, columns)).to(tl.int64)
     bin_ = tl.load(index + row, mask=row < n, other=0)
@@ -50,15 +50,15 @@ def _scaled_rows(  # type: ignore[no-untyped-def]
 
 
 def scaled_rows(values: Tensor, index: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
-    """``values * scale[index] (+ shift[index])`` in the wider of the two types, rounded to that of the values.
+    """Return ``values * scale[index] (+ shift[index])``, computed in the wider of the two dtypes.
 
     Args:
         values: ``[N, D]`` with at least one row, any strides.
-        index: int64 ``[N]``, contiguous; rows of the tables, not checked.
-        scale, shift: ``[R, D]``, contiguous. None: only multiply.
+        index: int64 ``[N]``, contiguous; rows of the tables. The kernel does not check the range.
+        scale, shift: ``[R, D]``, contiguous. ``shift=None`` skips the addition.
 
-    Shape:
-        ``[N, D]``, new and contiguous, of the values' dtype.
+    Returns:
+        A new contiguous tensor ``[N, D]`` of the dtype of ``values``.
     """
     n, d = values.shape
     out = values.new_empty(n, d)
@@ -74,8 +74,8 @@ def scaled_rows(values: Tensor, index: Tensor, scale: Tensor, shift: Tensor | No
     return out
 
 
-def fits(values: Tensor, index: Tensor, *tables: Tensor) -> bool:
-    """Whether the kernel can take these: plain tensors on one device, where autograd has nothing to record."""
+def supports(values: Tensor, index: Tensor, *tables: Tensor) -> bool:
+    """Return True if the kernel accepts these tensors: plain tensors on one device, with nothing for autograd."""
     return (
         type(values) in (Tensor, nn.Parameter)
         and not (torch.is_grad_enabled() and values.requires_grad)
@@ -83,17 +83,20 @@ def fits(values: Tensor, index: Tensor, *tables: Tensor) -> bool:
         and values.numel() > 0
         and all(torch.promote_types(values.dtype, table.dtype) in _COMPUTE for table in tables)
         and all(other.is_contiguous() and other.device == values.device for other in (index, *tables))
-        and _works(values.device)
+        and _runs_on(values.device)
     )
 
 
 @functools.cache
-def _works(device: torch.device) -> bool:
-    """One launch on the device: Triton needs a C compiler and a device it knows, and says so only then."""
+def _runs_on(device: torch.device) -> bool:
+    """Launch the kernel once on the device: a missing C compiler or an unknown device shows only at the launch."""
     try:
         ones = torch.ones(1, 1, device=device)
         scaled_rows(ones, torch.zeros(1, dtype=torch.int64, device=device), ones, ones)
-    except Exception as error:  # whatever Triton, its compiler or its driver raise
-        warnings.warn(f"FDS calibrates with plain operators, Triton does not run here: {error}", stacklevel=2)
+    except Exception as error:  # Triton, its compiler and its driver each raise errors of their own
+        warnings.warn(
+            f"FDS: Triton does not run on {device}, so the calibration uses plain PyTorch operators ({error})",
+            stacklevel=2,
+        )
         return False
     return True

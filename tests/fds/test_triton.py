@@ -117,6 +117,6 @@ def test_a_tensor_subclass_goes_through_plain_operators() -> None:
     pytest.importorskip("triton")
     features = torch.randn(4, 3).as_subclass(Interpreted)
     index, scale, shift = torch.tensor([0, 1, 1, 0]), torch.rand(2, 3), torch.rand(2, 3)
-    assert calibration._in_one_pass(features, index, scale, shift) is None
+    assert calibration._fused(features, index, scale, shift) is None
     found = calibration.calibrate(features, index, scale, shift).as_subclass(torch.Tensor)
     torch.testing.assert_close(found, features.as_subclass(torch.Tensor) * scale[index] + shift[index])
