@@ -35,7 +35,7 @@ def _scaled_rows(  # type: ignore[no-untyped-def]
     rows: tl.constexpr,
     columns: tl.constexpr,
 ):
-    """Write ``values[i, j] * scale[index[i], j] (+ shift[index[i], j])`` to ``out`` for one tile of rows x columns."""
+    """Write ``values[i, j] * scale[index[i], j] (+ shift[index[i], j])`` to ``out`` for one tile."""
     # Use 64-bit offsets: a batch of dense maps has more elements than 32 bits can count.
     row = (tl.program_id(0) * rows + tl.arange(0, rows)).to(tl.int64)
     column = (tl.program_id(1) * columns + tl.arange(0, columns)).to(tl.int64)

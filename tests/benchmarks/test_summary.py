@@ -75,7 +75,7 @@ def line_of(text: str, start: str) -> list[str]:
 def test_a_table_says_what_was_met_what_was_missed_and_what_was_not_measured(tmp_path: Path) -> None:
     first = written(
         tmp_path / "a.json",
-        {"key": "calibrate-256x2048", "values": {"ours": 0.002, "naive": 0.1, "floor": 0.0005}},
+        {"key": "calibrate-256x2048", "values": {"ours": 0.002, "naive": 0.1, "floor": 0.0004}},
         {"key": "shots-1000000", "values": {"ours": 1.0, "naive": 1.0}},
         {"key": "regularizer-X", "title": "X", "values": {"ours": 0.3, "floor": 0.1}, "note": "+5 MiB"},
     )
@@ -83,8 +83,8 @@ def test_a_table_says_what_was_met_what_was_missed_and_what_was_not_measured(tmp
         tmp_path / "b.json", {"key": "shots-1000000", "values": {"ours": 0.01, "naive": 0.5, "arrays": 0.3}}
     )
     text = summary.markdown(summary.read([first, second]))
-    ratios = "naive / ours = 50 (>= 40); ours / floor = 4 (<= 3)"
-    assert line_of(text, "FDS calibrate, forward")[1:] == ["2 ms", "100 ms", "500 us", ratios, "met; **missed**"]
+    ratios = "naive / ours = 50 (>= 30); ours / floor = 5 (<= 4)"
+    assert line_of(text, "FDS calibrate, forward")[1:] == ["2 ms", "100 ms", "400 us", ratios, "met; **missed**"]
     later = ["naive / ours = 50 (>= 40); arrays / ours = 30 (>= 40)", "met; **missed**"]
     assert line_of(text, "MSE, MAE and GM")[4:] == later, "the later file counts"
     assert line_of(text, "X; +5 MiB")[1:5] == ["300 ms", "", "100 ms", "ours / floor = 3"]
