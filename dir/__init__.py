@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from dir.bins import LabelBins as LabelBins
+    from dir.cells import LabelCells as LabelCells
     from dir.denseweight import DenseWeight as DenseWeight
     from dir.fds import FDS as FDS
     from dir.fds import ProbabilisticFDS as ProbabilisticFDS
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from dir.losses import WeightedMSE as WeightedMSE
     from dir.metrics import ShotMetrics as ShotMetrics
     from dir.mixup import CMixup as CMixup
+    from dir.prior import LabelPrior as LabelPrior
     from dir.relevance import Relevance as Relevance
 
 _HOMES = {
     "LabelBins": "bins",
+    "LabelCells": "cells",
     "DenseWeight": "denseweight",
     "FDS": "fds",
     "ProbabilisticFDS": "fds",
@@ -38,6 +41,7 @@ _HOMES = {
     "WeightedMSE": "losses",
     "ShotMetrics": "metrics",
     "CMixup": "mixup",
+    "LabelPrior": "prior",
     "Relevance": "relevance",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _HOMES)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dir.losses.evidential import evidential_loss as evidential_loss
     from dir.losses.focal import FocalR as FocalR
     from dir.losses.focal import focal_r as focal_r
+    from dir.losses.histogram import HistogramLoss as HistogramLoss
+    from dir.losses.histogram import histogram_loss as histogram_loss
     from dir.losses.huber import WeightedHuber as WeightedHuber
     from dir.losses.huber import weighted_huber as weighted_huber
     from dir.losses.l1 import WeightedL1 as WeightedL1
@@ -58,6 +60,8 @@ _HOMES = {
     "evidential_loss": "evidential",
     "FocalR": "focal",
     "focal_r": "focal",
+    "HistogramLoss": "histogram",
+    "histogram_loss": "histogram",
     "WeightedHuber": "huber",
     "weighted_huber": "huber",
     "WeightedL1": "l1",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dir.models.heads_classification import ClassificationHead as ClassificationHead
     from dir.models.heads_evidential import EvidentialHead as EvidentialHead
     from dir.models.heads_experts import ExpertsHead as ExpertsHead
+    from dir.models.heads_histogram import HistogramHead as HistogramHead
     from dir.models.mlp import MLPEncoder as MLPEncoder
     from dir.models.pair import PairMLPEncoder as PairMLPEncoder
     from dir.models.regressor import Regressor as Regressor
@@ -34,6 +35,7 @@ _HOMES = {
     "ClassificationHead": "heads_classification",
     "EvidentialHead": "heads_evidential",
     "ExpertsHead": "heads_experts",
+    "HistogramHead": "heads_histogram",
     "MLPEncoder": "mlp",
     "PairMLPEncoder": "pair",
     "Regressor": "regressor",
