@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from dir._lazy import attach
 
 if TYPE_CHECKING:
+    from dir.data.arrays import automatic_bins as automatic_bins
     from dir.data.base import RegressionData as RegressionData
-    from dir.data.base import automatic_bins as automatic_bins
     from dir.data.csv_images import CsvImages as CsvImages
     from dir.data.npz_images import NpzImages as NpzImages
     from dir.data.protocols import Protocol as Protocol
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "RegressionData": "base",
-    "automatic_bins": "base",
+    "automatic_bins": "arrays",
     "CsvImages": "csv_images",
     "NpzImages": "npz_images",
     "Protocol": "protocols",

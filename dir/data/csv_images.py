@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from dir.data.base import SPLITS, RegressionData
-from dir.data.image_files import find_broken, load_image, make_cache, open_cache
+from dir.data.identity import label_bytes, row_id
+from dir.data.image_files import digests_of_files, find_broken, load_image, make_cache, open_cache
 from dir.data.splits import Names, group_split, read_split
 from dir.data.tables import as_numbers, read_table, require_columns, show_rows
 
@@ -143,9 +145,10 @@ class CsvImages(RegressionData):
 
     def build(self) -> dict[str, Dataset[Any]]:
         table = self._table()
-        names = self._names(table)
         labels = torch.from_numpy(table[self.label].to_numpy(np.float32))
         files = self._files(table)
+        values = label_bytes(table[self.label].to_numpy(np.float64))
+        placed = self.place_rows(lambda: self._row_ids(files, values), lambda: self._names(table))
         cache = None
         if self.cache_dir is not None:
             cache = self._cache(files)
@@ -153,7 +156,7 @@ class CsvImages(RegressionData):
             self._refuse_broken(find_broken(files, decode=self.check_images))
         datasets: dict[str, Dataset[Any]] = {}
         for name in SPLITS:
-            rows = np.flatnonzero(names == name)
+            rows = placed[name]
             own = labels[torch.from_numpy(rows)]
             transform = self.augment if name == "train" else self.plain
             if cache is not None:
@@ -161,6 +164,13 @@ class CsvImages(RegressionData):
             else:
                 datasets[name] = FileImages([files[row] for row in rows], own, self.image_size, transform)
         return datasets
+
+    def files(self) -> dict[str, Path]:
+        return {"data.csv": self.csv}
+
+    def settings(self) -> dict[str, Any]:
+        names = ("label", "group", "image_size", *(() if self.group is None else ("share", "seed")))
+        return {name: getattr(self, name) for name in names}
 
     def encoder_args(self) -> dict[str, Any]:
         return {"in_channels": 3}
@@ -176,6 +186,29 @@ class CsvImages(RegressionData):
             "key": "path",
             "target": self.label,
         }
+
+    def _row_ids(self, files: list[Path], labels: list[bytes]) -> list[str]:
+        """Return the id of each picture and its label, by the content of its file."""
+        return [row_id(content, label) for content, label in zip(self._digests(files), labels, strict=True)]
+
+    def _digests(self, files: list[Path]) -> list[bytes]:
+        """Return a hash of each file. Beside a cache they are kept, since the pictures may be gone by then."""
+        if self.cache_dir is None:
+            return digests_of_files(files)
+        kept = self._cache(files).with_suffix(".digests.npy")
+        if kept.is_file():
+            digests = np.load(kept, allow_pickle=False)
+            if digests.dtype == np.uint8 and digests.shape == (len(files), 16):
+                return [row.tobytes() for row in digests]
+        found = digests_of_files(files)
+        part = kept.with_suffix(f".{os.getpid()}.part")
+        try:
+            with part.open("wb") as stream:
+                np.save(stream, np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, 16))
+            part.replace(kept)
+        finally:
+            part.unlink(missing_ok=True)
+        return found
 
     def _names(self, table: pd.DataFrame) -> Names:
         if self.group is not None:

@@ -112,7 +112,7 @@ def _key(texts: list[str], encoder: str, views: Sequence[View], normalize: bool,
 
 
 def _identity(encoder: str) -> str:
-    """A hash of what a local encoder holds, wherever it lies; the name of one on the hub."""
+    """Return a hash of the content of a local encoder's folder, or the name of an encoder on the hub."""
     folder = Path(encoder)
     if not folder.is_dir():
         return encoder

@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dir.bins import check_finite
-from dir.data.base import SPLITS, ArrayDataset, Inputs, RegressionData
-from dir.data.splits import group_split, read_split
+from dir.data.arrays import ArrayDataset, Inputs
+from dir.data.base import SPLITS, RegressionData
+from dir.data.identity import label_bytes, row_id
+from dir.data.splits import Names, group_split, read_split
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -47,6 +49,10 @@ def random_shift(images: Tensor, pixels: int) -> Tensor:
 
 # The arithmetic of to_float, as the model bundle repeats it.
 TO_FLOAT = [["multiply", 2.0 / 255.0], ["subtract", 1.0]]
+
+
+def _ids(images: NDArray[np.uint8], labels: NDArray[Any]) -> list[str]:
+    return [row_id(image.tobytes(), label) for image, label in zip(images, label_bytes(labels), strict=True)]
 
 
 class NpzImages(RegressionData):
@@ -106,17 +112,14 @@ class NpzImages(RegressionData):
     def build(self) -> dict[str, Dataset[Any]]:
         arrays = self._read()
         images, labels = arrays["images"], arrays["label"]
-        if "group" in arrays:
-            names = group_split(self._groups(arrays["group"]), self.share, self.seed)
-        else:
-            names = read_split(arrays["split"], where=f"{self.path}: array {self.keys['split']!r}")
+        placed = self.place_rows(lambda: _ids(images, labels), lambda: self._names(arrays))
         if images.ndim == 3:
             images = images[..., None]
         self._channels = images.shape[3]
         self._size = images.shape[1:3]
         datasets: dict[str, Dataset[Any]] = {}
         for name in SPLITS:
-            rows = np.flatnonzero(names == name)
+            rows = placed[name]
             pixels = torch.from_numpy(np.ascontiguousarray(images[rows].transpose(0, 3, 1, 2)))
             values = torch.from_numpy(labels[rows].astype(np.float32))
             datasets[name] = ArrayDataset(pixels, values, self._train if name == "train" else self._plain)
@@ -137,6 +140,17 @@ class NpzImages(RegressionData):
             "key": self.keys["images"],
             "target": self.keys["label"],
         }
+
+    def files(self) -> dict[str, Path]:
+        return {"data.path": self.path}
+
+    def settings(self) -> dict[str, Any]:
+        return {"keys": self.keys} | ({"share": self.share, "seed": self.seed} if "group" in self.keys else {})
+
+    def _names(self, arrays: dict[str, NDArray[Any]]) -> Names:
+        if "group" in arrays:
+            return group_split(self._groups(arrays["group"]), self.share, self.seed)
+        return read_split(arrays["split"], where=f"{self.path}: array {self.keys['split']!r}")
 
     def _plain(self, images: Inputs) -> Inputs:
         return to_float(cast("Tensor", images))

@@ -1,4 +1,4 @@
-"""Datasets made of another one: some of its rows, or several random views of each."""
+"""Labels and batches of the datasets of the recipes, and a dataset of several random views of each sample."""
 
 from __future__ import annotations
 
@@ -6,61 +6,50 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset, Subset, default_collate
+
+from dir._checks import message
+from dir.bins import check_finite
 
 
 def labels_of(data: Dataset[Any]) -> Tensor:
-    """The labels [N] of a dataset of the recipes."""
+    """Return the labels [N] of a dataset that has ``labels``, or of a subset of one.
+
+    Example:
+        >>> from dir.data.arrays import ArrayDataset
+        >>> data = ArrayDataset(torch.zeros(3, 2), torch.tensor([5.0, 6.0, 7.0]))
+        >>> labels_of(Subset(data, [2, 0]))
+        tensor([7., 5.])
+    """
+    if isinstance(data, Subset):
+        return labels_of(data.dataset).index_select(0, torch.as_tensor(data.indices, dtype=torch.int64))
     labels: Tensor = data.labels  # type: ignore[attr-defined]
     return labels
 
 
+def fetches_batches(data: Dataset[Any]) -> bool:
+    """Return whether ``data.__getitems__`` gives a batch. A Subset always has this method, and may give a list."""
+    return fetches_batches(data.dataset) if isinstance(data, Subset) else hasattr(data, "__getitems__")
+
+
 def fetch(data: Dataset[Any], indices: list[int]) -> Any:
-    """A batch: at once where the dataset can, else sample by sample."""
-    at_once = getattr(data, "__getitems__", None)
-    return default_collate([data[i] for i in indices]) if at_once is None else at_once(indices)
-
-
-class Rows(Dataset[Any]):
-    """Some rows of a dataset, in the order given.
-
-    Args:
-        data: with ``labels`` [N].
-        rows: int64 indices into it.
-
-    Example:
-        >>> from dir.data.base import ArrayDataset
-        >>> data = ArrayDataset(torch.zeros(3, 2), torch.tensor([5.0, 6.0, 7.0]))
-        >>> Rows(data, torch.tensor([2, 0])).labels
-        tensor([7., 5.])
-    """
-
-    def __init__(self, data: Dataset[Any], rows: Tensor) -> None:
-        self.data = data
-        self.rows = rows.tolist()
-        self.labels = labels_of(data).index_select(0, rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.data[self.rows[index]]
-
-    def __getitems__(self, indices: list[int]) -> Any:
-        return fetch(self.data, [self.rows[i] for i in indices])
+    """Return a batch: in one call if the dataset supports it, else sample by sample."""
+    if fetches_batches(data):
+        return data.__getitems__(indices)  # type: ignore[attr-defined]
+    return default_collate([data[i] for i in indices])
 
 
 class Views(Dataset[Any]):
-    """Every batch as several random views of the same samples, one behind the other.
+    """Dataset whose batches hold several random views of the same samples.
 
-    A batch of N indices gives ``views * N`` rows: first one view of each, then the next; labels repeat.
+    A batch of N indices gives ``views * N`` rows: first one view of each sample, then the next; labels repeat.
 
     Args:
-        data: fetches with random augmentation.
-        views: how many, >= 1.
+        data: dataset with random augmentation.
+        views: number of views, >= 1.
 
     Example:
-        >>> from dir.data.base import ArrayDataset
+        >>> from dir.data.arrays import ArrayDataset
         >>> data = ArrayDataset(torch.zeros(3, 2), torch.tensor([5.0, 6.0, 7.0]))
         >>> Views(data, 2).__getitems__([0, 2])[1]
         tensor([5., 7., 5., 7.])
@@ -86,3 +75,22 @@ def _join(parts: list[Any]) -> Any:
     if isinstance(first, Tensor):
         return torch.cat(parts)
     return tuple(_join([part[i] for part in parts]) for i in range(len(first)))
+
+
+def check_labels(split: str, data: Dataset[Any]) -> None:
+    """Raise ValueError unless the labels are a non-empty, finite [N] tensor, N the length of the dataset."""
+    labels = labels_of(data)
+    size = len(data)  # type: ignore[arg-type]
+    if labels.ndim != 1 or len(labels) != size:
+        raise ValueError(message(f"{split} labels", f"expected shape [{size}]", list(labels.shape)))
+    if size == 0:
+        raise ValueError(message(split, "expected at least one sample, the split is empty"))
+    check_finite(labels, f"{split} labels")
+
+
+def check_two_labels(data: Dataset[Any]) -> None:
+    """Raise ValueError if all training labels are the same."""
+    train = labels_of(data)
+    if bool((train == train[0]).all()):
+        problem = f"expected at least two distinct values, all {len(train)} are {train[0].item()}"
+        raise ValueError(message("train labels", problem))

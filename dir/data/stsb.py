@@ -15,9 +15,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dir._sentence_encoder import default_encoder, encoder_identity, load_tokenizer
-from dir.data.base import ArrayDataset, Inputs, RegressionData
+from dir.data.arrays import ArrayDataset, Inputs
+from dir.data.base import RegressionData
 from dir.data.embeddings import View, sentence_embeddings
 from dir.data.glove import UNKNOWN, Vocabulary, tokenize
+from dir.data.identity import sentence_ids
 
 log = logging.getLogger(__name__)
 
@@ -111,17 +113,23 @@ class STSBData(RegressionData):
 
     def build(self) -> dict[str, Dataset[Any]]:
         pairs = {split: read_stsb(self.path / file) for split, file in FILES.items()}
-        sentences = [text for part in pairs.values() for text in (*part.first, *part.second)]
-        rows = self.inputs(sentences)
+        first = [text for part in pairs.values() for text in part.first]
+        second = [text for part in pairs.values() for text in part.second]
+        scores = np.concatenate([part.scores for part in pairs.values()])
+        placed = self.place_rows(
+            lambda: sentence_ids(list(zip(first, second, strict=True)), scores),
+            lambda: np.repeat(list(pairs), [len(part.scores) for part in pairs.values()]),
+        )
+        encoded = self.inputs(first + second)
         datasets: dict[str, Dataset[Any]] = {}
-        start = 0
-        for split, part in pairs.items():
-            count = len(part.scores)
-            sides = (slice(start, start + count), slice(start + count, start + 2 * count))
-            inputs = tuple(tensor[side] for side in sides for tensor in rows)
-            datasets[split] = ArrayDataset(inputs, torch.from_numpy(part.scores), transform=self.transform)
-            start += 2 * count
+        for split, rows in placed.items():
+            sides = (torch.from_numpy(rows), torch.from_numpy(rows + len(first)))
+            inputs = tuple(tensor.index_select(0, side) for side in sides for tensor in encoded)
+            datasets[split] = ArrayDataset(inputs, torch.from_numpy(scores[rows]), transform=self.transform)
         return datasets
+
+    def files(self) -> dict[str, Path]:
+        return {f"data.path/{file}": self.path / file for file in FILES.values()}
 
     def inputs(self, sentences: list[str]) -> tuple[Tensor, ...]:
         """One or more tensors with a row for every sentence."""
@@ -186,6 +194,13 @@ class STSBEmbeddings(STSBData):
             "max_length": 128,
         }
 
+    def settings(self) -> dict[str, Any]:
+        return {
+            "encoder": encoder_identity(self.encoder or default_encoder()),
+            "views": [list(view) for view in self.views],
+            "normalize": self.normalize,
+        }
+
 
 class STSBTokens(STSBData):
     """STS-B-DIR tokenised for a transformer that is trained.
@@ -235,6 +250,9 @@ class STSBTokens(STSBData):
             "max_length": self.max_length,
         }
 
+    def settings(self) -> dict[str, Any]:
+        return {"encoder": encoder_identity(self.encoder), "max_length": self.max_length}
+
 
 class STSBWords(STSBData):
     """STS-B-DIR as words with frozen GloVe vectors; inputs are ``(ids_a, ids_b)``, int64 ``[N, L]``.
@@ -275,3 +293,6 @@ class STSBWords(STSBData):
     def encoding(self) -> dict[str, Any]:
         self.setup()
         return {"kind": "pairs", "form": "words", "split": "penn", "unknown": UNKNOWN, "words": self.words}
+
+    def files(self) -> dict[str, Path]:
+        return super().files() | {"data.glove": self.glove}

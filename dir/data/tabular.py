@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dir.data.base import SPLITS, ArrayDataset, RegressionData, Split, automatic_bins, check_labels
+from dir.data.arrays import ArrayDataset, automatic_bins
+from dir.data.base import SPLITS, RegressionData, Split
+from dir.data.csv_rows import csv_row_ids
+from dir.data.rows import check_labels
 from dir.data.splits import Names, balanced_split, cap_for_share, group_split, random_split
 from dir.data.tables import (
     TableEncoder,
@@ -100,18 +103,27 @@ class TabularData(RegressionData):
 
     def build(self) -> dict[str, Dataset[Any]]:
         table = self._load(self.path, "data.path")
+        read = len(table)
         identities = None if self.group is None else table.pop(self.group)
         categorical = self.categorical
         if categorical is None:
             categorical = guess_categories(table.drop(columns=self.target), self.path)
         table = self._clean(table, categorical, self.path)
-        names = self._split_rows(table) if identities is None else self._split_groups(identities[table.index])
-        tables: dict[str, pd.DataFrame] = {name: table[names == name] for name in SPLITS}
+        pool = [(self.path, read, table)]
         if self.test_path is not None:
             test = self._load(self.test_path, "data.test_path")
             require_columns(test, list(table.columns), self.test_path, f"those of {self.path}")
-            tables["train"] = table[names != "val"]
-            tables["test"] = self._clean(test[table.columns], categorical, self.test_path)
+            pool.append((self.test_path, len(test), self._clean(test[table.columns], categorical, self.test_path)))
+
+        def names() -> Names:
+            drawn = self._split_rows(table) if identities is None else self._split_groups(identities[table.index])
+            if self.test_path is None:
+                return drawn
+            return np.concatenate([np.where(drawn == "val", "val", "train"), np.full(len(pool[1][2]), "test")])
+
+        rows = self.place_rows(lambda: self._row_ids(pool), names)
+        whole = pd.concat([part for _, _, part in pool]) if len(pool) > 1 else table
+        tables: dict[str, pd.DataFrame] = {name: whole.iloc[rows[name]] for name in SPLITS}
         for name, part in tables.items():
             if part.empty:
                 raise ValueError(
@@ -122,6 +134,22 @@ class TabularData(RegressionData):
         self.encode = TableEncoder(categorical).fit(tables["train"][features])
         self._tables = tables
         return {name: self._encoded(part) for name, part in tables.items()}
+
+    def files(self) -> dict[str, Path]:
+        paths = {"data.path": self.path, "data.test_path": self.test_path}
+        return {key: path for key, path in paths.items() if path is not None}
+
+    def settings(self) -> dict[str, Any]:
+        names = ("target", "categorical", "drop", "missing", "split", "share", "group", "split_bins", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    def _row_ids(self, pool: list[tuple[Path, int, pd.DataFrame]]) -> list[str]:
+        """Return the id of each row of the files that is left after rows with missing values are dropped."""
+        ids = []
+        for path, count, table in pool:
+            own = csv_row_ids(path, self.target, count)
+            ids += [own[row] for row in table.index.tolist()]
+        return ids
 
     def encoder_args(self) -> dict[str, Any]:
         self.setup()

@@ -61,9 +61,9 @@ def test_a_batch_is_fetched_at_once_and_transformed_as_a_batch() -> None:
 @pytest.mark.parametrize(
     ("inputs", "labels", "message"),
     [
-        (torch.zeros(3), torch.zeros(2), "same length, got 3 and 2"),
-        ((torch.zeros(2), torch.zeros(3)), torch.zeros(2), "same length, got 3 and 2"),
-        (torch.zeros(2), torch.zeros(2, 1), r"shape \[N\], got \(2, 1\)"),
+        (torch.zeros(3), torch.zeros(2), "inputs.*2 labels.*got 3"),
+        ((torch.zeros(2), torch.zeros(3)), torch.zeros(2), "inputs.*2 labels.*got 3"),
+        (torch.zeros(2), torch.zeros(2, 1), r"labels.*\[N\].*got \[2, 1\]"),
     ],
 )
 def test_inputs_that_do_not_fit_the_labels_are_refused(inputs: Any, labels: Tensor, message: str) -> None:
@@ -132,7 +132,7 @@ def test_a_last_batch_of_one_is_left_out_of_training_only() -> None:
 
 def test_setup_builds_once_and_labels_need_it() -> None:
     data = numbers()
-    with pytest.raises(RuntimeError, match=r"call setup\(\) first"):
+    with pytest.raises(RuntimeError, match=r"setup\(\) first"):
         data.labels("train")
     data.setup()
     data.setup("fit")

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dir.data.base import SPLITS, ArrayDataset, Inputs, RegressionData
+from dir.data.arrays import ArrayDataset, Inputs
+from dir.data.base import SPLITS, RegressionData
 from dir.data.npz_images import TO_FLOAT, random_shift, to_float
 from dir.data.synthetic.faces import FACE_SIZE, draw_faces
 from dir.data.synthetic.histograms import AGEDB_DIR_AGES, shuffled_values
@@ -73,6 +74,9 @@ class AgeSyntheticData(RegressionData):
             faces = draw_faces(ages, indices[: self.limit])
             splits[split] = ArrayDataset(faces, ages, self._train if split == "train" else self._plain)
         return splits
+
+    def settings(self) -> dict[str, Any]:
+        return {"limit": self.limit, "padding": self.padding}
 
     def encoder_args(self) -> dict[str, Any]:
         return {"in_channels": 3}

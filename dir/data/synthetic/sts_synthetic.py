@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dir.data.base import SPLITS, ArrayDataset, RegressionData
+from dir.data.arrays import ArrayDataset
+from dir.data.base import SPLITS, RegressionData
+from dir.data.identity import sentence_ids
 from dir.data.synthetic.histograms import STSB_DIR_SCORES, shuffled_values
 from dir.data.synthetic.sentences import vocabulary, write_pair
 
@@ -55,18 +57,29 @@ class STSSyntheticData(RegressionData):
         self.words = vocabulary()
 
     def build(self) -> dict[str, Dataset[Any]]:
-        splits: dict[str, Dataset[Any]] = {}
+        pairs: list[tuple[str, str]] = []
+        scores, names = [], []
         for number, split in enumerate(SPLITS):
             bins = shuffled_values(STSB_DIR_SCORES[split], seed=100 + number)[: self.limit]
-            scores = (bins + 0.5) * _BIN_WIDTH
+            own = (bins + 0.5) * _BIN_WIDTH
             rng = np.random.default_rng([2021, number])
-            pairs = [write_pair(score, rng) for score in scores.tolist()]
-            inputs = _encode([a for a, _, _ in pairs], self.words), _encode([b for _, b, _ in pairs], self.words)
-            splits[split] = ArrayDataset(inputs, scores.float())
+            pairs += [write_pair(score, rng)[:2] for score in own.tolist()]
+            scores.append(own.float())
+            names += [split] * len(own)
+        labels = torch.cat(scores)
+        placed = self.place_rows(lambda: sentence_ids(pairs, labels.numpy()), lambda: np.array(names))
+        splits: dict[str, Dataset[Any]] = {}
+        for name, rows in placed.items():
+            sides = zip(*(pairs[row] for row in rows), strict=True)
+            inputs = tuple(_encode(list(side), self.words) for side in sides)
+            splits[name] = ArrayDataset(inputs, labels[torch.from_numpy(rows)])
         return splits
 
     def encoding(self) -> dict[str, Any]:
         return {"kind": "pairs", "form": "words", "split": "spaces", "unknown": None, "words": self.words}
+
+    def settings(self) -> dict[str, Any]:
+        return {"limit": self.limit}
 
     def encoder_args(self) -> dict[str, Any]:
         return {"vocab_size": len(self.words) + 1}
