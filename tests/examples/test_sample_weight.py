@@ -1,4 +1,4 @@
-"""The example of sample weights: what it prints, and that rare labels gain."""
+"""Tests of examples/sample_weight.py: the printed table, and lower errors on rare labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_weights_lower_the_error_of_rare_labels(example: ModuleType, capsys: pyt
     assert list(rows) == ["none", "LDS", "DenseWeight"]
     for name in ("LDS", "DenseWeight"):
         assert rows[name][3] < rows["none"][3]  # few
-        assert rows[name][1] > rows["none"][1]  # many pay for it
+        assert rows[name][1] > rows["none"][1]  # many
 
 
 def test_the_weights_reach_the_regressor(example: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +46,7 @@ def test_the_weights_reach_the_regressor(example: ModuleType, monkeypatch: pytes
             return super().fit(X, y, sample_weight=sample_weight)
 
     monkeypatch.setattr(example, "HistGradientBoostingRegressor", Recorder)
-    train, test = example.generated(1500, seed=1)
+    train, test = example.generate(1500, seed=1)
     example.errors(train, test)
     labels = train[1].numpy()
     assert given[0] is None
@@ -56,9 +56,9 @@ def test_the_weights_reach_the_regressor(example: ModuleType, monkeypatch: pytes
         assert weight[labels > np.quantile(labels, 0.99)].min() > weight[labels < np.median(labels)].max()
 
 
-def test_a_csv_of_one_s_own(example: ModuleType, capsys: pytest.CaptureFixture[str], shared: Path) -> None:
+def test_a_csv_file(example: ModuleType, capsys: pytest.CaptureFixture[str], shared: Path) -> None:
     example.main([str(shared / "data/tabular/abalone.csv"), "Rings"])
     rows = printed(capsys)[1]
     assert rows["DenseWeight"][3] < rows["none"][3]
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit):  # no target
         example.main(["table.csv"])
