@@ -1,4 +1,4 @@
-"""Compares runs: `python scripts/compare.py outputs/stsb_minilm`, or several folders with `--ranks METRIC`."""
+"""Compare runs: `python scripts/compare.py outputs/stsb_minilm`, or several data sets with `--ranks METRIC`."""
 
 from dir.compare.cli import main
 

@@ -1,4 +1,4 @@
-"""The command line of the comparison; scripts/compare.py calls it."""
+"""Command line of scripts/compare.py."""
 
 from __future__ import annotations
 
@@ -8,87 +8,117 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dir._checks import message, suggestion
 from dir.compare.forest import forest_plot
 from dir.compare.frontier import frontier_plot
 from dir.compare.overview import overview
 from dir.compare.ranks import rank_methods, report_ranks
-from dir.compare.report import marked, readme_tables, report
+from dir.compare.report import print_report, readme_tables, with_command, write_report
 from dir.compare.runs import Run, collect, find_runs
 from dir.compare.statistics import compare
 
-# Options, and those that they leave nothing to do for.
-_WITHOUT = {
+# Options that an option would leave without effect.
+_EXCLUDED = {
     "ranks": ("overview", "readme", "forest", "frontier", "collect"),
     "overview": ("readme", "forest", "frontier", "collect", "out"),
     "readme": ("out",),
 }
 
 
-def only(runs: list[Run], methods: Sequence[str] | None) -> list[Run]:
-    """The runs of these methods, whatever else they override.
+def filter_methods(runs: list[Run], methods: Sequence[str] | None) -> list[Run]:
+    """Return the runs of the given methods, with all their overrides; all runs if ``methods`` is None.
 
     Raises:
-        ValueError: a method without a run.
+        ValueError: a method has no run.
     """
     if methods is None:
         return runs
-    missing = sorted(set(methods) - {run.method for run in runs})
+    names = {run.method for run in runs}
+    missing = sorted(set(methods) - names)
     if missing:
-        raise ValueError(f"methods: no run of {', '.join(missing)} under {runs[0].experiment}")
+        problem = f"{runs[0].experiment} has no run of {', '.join(missing)}"
+        raise ValueError(message("--methods", problem, advice=suggestion(missing[0], names)))
     return [run for run in runs if run.method in methods]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Tables of one experiment, or ranks or an overview of several; ``arguments`` are those of the command line."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Mean, spread and paired differences over seeds, by shot group.")
     parser.add_argument(
-        "runs", type=Path, nargs="+", help="folder of METHOD/seed_S/metrics.json or METHOD/seed_S.json"
+        "runs",
+        type=Path,
+        nargs="+",
+        help="folder of METHOD/seed_S/metrics.json, or a result file (EXPERIMENT.jsonl)",
     )
-    parser.add_argument("--baseline", help="row that the others are paired with (default: vanilla)")
+    parser.add_argument("--baseline", help="row that the other rows are compared with (default: vanilla)")
     parser.add_argument("--split", default="test", help="test (default) or val")
-    parser.add_argument("--metrics", nargs="+", help="which, in this order (default: all)")
-    parser.add_argument("--out", type=Path, help="folder for the tables as files (default: RUNS; none for --ranks)")
-    parser.add_argument("--readme", metavar="METRIC", help="print two compact markdown tables of it instead")
-    parser.add_argument("--forest", nargs=2, metavar=("METRIC", "FILE"), help="also draw its differences into FILE")
+    parser.add_argument("--metrics", nargs="+", help="metrics to show, in this order (default: all)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder for compare.md and compare.json (default: RUNS; for a result file and --ranks: print only)",
+    )
+    parser.add_argument("--readme", metavar="METRIC", help="print two compact markdown tables of the metric instead")
+    parser.add_argument("--forest", nargs=2, metavar=("METRIC", "FILE"), help="also draw the differences into FILE")
     parser.add_argument(
         "--frontier", nargs=2, metavar=("METRIC", "FILE"), help="also draw few-shot over many-shot error"
     )
-    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="only these (default: all)")
-    parser.add_argument("--ranks", metavar="METRIC", help="rank the methods over several folders, one per data set")
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="show these methods only (default: all)")
+    parser.add_argument("--ranks", metavar="METRIC", help="rank the methods over several data sets")
     parser.add_argument(
-        "--overview", metavar="METRIC", help="change against the baseline over several folders, markdown"
+        "--overview", metavar="METRIC", help="print the change against the baseline over several data sets"
     )
-    parser.add_argument("--collect", type=Path, metavar="DIR", help="also copy runs to DIR/METHOD/seed_S.json")
-    parser.add_argument("--force", action="store_true", help="let --collect replace what differs")
+    parser.add_argument(
+        "--collect", type=Path, metavar="FILE", help="also add the runs to the result file EXPERIMENT.jsonl"
+    )
+    parser.add_argument("--force", action="store_true", help="allow --collect to replace runs with other content")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables of one experiment, or the ranks or the overview of several.
+
+    Args:
+        arguments: arguments of the command line. Default: those of the process.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
     args = parser.parse_args(arguments)
-    for name, others in _WITHOUT.items():
+    for name, others in _EXCLUDED.items():
         given = [other for other in others if getattr(args, other)]
         if getattr(args, name) and given:
-            parser.error(f"--{name} does not go with --{given[0]}")
+            parser.error(f"--{name}: cannot be combined with --{given[0]}. Remove one of them.")
     if args.force and not args.collect:
-        parser.error("--force goes with --collect")
-    command = f"python scripts/compare.py {shlex.join(arguments)}"
+        parser.error("--force: only applies to --collect. Add --collect FILE, or remove --force.")
     try:
-        found = [(only(runs, args.methods), left) for runs, left in map(find_runs, args.runs)]
-        results = [compare(runs, args.split, args.baseline, args.metrics, left) for runs, left in found]
-        if args.ranks:
-            report_ranks([rank_methods(results, args.ranks, group) for group in ("all", "few")], args.out)
-            return
-        if args.overview:
-            print(marked(command, overview(results, args.overview)))
-            return
-        if len(results) > 1:
-            raise ValueError("several folders: expected --ranks or --overview METRIC; else compare them one by one")
-        if args.collect:
-            collect(found[0][0], args.collect, args.force)
-        if args.readme:
-            print(marked(command, readme_tables(results[0], args.readme)))
-        else:
-            report(results[0], args.out or args.runs[0])
-        if args.forest:
-            forest_plot(results[0], args.forest[0], Path(args.forest[1]))
-        if args.frontier:
-            frontier_plot(results[0], args.frontier[0], Path(args.frontier[1]))
+        _run(args, f"python scripts/compare.py {shlex.join(arguments)}")
     except ValueError as error:
         parser.error(str(error))
+
+
+def _run(args: argparse.Namespace, command: str) -> None:
+    found = [(filter_methods(runs, args.methods), unfinished) for runs, unfinished in map(find_runs, args.runs)]
+    results = [compare(runs, args.split, args.baseline, args.metrics, unfinished) for runs, unfinished in found]
+    if args.ranks:
+        report_ranks([rank_methods(results, args.ranks, group) for group in ("all", "few")], args.out)
+        return
+    if args.overview:
+        print(with_command(command, overview(results, args.overview)))
+        return
+    if len(results) > 1:
+        advice = "Add --ranks METRIC or --overview METRIC, or compare the data sets one by one."
+        raise ValueError(message("runs", "expected one data set", len(results), advice))
+    (result,) = results
+    if args.collect:
+        collect(found[0][0], args.collect, args.force)
+    if args.readme:
+        print(with_command(command, readme_tables(result, args.readme)))
+    else:
+        print_report(result)
+        # A result file is committed: its folder is no place for reports.
+        folder = args.out or (args.runs[0] if args.runs[0].is_dir() else None)
+        if folder is not None:
+            write_report(result, folder)
+    if args.forest:
+        forest_plot(result, args.forest[0], Path(args.forest[1]))
+    if args.frontier:
+        frontier_plot(result, args.frontier[0], Path(args.frontier[1]))

@@ -1,4 +1,4 @@
-"""The forest plot of a comparison: paired differences to the baseline with their intervals."""
+"""Forest plot of a comparison: paired differences to the baseline with their intervals."""
 
 from __future__ import annotations
 
@@ -6,53 +6,60 @@ import math
 from pathlib import Path
 from textwrap import fill
 
+from dir._checks import check_choice, message
 from dir.compare.report import BEST_AT, HIGHER_IS_BETTER
 from dir.compare.statistics import Comparison
 
-# Colour-blind safe: better, worse, and not told apart from zero.
+# Colours that colour-blind readers can tell apart: better, worse, and an interval that contains zero.
 BETTER, WORSE, UNCLEAR = "#2c7bb6", "#c1440e", "#8a8a8a"
 
 
 def forest_plot(comparison: Comparison, metric: str, path: Path) -> None:
-    """Draws one panel per shot group, one line per method: mean difference and its 95 % interval.
+    """Draw the mean difference and the 95 % interval: one panel per shot group, one line per method.
 
     Args:
         comparison: see :func:`dir.compare.statistics.compare`.
-        metric: which.
-        path: the picture to write; its ending says which kind (.png, .svg, .pdf).
+        metric: metric to draw.
+        path: picture to write. Its suffix chooses the format (.png, .svg, .pdf).
 
     Raises:
-        ValueError: the comparison lacks the metric, or no row has a difference with an interval; an ending that
-            matplotlib does not know.
+        ValueError: the comparison lacks the metric, no row has a difference with an interval, or matplotlib does not
+            know the suffix.
     """
-    # matplotlib takes half a second to import; pyplot would need a backend.
+    # Import here, because importing matplotlib takes half a second. Use Figure, because pyplot needs a backend.
     from matplotlib.figure import Figure
 
-    if metric not in comparison.metrics:
-        raise ValueError(f"forest: expected one of {', '.join(comparison.metrics)}, got {metric!r}")
+    check_choice("--forest", metric, comparison.metrics)
     rows = [row for row in comparison.rows if row.difference]
     groups = [
         group for group in comparison.groups if any(math.isfinite(row.difference[metric, group].low) for row in rows)
     ]
     if not groups:
-        raise ValueError(f"forest: no method shares two seeds with {comparison.baseline!r}, so there is no interval")
+        problem = f"no method shares two seeds with {comparison.baseline!r}, so there is no interval"
+        raise ValueError(message("--forest", problem))
     figure = Figure(figsize=(1.9 + 2.1 * len(groups), 1.3 + 0.27 * len(rows)), layout="constrained")
     if path.suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():
-        raise ValueError(f"forest: expected a file that ends in .png, .svg or .pdf, got {path}")
-    # Where neither direction is better, no difference is coloured.
+        raise ValueError(message("--forest", "expected a file that ends in .png, .svg or .pdf", str(path)))
+    # Draw all differences grey if neither lower nor higher is better.
     sign = 0.0 if metric in BEST_AT else -1.0 if metric in HIGHER_IS_BETTER else 1.0
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for axes, group in zip(panels, groups, strict=True):
-        for place, row in enumerate(rows):
-            one = row.difference[metric, group]
-            if one.n == 0:
+        for height, row in enumerate(rows):
+            difference = row.difference[metric, group]
+            if difference.n == 0:
                 continue
-            # Without an interval (a single pair) nothing is told apart from zero.
-            colour = BETTER if sign * one.high < 0 and sign * one.low < 0 else UNCLEAR
-            colour = WORSE if sign * one.low > 0 and sign * one.high > 0 else colour
-            if math.isfinite(one.low):
-                axes.plot([one.low, one.high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
-            axes.plot(one.mean, place, "o", color=colour, markersize=4.5)
+            # A single pair has no interval (NaN), so it stays grey.
+            colour = BETTER if sign * difference.high < 0 and sign * difference.low < 0 else UNCLEAR
+            colour = WORSE if sign * difference.low > 0 and sign * difference.high > 0 else colour
+            if math.isfinite(difference.low):
+                axes.plot(
+                    [difference.low, difference.high],
+                    [height, height],
+                    color=colour,
+                    linewidth=2,
+                    solid_capstyle="butt",
+                )
+            axes.plot(difference.mean, height, "o", color=colour, markersize=4.5)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.grid(axis="x", color="#e4e4e4")
         axes.set_axisbelow(True)

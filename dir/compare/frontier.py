@@ -1,4 +1,4 @@
-"""The frontier plot of a comparison: what each method pays on frequent labels for what it gains on rare ones."""
+"""Frontier plot of a comparison: few-shot error over many-shot error of each method."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from dir._checks import check_choice, message
 from dir.compare.report import BEST_AT, HIGHER_IS_BETTER
 from dir.compare.statistics import Comparison, Row
 
-# Where plain reweighting by count^-p stands: the methods that are a power by another name, and method=power itself,
-# at its default or with no other override. inv is count^-1 only where the task has no clip (inverse_clip: null).
+# Power p of the methods whose sample weights are count^-p. method=power has p = 0.5 by default. method=inv has p = 1
+# only if the task does not clip the counts (inverse_clip: null).
 _POWERS = {"vanilla": 0.0, "sqinv": 0.5, "power": 0.5, "inv": 1.0}
 _POWER = re.compile(r"power method\.power=([0-9.]+)")
-# Families by what a method's name holds, the first that fits: feature smoothing, the same on labels or predictions,
-# corrections after training, density weights, others.
+# Colour and marker of a method: the first pattern found in its name. The families are feature smoothing, smoothing of
+# labels or predictions, corrections after training, density weights, and other methods.
 _FAMILIES = (
     (re.compile(r"fds"), "#c1440e", "o"),
     (re.compile(r"shrink"), "#e39b22", "s"),
@@ -27,7 +28,7 @@ _FAMILIES = (
 
 
 def power_of(label: str) -> float | None:
-    """p of a row that is weighted by count^-p, None for any other.
+    """Return p for a row whose sample weights are count^-p, and None for any other row.
 
     Example:
         >>> power_of("sqinv"), power_of("power method.power=0.25"), power_of("lds")
@@ -38,34 +39,34 @@ def power_of(label: str) -> float | None:
 
 
 def frontier_plot(comparison: Comparison, metric: str, path: Path) -> None:
-    """Draws every method at (error on many-shot labels, error on few-shot labels), with its standard error.
+    """Draw every method at (error on many-shot labels, error on few-shot labels), with its standard errors.
 
-    Plain reweighting by count^-p is a line, from p = 0 (vanilla) up: a method below it buys the tail for less.
+    The methods with weights count^-p form a line that starts at p = 0 (vanilla). A method below the line has a lower
+    few-shot error than plain reweighting at the same many-shot error.
 
     Args:
         comparison: see :func:`dir.compare.statistics.compare`.
-        metric: which; lower must be better.
-        path: the picture to write; its ending says which kind (.png, .svg, .pdf).
+        metric: metric to draw, for which lower is better.
+        path: picture to write. Its suffix chooses the format (.png, .svg, .pdf).
 
     Raises:
-        ValueError: the comparison lacks the metric or one of the groups, or higher is better; an ending that
-            matplotlib does not know.
+        ValueError: the comparison lacks the metric or one of the groups, lower is not better, or matplotlib does not
+            know the suffix.
     """
-    # matplotlib takes half a second to import; pyplot would need a backend.
+    # Import here, because importing matplotlib takes half a second. Use Figure, because pyplot needs a backend.
     from matplotlib.figure import Figure
 
     errors = [name for name in comparison.metrics if name not in (*HIGHER_IS_BETTER, *BEST_AT)]
-    if metric not in errors:
-        raise ValueError(f"frontier: expected one of {', '.join(errors)}, got {metric!r}")
+    check_choice("--frontier", metric, errors)
     rows = [row for row in comparison.rows if all(_point(row, metric, g)[0] is not None for g in ("many", "few"))]
     if not rows:
-        raise ValueError("frontier: no method has an error on many-shot and on few-shot labels")
+        raise ValueError(message("--frontier", "no method has an error on many-shot and on few-shot labels"))
     figure = Figure(figsize=(9.2, 6.0), layout="constrained")
     if path.suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():
-        raise ValueError(f"frontier: expected a file that ends in .png, .svg or .pdf, got {path}")
+        raise ValueError(message("--frontier", "expected a file that ends in .png, .svg or .pdf", str(path)))
     axes = figure.subplots()
     powers = [(p, row) for row in rows if (p := power_of(row.label)) is not None]
-    line = sorted(powers, key=lambda point: point[0])  # two rows may share a power
+    line = sorted(powers, key=lambda point: point[0])  # the key leaves out the row: two rows may share a power
     _draw_line(axes, line, metric)
     for number, row in enumerate((row for row in rows if power_of(row.label) is None), 1):
         _draw_point(axes, row, metric, number)
@@ -85,7 +86,7 @@ def frontier_plot(comparison: Comparison, metric: str, path: Path) -> None:
 
 
 def _point(row: Row, metric: str, group: str) -> tuple[float | None, float]:
-    """Mean and standard error; None where no seed has a value."""
+    """Return mean and standard error; the mean is None if no seed has a value."""
     over = row.spread.get((metric, group))
     if over is None or over.n == 0:
         return None, 0.0

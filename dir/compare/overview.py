@@ -1,4 +1,4 @@
-"""One table over several data sets: what each method changes against the baseline, in all and on rare labels."""
+"""One table over several data sets: the change of each method against the baseline, on all and on few-shot labels."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from dir.compare.report import BEST_AT, EMPTY, HIGHER_IS_BETTER, Grid, draw
-from dir.compare.runs import place
+from dir._checks import message
+from dir.compare.report import BEST_AT, EMPTY, HIGHER_IS_BETTER, Grid, markdown_table
+from dir.compare.runs import method_sort_key
 from dir.compare.statistics import Comparison, Row
 
 _GROUPS: tuple[Literal["all", "few"], ...] = ("all", "few")
@@ -18,8 +19,8 @@ _CAPTION = (
 )
 
 
-def change(row: Row, base: Row, metric: str, group: str) -> float:
-    """Mean of the paired differences in percent of the baseline's mean; NaN where it is undefined."""
+def percent_change(row: Row, base: Row, metric: str, group: str) -> float:
+    """Return the mean of the paired differences in percent of the baseline's mean, or NaN if it is undefined."""
     difference, own = row.difference.get((metric, group)), base.spread[metric, group].mean
     if difference is None or not math.isfinite(difference.mean) or not own > 0:
         return math.nan
@@ -27,21 +28,26 @@ def change(row: Row, base: Row, metric: str, group: str) -> float:
 
 
 def overview_grid(comparisons: Sequence[Comparison], metric: str) -> Grid:
-    """Rows methods without overrides of their own, in the order of all tables; two columns a data set.
+    """Return a table of methods (rows) with two columns for each data set: all labels and few-shot labels.
+
+    Rows are the methods without overrides.
 
     Raises:
-        ValueError: a comparison lacks the metric or the baseline, or higher is better.
+        ValueError: a comparison lacks the metric or the baseline, or lower is not better.
     """
     if metric in (*HIGHER_IS_BETTER, *BEST_AT):
-        raise ValueError(f"overview: expected an error, of which lower is better, got {metric!r}")
+        raise ValueError(message("--overview", "expected a metric for which lower is better", metric))
     bases = []
     for one in comparisons:
         base = next((row for row in one.rows if row.label == one.baseline), None)
         if metric not in one.metrics or base is None:
-            raise ValueError(f"overview: {one.experiment} has no {metric!r} of {one.baseline!r}")
+            problem = f"{one.experiment} has no {metric!r} of the baseline {one.baseline!r}"
+            raise ValueError(message("--overview", problem))
         bases.append(base)
-    # Overrides are for the tables of one data set: what they change differs from one to the next.
-    names = sorted({row.label for one in comparisons for row in one.rows if " " not in row.label}, key=place)
+    # Rows with overrides are left out: an override tuned for one data set has no counterpart on the others.
+    names = sorted(
+        {row.label for one in comparisons for row in one.rows if " " not in row.label}, key=method_sort_key
+    )
     lines = []
     for name in names:
         cells = []
@@ -59,7 +65,7 @@ def _cell(row: Row | None, base: Row, metric: str, group: str) -> str:
         return EMPTY
     if row is base:
         return f"({base.spread[metric, group].mean:.4g})"
-    percent = change(row, base, metric, group)
+    percent = percent_change(row, base, metric, group)
     if not math.isfinite(percent):
         return EMPTY
     difference = row.difference[metric, group]
@@ -68,6 +74,6 @@ def _cell(row: Row | None, base: Row, metric: str, group: str) -> str:
 
 
 def overview(comparisons: Sequence[Comparison], metric: str) -> str:
-    """The table in markdown."""
+    """Return the table in markdown, below its caption."""
     grid = overview_grid(comparisons, metric)
-    return f"{grid.caption}\n\n{draw(grid)}"
+    return f"{grid.caption}\n\n{markdown_table(grid)}"

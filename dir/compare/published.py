@@ -1,9 +1,9 @@
-"""Published results on the DIR benchmarks, as data: what papers report for their encoders and backbones.
+"""Published results on the DIR benchmarks, with the encoders of the papers.
 
-They are printed beside our runs and never mixed with them. `few` of a published table includes the labels
-that never occur in training (our `zero` group). The published recipes: a ResNet-50 trained from scratch for
-the ages, a 2 x 1500 BiLSTM on frozen GloVe vectors for STS-B. "re-run" is what a later paper measured when it
-ran the method again: such differences are larger than most claimed gains.
+The reports print them in tables of their own, apart from our runs. The group `few` of a published table includes the
+labels that never occur in training (our group `zero`). The published recipes train a ResNet-50 from scratch for the
+ages, and a 2 x 1500 BiLSTM on frozen GloVe vectors for STS-B. "re-run" marks a number that a later paper measured for
+an earlier method. The differences between such pairs are larger than most claimed gains.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OTHER_RECIPE = "a stronger recipe, whose plain SQINV gives 6.39"
 
 @dataclass(frozen=True)
 class Published:
-    """One published row: `values[metric][group]`, in raw units."""
+    """One published row, with `values[metric][group]` in label units."""
 
     benchmark: str
     method: str
@@ -57,7 +57,7 @@ class Published:
 
 
 def _groups(numbers: str) -> dict[str, float]:
-    """'7.77/6.62/9.55/13.67' -> all, many, median, few; a '-' is left out."""
+    """Return {group: number} of '7.77/6.62/9.55/13.67' in the order all, many, median, few; '-' means no number."""
     parts = zip(("all", "many", "median", "few"), numbers.split("/"), strict=False)
     return {group: float(part) for group, part in parts if part != "-"}
 
@@ -105,7 +105,7 @@ PUBLISHED: tuple[Published, ...] = (
 
 
 def published(experiment: str, metric: str) -> list[Published]:
-    """The published rows that have `metric`, for the benchmark on which `experiment` trains; often none.
+    """Return the published rows with `metric` for the benchmark that `experiment` trains on; many have none.
 
     Example:
         >>> rows = published("stsb_minilm", "mse")

@@ -1,8 +1,8 @@
-"""Methods ranked over several data sets, with the tests that go with ranks.
+"""Ranks of methods over several data sets, with Friedman's, Nemenyi's and Wilcoxon's tests.
 
-Data sets are the blocks, a method's value on one of them is its mean over the seeds: seeds of one data set are no
-independent evidence about another (Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR
-2006).
+Each data set is one block of the tests. The value of a method on a data set is its mean over the seeds, because the
+seeds of one data set are not independent evidence about another (Demsar, Statistical Comparisons of Classifiers over
+Multiple Data Sets, JMLR 2006).
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import numpy as np
 from scipy import stats
 
 from dir._atomic import write_atomic
-from dir.compare.report import BEST_AT, HIGHER_IS_BETTER, Grid, draw, print_grids
+from dir._checks import message
+from dir.compare.report import BEST_AT, HIGHER_IS_BETTER, Grid, markdown_table, print_grids
 from dir.compare.statistics import Comparison
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Average ranks (1 is best) of the methods that all data sets have, best first, and the tests over them.
+    """Average ranks (1 is best) of the methods that all data sets have, best first, and the tests.
 
-    ``nemenyi`` and ``wilcoxon`` hold a p-value per method against the baseline: Nemenyi's, and Wilcoxon's signed-rank
-    after Holm's correction. NaN where a test cannot be made.
+    ``nemenyi`` and ``wilcoxon`` hold one p-value per method against the baseline: Nemenyi's test, and Wilcoxon's
+    signed-rank test after Holm's correction. A p-value is NaN if the test is not defined.
     """
 
     metric: str
@@ -44,11 +45,11 @@ class Ranks:
 
 
 def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> float:
-    r"""Nemenyi's: average ranks further apart differ at ``alpha``.
+    r"""Return Nemenyi's critical difference: average ranks further apart differ at level ``alpha``.
 
     .. math:: CD = \frac{q_\alpha}{\sqrt 2} \sqrt{\frac{k (k + 1)}{6 N}}
 
-    for k methods and N data sets, q the studentized range's quantile with infinite degrees of freedom.
+    for k methods and N data sets, with the quantile q of the studentized range at infinite degrees of freedom.
 
     Example:
         >>> round(critical_difference(4, 14), 2)  # q / sqrt 2 = 2.569 (Demsar 2006, Table 5a)
@@ -62,7 +63,7 @@ def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> flo
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction; NaN stays NaN and is no test.
+    """Return p-values after Holm's step-down correction. NaN stays NaN and does not count as a test.
 
     Example:
         >>> holm([0.01, 0.04, 0.03])
@@ -70,33 +71,33 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     order = sorted((p, i) for i, p in enumerate(p_values) if math.isfinite(p))
     adjusted, running = [math.nan] * len(p_values), 0.0
-    for place, (p, i) in enumerate(order):
-        running = max(running, min(1.0, (len(order) - place) * p))
+    for position, (p, i) in enumerate(order):
+        running = max(running, min(1.0, (len(order) - position) * p))
         adjusted[i] = running
     return adjusted
 
 
 def rank_methods(comparisons: Sequence[Comparison], metric: str, group: str = "all") -> Ranks:
-    """Ranks over the data sets that ``comparisons`` are of.
+    """Return the ranks of the methods over several data sets.
 
     Args:
         comparisons: one per data set, see :func:`dir.compare.statistics.compare`.
-        metric: which; all must have it.
-        group: shot group; a data set without a value there (an empty group) is left out.
+        metric: metric to rank by. All data sets must have it.
+        group: shot group. A data set whose group is empty is left out.
 
     Raises:
-        ValueError: a data set twice; fewer than two data sets or methods are left; a metric of which neither more
-            nor less is better.
+        ValueError: a data set is given twice, fewer than two data sets or methods are left, a data set lacks the
+            metric, or neither lower nor higher is better.
     """
     if metric in BEST_AT:
-        raise ValueError(f"ranks: expected a metric of which lower or higher is better, got {metric!r}")
+        raise ValueError(message("--ranks", "expected a metric for which lower or higher is better", metric))
     names = [comparison.experiment for comparison in comparisons]
     if len(set(names)) < len(names):
-        raise ValueError(f"runs: expected each data set once, got {', '.join(names)}")
+        raise ValueError(message("runs", f"expected each data set once, found {', '.join(names)}"))
     tables: dict[str, dict[str, float]] = {}
     for comparison in comparisons:
         if metric not in comparison.metrics:
-            raise ValueError(f"metrics: {comparison.experiment} has no {metric!r}")
+            raise ValueError(message("--ranks", f"{comparison.experiment} has no {metric!r}"))
         means = {row.label: row.spread[metric, group].mean for row in comparison.rows if group in comparison.groups}
         finite = {label: mean for label, mean in means.items() if math.isfinite(mean)}
         if finite:
@@ -105,10 +106,11 @@ def rank_methods(comparisons: Sequence[Comparison], metric: str, group: str = "a
     order = [row.label for comparison in comparisons for row in comparison.rows]
     methods = [label for label in dict.fromkeys(order) if label in everywhere]
     if len(tables) < 2 or len(methods) < 2:
-        raise ValueError(
-            f"ranks of {metric}/{group}: expected two data sets with two methods in common, got the data sets "
+        problem = (
+            f"{metric} on {group} needs two data sets with two methods in common, found the data sets "
             f"{', '.join(tables) or 'none'} and the methods {', '.join(methods) or 'none'}"
         )
+        raise ValueError(message("--ranks", problem))
     values = np.array([[table[method] for table in tables.values()] for method in methods])
     sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
     ranks = stats.rankdata(sign * values, axis=0)
@@ -126,7 +128,7 @@ def rank_methods(comparisons: Sequence[Comparison], metric: str, group: str = "a
         {method: tuple(values[at[method]].tolist()) for method in best},
         {method: tuple(ranks[at[method]].tolist()) for method in best},
         {method: float(average[at[method]]) for method in best},
-        # Friedman's test is defined from three methods on.
+        # Friedman's test needs at least three methods.
         float(stats.friedmanchisquare(*values).pvalue) if len(methods) > 2 else math.nan,
         critical_difference(len(methods), len(tables)),
         {method: nemenyi[at[method]] for method in best},
@@ -152,7 +154,7 @@ def _against(
 
 
 def rank_grid(ranks: Ranks) -> Grid:
-    """Rows methods, best first; columns the rank on each data set, their average and the p-values."""
+    """Return a table of methods (rows, best first): average rank, rank on each data set, and p-values."""
 
     def p(value: float) -> str:
         return f"{value:.3f}" if math.isfinite(value) else "-"
@@ -181,9 +183,9 @@ def rank_grid(ranks: Ranks) -> Grid:
 
 
 def report_ranks(ranks: Sequence[Ranks], folder: Path | None) -> None:
-    """Prints the rank tables; where a folder is given, writes them there as ranks.md."""
+    """Print the rank tables, and write them to ranks.md if a folder is given."""
     tables = [rank_grid(one) for one in ranks]
     print_grids(tables)
     if folder is not None:
-        parts = [part for grid in tables for part in (f"## {grid.title}", draw(grid), grid.caption)]
+        parts = [part for grid in tables for part in (f"## {grid.title}", markdown_table(grid), grid.caption)]
         write_atomic(folder / "ranks.md", ("\n\n".join(parts) + "\n").encode())

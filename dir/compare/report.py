@@ -1,4 +1,4 @@
-"""A comparison as text: markdown, rich tables, and the compact tables of a README."""
+"""Reports of a comparison: markdown, tables for the terminal, and compact tables for a README."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from rich.table import Table
 from rich.text import Text
 
 from dir._atomic import write_atomic
+from dir._checks import check_choice
 from dir.compare.published import BENCHMARKS, ENCODERS, PAPERS, published
 from dir.compare.statistics import Comparison, Difference, Row, Spread, as_json
 
 HIGHER_IS_BETTER = ("pearson", "spearman")
-# Neither higher nor lower is better than this value.
+# Best value of each metric for which neither lower nor higher is better.
 BEST_AT = {"coverage90": 0.9}
 EMPTY = "-"
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table before it is drawn."""
+    """The text of a table: title, header, rows and caption."""
 
     title: str
     header: tuple[str, ...]
@@ -32,7 +33,7 @@ class Grid:
 
 
 def decimals(values: Iterable[float]) -> int:
-    """How many decimals a table needs: three below 10, two below 100, one above.
+    """Return the number of decimals of a table: three below 10, two below 100, one above.
 
     Example:
         >>> decimals([0.6, 0.845]), decimals([9.9, 31.2]), decimals([1200.0])
@@ -43,7 +44,7 @@ def decimals(values: Iterable[float]) -> int:
 
 
 def spread_cell(value: Spread, places: int, seeds: int) -> str:
-    """'mean ± sd', '-' where no seed has a value; '(n)' behind it where only n of the seeds have one."""
+    """Return 'mean ± sd'; '-' if no seed has a value; with '(n)' behind it if only n of the seeds have a value."""
     if value.n == 0:
         return EMPTY
     text = f"{value.mean:.{places}f}"
@@ -53,7 +54,7 @@ def spread_cell(value: Spread, places: int, seeds: int) -> str:
 
 
 def difference_cell(value: Difference, places: int, pairs: int) -> str:
-    """'mean [low, high]', signed; no interval for one pair, '-' for none; '(n)' as in `spread_cell`."""
+    """Return 'mean [low, high]' with signs; no interval for one pair; '-' for no pair; '(n)' as in `spread_cell`."""
     if value.n == 0:
         return EMPTY
     text = f"{value.mean:+.{places}f}"
@@ -62,21 +63,21 @@ def difference_cell(value: Difference, places: int, pairs: int) -> str:
     return text if value.n == pairs else f"{text} ({value.n})"
 
 
-def _places(comparison: Comparison, metric: str) -> int:
+def _table_decimals(comparison: Comparison, metric: str) -> int:
     return decimals(row.spread[metric, group].mean for row in comparison.rows for group in comparison.groups)
 
 
 def _columns(comparison: Comparison, metric: str, also: Sequence[str]) -> list[tuple[str, str, str]]:
-    """(heading, metric, group): the groups of the metric, and `all` of each metric in `also`."""
+    """Return (heading, metric, group) per column: the groups of the metric, and `all` of each metric in `also`."""
     extra = [name for name in also if name in comparison.metrics and name != metric]
     groups = [(group, metric, group) for group in comparison.groups]
     return [*groups, *((name, name, "all") for name in extra)]
 
 
 def spread_grid(comparison: Comparison, metric: str, also: Sequence[str] = ()) -> Grid:
-    """Rows methods, columns shot groups, cells 'mean ± sd' over the seeds."""
+    """Return a table of methods (rows) by shot groups (columns) with cells 'mean ± sd' over the seeds."""
     columns = _columns(comparison, metric, also)
-    places = {name: _places(comparison, name) for _, name, _ in columns}
+    places = {name: _table_decimals(comparison, name) for _, name, _ in columns}
 
     def line(row: Row) -> tuple[str, ...]:
         cells = (spread_cell(row.spread[m, g], places[m], len(row.seeds)) for _, m, g in columns)
@@ -93,14 +94,14 @@ def spread_grid(comparison: Comparison, metric: str, also: Sequence[str] = ()) -
 
 
 def difference_grid(comparison: Comparison, metric: str, also: Sequence[str] = ()) -> Grid:
-    """Rows methods, columns shot groups, cells 'mean [low, high]' of the difference to the baseline."""
+    """Return a table of methods by shot groups with cells 'mean [low, high]' of the difference to the baseline."""
     columns = _columns(comparison, metric, also)
-    places = {name: _places(comparison, name) for _, name, _ in columns}
+    places = {name: _table_decimals(comparison, name) for _, name, _ in columns}
 
     def line(row: Row) -> tuple[str, ...]:
         pairs = max((row.difference[m, g].n for _, m, g in columns), default=0)
         cells = (difference_cell(row.difference[m, g], places[m], pairs) for _, m, g in columns)
-        # Named only where it is not the baseline as it stands: like overrides are compared with like.
+        # A row with overrides may be compared with the baseline that has the same overrides. The label names it then.
         label = row.label if row.against == comparison.baseline else f"{row.label} - {row.against}"
         return (label, str(pairs), *cells)
 
@@ -114,11 +115,11 @@ def difference_grid(comparison: Comparison, metric: str, also: Sequence[str] = (
 
 
 def published_grid(comparison: Comparison, metric: str) -> Grid:
-    """What papers report for this benchmark, with encoders of their own."""
+    """Return a table of the results that papers report for this benchmark, with the papers' encoders."""
     lines = published(comparison.experiment, metric)
     benchmark = BENCHMARKS.get(comparison.experiment, "")
     columns = [group for group in ("all", "many", "median", "few") if any(group in p.values[metric] for p in lines)]
-    # As many decimals as the papers give.
+    # Show as many decimals as the papers give.
     numbers = [number for row in lines for number in row.values[metric].values()]
     places = max((len(str(number).partition(".")[2]) for number in numbers), default=0)
     rows = (
@@ -142,13 +143,15 @@ def published_grid(comparison: Comparison, metric: str) -> Grid:
 
 
 def grids(comparison: Comparison) -> list[Grid]:
-    """All tables, metric by metric; those without rows are left out."""
-    makers = (spread_grid, difference_grid, published_grid)
-    return [grid for metric in comparison.metrics for make in makers if (grid := make(comparison, metric)).rows]
+    """Return all tables that have rows, metric by metric."""
+    functions = (spread_grid, difference_grid, published_grid)
+    return [
+        grid for metric in comparison.metrics for function in functions if (grid := function(comparison, metric)).rows
+    ]
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """What a reader must know about the numbers: sizes, seeds, what is missing."""
+    """Return lines about the numbers: sizes of the groups, seeds, published sources and unfinished runs."""
     sizes = (
         f"{group} {low}" if low == high else f"{group} {low} to {high}"
         for group, (low, high) in comparison.sizes.items()
@@ -165,35 +168,34 @@ def remarks(comparison: Comparison) -> list[str]:
     return lines
 
 
-def draw(grid: Grid) -> str:
-    """The table in markdown."""
+def markdown_table(grid: Grid) -> str:
+    """Return the table in markdown, without title and caption."""
     rows = [grid.header, tuple("---" for _ in grid.header), *grid.rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
 
 
 def markdown(comparison: Comparison) -> str:
-    """The whole report."""
+    """Return the report of the whole comparison in markdown."""
     parts = [f"# {comparison.experiment}, {comparison.split}"]
     parts.append("\n".join(f"- {line}" for line in remarks(comparison)))
     for grid in grids(comparison):
-        parts += [f"## {grid.title}", draw(grid), grid.caption]
+        parts += [f"## {grid.title}", markdown_table(grid), grid.caption]
     return "\n\n".join(parts) + "\n"
 
 
 def readme_tables(comparison: Comparison, metric: str) -> str:
-    """One metric's spread and its paired differences, with Pearson over all rows: two tables to paste.
+    """Return two markdown tables of one metric, with Pearson over all rows: mean and spread, and paired differences.
 
     Raises:
-        ValueError: the comparison does not have this metric.
+        ValueError: the comparison does not have the metric.
     """
-    if metric not in comparison.metrics:
-        raise ValueError(f"readme: expected one of {', '.join(comparison.metrics)}, got {metric!r}")
-    both = (make(comparison, metric, ("pearson",)) for make in (spread_grid, difference_grid))
-    return "\n\n".join(f"{grid.caption}\n\n{draw(grid)}" for grid in both if grid.rows)
+    check_choice("--readme", metric, comparison.metrics)
+    tables = (function(comparison, metric, ("pearson",)) for function in (spread_grid, difference_grid))
+    return "\n\n".join(f"{grid.caption}\n\n{markdown_table(grid)}" for grid in tables if grid.rows)
 
 
-def marked(command: str, tables: str) -> str:
-    """Tables between two comments, the first of which is the command that makes them: a test makes them again."""
+def with_command(command: str, tables: str) -> str:
+    """Return tables between two comments. The first comment is the command, which a test runs again."""
     return f"<!-- {command} -->\n\n{tables}\n\n<!-- end -->"
 
 
@@ -202,16 +204,16 @@ def _width(grid: Grid) -> int:
     return 1 + sum(max(map(len, column)) + 3 for column in columns)
 
 
-def show(comparison: Comparison) -> None:
-    """Prints all tables and remarks."""
+def print_report(comparison: Comparison) -> None:
+    """Print all tables and remarks."""
     console = print_grids(grids(comparison))
     for line in remarks(comparison):
         console.print(line, markup=False, highlight=False)
 
 
 def print_grids(tables: Sequence[Grid]) -> Console:
-    """Prints tables, and returns the console for what follows."""
-    # A table is never squeezed (a pipe counts as 80 columns): better a long line than half a number.
+    """Print tables, and return a console wide enough for them."""
+    # A pipe counts as 80 columns. Widen the console instead, so that rich never cuts a number.
     console = Console(width=max(Console().width, *map(_width, tables)))
     for grid in tables:
         table = Table(title=Text(grid.title), caption=Text(grid.caption))
@@ -223,8 +225,7 @@ def print_grids(tables: Sequence[Grid]) -> Console:
     return console
 
 
-def report(comparison: Comparison, folder: Path) -> None:
-    """Prints the tables, writes compare.md and compare.json."""
-    show(comparison)
+def write_report(comparison: Comparison, folder: Path) -> None:
+    """Write the report to compare.md and all numbers, unrounded, to compare.json."""
     write_atomic(folder / "compare.md", markdown(comparison).encode())
     write_atomic(folder / "compare.json", as_json(comparison).encode())

@@ -1,8 +1,8 @@
-"""Many runs of one experiment, compared: mean and spread over seeds, and paired differences to a baseline.
+"""Statistics of the runs of one experiment: mean and spread over seeds, and paired differences to a baseline.
 
-Per method, metric and shot group: mean and standard deviation (ddof 1) over the seeds. The difference to the
-baseline is paired by seed (two runs with the same seed share their split and their order of batches) and
-comes with the 95 % interval of Student's t over the pairs.
+Each method, metric and shot group gets the mean and the standard deviation (ddof 1) over the seeds. The difference to
+the baseline is paired by seed, because two runs with the same seed share their split and their order of batches. Its
+95 % interval is Student's t over the pairs.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from dir._checks import check_choice, message, suggestion
 from dir.compare.published import PAPERS, published
 from dir.compare.runs import Run
 
 GROUPS = ("all", "many", "median", "few", "zero")
-# The last three are of methods that predict a variance.
+# Only methods that predict a variance have the last three metrics.
 METRICS = ("mae", "mse", "gm", "pearson", "spearman", "balanced_mae", "nll", "coverage90", "ause")
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and standard deviation of the `n` finite values; NaN where there are too few for them."""
+    """Mean and standard deviation of the `n` finite values; NaN if there are too few values."""
 
     mean: float
     sd: float
@@ -45,7 +46,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """One method, with what was overridden; `spread` and `difference` by (metric, group)."""
+    """Row of a table: one method with its overrides; `spread` and `difference` by (metric, group)."""
 
     label: str
     seeds: tuple[int, ...]
@@ -56,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that the tables show; `common` are the overrides of all runs."""
+    """Content of the tables of one experiment; `common` are the overrides that all runs share."""
 
     experiment: str
     common: tuple[str, ...]
@@ -70,12 +71,12 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """The experiment, and what all its runs override."""
+        """Return the name of the experiment with the overrides that all its runs share."""
         return f"{self.experiment} ({', '.join(self.common)})" if self.common else self.experiment
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Mean and sample standard deviation over the finite values.
+    """Return mean and sample standard deviation over the finite values.
 
     Example:
         >>> spread([1.0, 3.0, float("nan")])
@@ -90,14 +91,14 @@ def spread(values: Iterable[float]) -> Spread:
 def paired_difference(
     values: Mapping[int, float], baseline: Mapping[int, float], confidence: float = 0.95
 ) -> Difference:
-    """Paired difference over the seeds that both have.
+    """Return the paired difference over the seeds that both have, with its interval.
 
-    `d = value - baseline`, mean(d) +- t(n - 1) * sd(d) / sqrt(n).
+    With `d = value - baseline`, the interval is mean(d) +- t(n - 1) * sd(d) / sqrt(n).
 
     Args:
-        values: a metric by seed.
-        baseline: the baseline's, by seed.
-        confidence: of the interval. With one pair there is none (NaN).
+        values: metric of the method by seed.
+        baseline: metric of the baseline by seed.
+        confidence: confidence level of the interval. The ends are NaN for a single pair.
 
     Example:
         >>> paired_difference({0: 1.0, 1: 2.0, 7: 9.0}, {0: 2.0, 1: 2.5}).n
@@ -116,12 +117,12 @@ def _by_seed(runs: Sequence[Run], split: str, group: str, metric: str) -> dict[i
 
 
 def _known_first(names: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
-    there = set(names)
-    return (*(name for name in known if name in there), *sorted(there - set(known)))
+    available = set(names)
+    return (*(name for name in known if name in available), *sorted(available - set(known)))
 
 
 def _baseline_of(own: Sequence[Run], rows: Mapping[str, Sequence[Run]], baseline: str) -> str | None:
-    """The row to compare with: the baseline under the same overrides, else the plain one, else none."""
+    """Return the label of the row to compare with: the baseline with the same overrides, else without, else None."""
     for label in (f"{baseline} {own[0].overrides}", baseline):
         if label in rows:
             return label
@@ -135,34 +136,34 @@ def compare(
     metrics: Sequence[str] | None = None,
     unfinished: Sequence[Path] = (),
 ) -> Comparison:
-    """The comparison of `runs` (of one experiment, from `find_runs`) on one split.
+    """Return the comparison of the runs of one experiment on one split.
 
     Args:
-        runs: in the order of the rows.
+        runs: runs of one experiment in the order of the rows, see :func:`dir.compare.runs.find_runs`.
         split: "test" or "val".
-        baseline: a row's label that the others are compared with; None: "vanilla", if it is there.
-        metrics: which, in this order; None: all that the runs have.
-        unfinished: run folders to mention as left out.
+        baseline: label of the row that the other rows are compared with. None: "vanilla", if it exists.
+        metrics: metrics to show, in this order. None: all that the runs have.
+        unfinished: unfinished run folders, which the report mentions.
 
     Raises:
-        ValueError: a run lacks the split, no run has a metric asked for, no row is the baseline named.
+        ValueError: a run lacks the split, no run has one of ``metrics``, or no row is the baseline.
     """
     for run in runs:
         if split not in run.metrics:
-            raise ValueError(f"{run.path}: expected the split {split!r}, got {', '.join(run.metrics)}")
-    there = _known_first((name for run in runs for name in run.metrics[split]["all"] if name != "n"), METRICS)
-    unknown = [name for name in metrics or () if name not in there]
-    if unknown:
-        raise ValueError(f"metrics: expected some of {', '.join(there)}, got {', '.join(unknown)}")
-    chosen = tuple(metrics) if metrics else there
+            problem = f"has no split {split!r} (found: {', '.join(run.metrics)})"
+            raise ValueError(message(run.source, problem))
+    available = _known_first((name for run in runs for name in run.metrics[split]["all"] if name != "n"), METRICS)
+    for metric in metrics or ():
+        check_choice("--metrics", metric, available)
+    chosen = tuple(metrics) if metrics else available
     groups = _known_first((group for run in runs for group in run.metrics[split]), GROUPS)
     rows: dict[str, list[Run]] = {}
     for run in runs:
         rows.setdefault(run.label, []).append(run)
-    # The whole name of a row will do, also where all runs share its overrides.
+    # Also accept the full name of a row, with the overrides that all runs share.
     baseline = {f"{run.method} {run.suffix}": run.label for run in runs}.get(baseline or "", baseline)
-    if baseline is not None and baseline not in rows:
-        raise ValueError(f"baseline: expected one of {', '.join(rows)}, got {baseline!r}")
+    if baseline is not None:
+        check_choice("--baseline", baseline, rows, suggestion(baseline, rows))
     name = baseline or "vanilla"
     sizes = {
         group: [int(run.metrics[split][group]["n"]) for run in runs if group in run.metrics[split]]
@@ -205,7 +206,7 @@ def _number(value: float) -> float | None:
 
 
 def as_json(comparison: Comparison) -> str:
-    """All numbers, unrounded; NaN is null."""
+    """Return all numbers, unrounded, as json with null for NaN."""
 
     def nested(cells: dict[tuple[str, str], dict[str, float | int | None]]) -> dict[str, dict[str, object]]:
         return {m: {g: cells[m, g] for g in comparison.groups} for m in comparison.metrics} if cells else {}
