@@ -1,4 +1,4 @@
-"""The committed results: each file is readable, and the pages show what compare.py makes of them."""
+"""The committed results: each file can be read and is sorted, and the pages show the output of compare.py."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from pathlib import Path
 import pytest
 
 from dir.compare.cli import main
-from dir.compare.overview import change
-from dir.compare.runs import find_runs, identify
+from dir.compare.overview import percent_change
+from dir.compare.runs import METHOD_ORDER, find_runs, read_results, result_line
 from dir.compare.statistics import compare
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-# The data sets of the methods page, in its order.
+# Data sets of the table on the methods page, in its order.
 MEASURED = ("rotmnist_skew-angle", "abalone-Rings", "concrete-ConcreteCompressiveStrength", "stsb_minilm")
-FOLDERS = sorted(path for path in RESULTS.glob("*") if path.is_dir())
+FILES = sorted(RESULTS.glob("*.jsonl"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"<!-- python scripts/compare\.py (.+?) -->\n.*?<!-- end -->", re.DOTALL)
 BLOCKS = [(page, block) for page in PAGES for block in BLOCK.finditer(page.read_text(encoding="utf-8"))]
-# The folders that a table is made of.
+# Result files that a page has a table of.
 SHOWN = {
-    Path(word).name for _, block in BLOCKS for word in block[1].split() if word.startswith("benchmarks/results/")
+    Path(word).stem for _, block in BLOCKS for word in block[1].split() if word.startswith("benchmarks/results/")
 }
 
 
 SIX = ("vanilla", "sqinv", "lds", "fds", "lds_fds", "lds_fds_shrink")
-# What any claim about feature smoothing has to beat.
+# Controls: a claim about feature smoothing has to beat these methods.
 CONTROLS = ("lds_label_shrink", "lds_prediction_shrink", "lds_affine", "lds_isotonic", "layer_norm", "c_mixup")
-# What the pages report at least, and over how many seeds.
+# Methods that the pages report at least, and the number of their seeds.
 REPORTED = {
     "stsb_minilm": (("vanilla", "inv", "sqinv", "lds", "fds", "lds_fds"), 10),
     "age_synthetic": (SIX, 3),
@@ -41,7 +41,7 @@ REPORTED = {
     "bike_sharing_hour-cnt": ((*SIX, "fds_shrink", *CONTROLS), 10),
     "bccd_counts-rbc": ((*SIX, "fds_shrink", *CONTROLS), 10),
 }
-# Methods of the field, each with a row in these tables.
+# Published methods, each with a row in these tables.
 FIELD = (
     *("inv", "denseweight", "vir", "focal_r", "huber", "bmc", "gai", "bni", "dist"),
     *("ranksim", "conr", "rnc", "ordinal_entropy", "srl", "rbc", "uvote", "rrt", "layer_norm", "c_mixup"),
@@ -57,34 +57,53 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_method_of_the_field_has_a_row_over_five_seeds(name: str) -> None:
-    runs, _ = find_runs(RESULTS / name)
+def test_every_published_method_has_a_row_over_five_seeds(name: str) -> None:
+    runs, _ = find_runs(RESULTS / f"{name}.jsonl")
     for method in TABLES[name]:
         found = {run.seed for run in runs if run.method == method and not run.overrides}
         assert found >= set(range(5)), method
 
 
-def test_every_method_of_the_field_was_run_on_the_faces() -> None:
-    assert {run.method for run in find_runs(RESULTS / "age_synthetic")[0]} >= set(FIELD)
+def test_every_published_method_was_run_on_the_faces() -> None:
+    assert {run.method for run in find_runs(RESULTS / "age_synthetic.jsonl")[0]} >= set(FIELD)
 
 
 @pytest.mark.parametrize("name", REPORTED)
 def test_every_reported_experiment_is_committed_with_all_methods_and_seeds(name: str) -> None:
     methods, seeds = REPORTED[name]
-    runs, _ = find_runs(RESULTS / name)
+    runs, _ = find_runs(RESULTS / f"{name}.jsonl")
     for method in methods:
         found = sorted(run.seed for run in runs if run.method == method and not run.overrides)
         assert found == list(range(seeds)), method
-    assert name in SHOWN, "no page has a table of it"
+    assert name in SHOWN, "no page has a table of this data set"
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_every_file_of_a_results_folder_is_a_run_on_the_same_test_rows(folder: Path) -> None:
-    runs, unfinished = find_runs(folder)
-    assert not unfinished
-    inner = [path for path in folder.rglob("*.json") if path.parent != folder]
-    assert [path for path in inner if identify(path) is None] == []
-    # A seed may draw another split, but every method of that seed is tested on the same one.
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_result_file_is_what_collect_would_write(file: Path) -> None:
+    runs = read_results(file)
+    assert file.read_text(encoding="utf-8") == "".join(map(result_line, runs))
+    keys = [(run.method, run.suffix, run.seed) for run in runs]
+    assert keys == sorted(set(keys))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_run_keeps_the_overrides_that_reproduce_it_and_no_path_of_a_machine(file: Path) -> None:
+    for run in read_results(file):
+        overrides = dict(override.split("=", 1) for override in run.content["run"]["overrides"])
+        assert overrides["method"] == run.method
+        assert overrides["seed"] == str(run.seed)
+        assert set(overrides) >= {part.split("=")[0] for part in run.suffix.split(",") if part}
+        assert not any("/" in value for value in overrides.values())
+
+
+def test_no_other_layout_is_left_in_the_results_folder() -> None:
+    assert [path for path in RESULTS.iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_all_methods_of_a_seed_were_tested_on_the_same_rows(file: Path) -> None:
+    runs = read_results(file)
+    # Another seed may draw another split.
     groups = {(run.seed, group, values["n"]) for run in runs for group, values in run.metrics["test"].items()}
     assert len(groups) == len({(seed, group) for seed, group, _ in groups})
 
@@ -103,7 +122,9 @@ def test_the_first_table_of_the_readme_repeats_the_full_one() -> None:
     first = readme[: readme.index("## Drop it into your model")]
     rows = [line.strip("| ").split(" | ") for line in first.splitlines() if line.startswith("| ") and "±" in line]
     assert [row[0] for row in rows] == ["vanilla", "lds"]
-    (block,) = (block[0] for _, block in BLOCKS if block[1] == "benchmarks/results/rotmnist_skew-angle --readme mae")
+    (block,) = (
+        block[0] for _, block in BLOCKS if block[1] == "benchmarks/results/rotmnist_skew-angle.jsonl --readme mae"
+    )
     for method, total, many, few, zero in rows:
         (full,) = (line for line in block.splitlines() if line.startswith(f"| {method} | 10 |") and "±" in line)
         _, _, *cells = full.strip("| ").split(" | ")
@@ -113,13 +134,13 @@ def test_the_first_table_of_the_readme_repeats_the_full_one() -> None:
 def test_each_line_of_the_methods_page_ends_with_its_changes_of_the_few_shot_error() -> None:
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     lines = page[page.index("## One line each") :].splitlines()
-    compared = [compare(find_runs(RESULTS / name)[0]) for name in MEASURED]
+    compared = [compare(find_runs(RESULTS / f"{name}.jsonl")[0]) for name in MEASURED]
 
     def changes(method: str) -> str:
         shown = []
         for one in compared:
             rows = {row.label: row for row in one.rows}
-            percent = change(rows[method], rows["vanilla"], "mae", "few") if method in rows else math.nan
+            percent = percent_change(rows[method], rows["vanilla"], "mae", "few") if method in rows else math.nan
             shown.append(f"{percent:+.0f}" if math.isfinite(percent) else "-")
         return " / ".join(shown)
 
@@ -131,4 +152,9 @@ def test_each_line_of_the_methods_page_ends_with_its_changes_of_the_few_shot_err
     on_lds = {
         name for name in configs if name.removeprefix("lds_") in {*configs, "affine"} and name.startswith("lds_")
     }
-    assert {name for names in named for name in names} >= configs - on_lds, "a method without a line"
+    assert {name for names in named for name in names} >= configs - on_lds, "the page has no line for a method"
+
+
+def test_every_method_has_a_place_in_the_tables() -> None:
+    configs = {path.stem for path in (ROOT / "configs" / "method").glob("[!_]*.yaml")}
+    assert sorted(METHOD_ORDER) == sorted(configs)

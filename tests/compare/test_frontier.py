@@ -1,4 +1,4 @@
-"""The frontier plot and the choice of methods, on generated runs."""
+"""Frontier plot and filter_methods, on generated runs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dir.compare.cli import only
+from dir.compare.cli import filter_methods
 from dir.compare.frontier import frontier_plot, power_of
 from dir.compare.runs import Run, find_runs
 from dir.compare.statistics import Comparison, compare
 
-# (many, few) of each row; the power's is an override.
+# (many-shot error, few-shot error) of each row. The power is an override.
 POINTS = {
     "vanilla/seed_{}": (1.0, 9.0),
     "power/seed_{},method.power=0.25": (1.2, 7.5),
@@ -28,7 +28,7 @@ POINTS = {
 def runs(tmp_path: Path) -> list[Run]:
     for name, (many, few) in POINTS.items():
         for seed in range(3):
-            path = tmp_path / "task" / f"{name.format(seed)}.json"
+            path = tmp_path / "task" / name.format(seed) / "metrics.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             groups = {"all": many + few, "many": many, "few": few}
             values = {group: {"n": 9, "mae": value + 0.1 * seed, "pearson": 0.5} for group, value in groups.items()}
@@ -50,7 +50,9 @@ def test_powers_are_on_the_line_and_other_methods_are_numbered_points(comparison
     drawn = path.read_text()
     for text in ("1 lds<", "2 lds_fds_shrink<", "3 lds_affine<", ">0.25<", ">0.5<", "up to 3 seeds"):
         assert text in drawn, text
-    assert "4 " not in [line[:2] for line in drawn.split(">")], "vanilla, sqinv and power are no points of their own"
+    assert "4 " not in [line[:2] for line in drawn.split(">")], (
+        "vanilla, sqinv and power are on the line, not numbered"
+    )
     assert [power_of(row.label) for row in comparison.rows].count(None) == 3
 
 
@@ -69,22 +71,22 @@ def test_only_rows_that_differ_in_the_power_alone_are_on_the_line(label: str, po
     assert power_of(label) == power
 
 
-def test_what_cannot_be_drawn_is_refused(comparison: Comparison, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"frontier: expected one of mae, got 'gm'"):
+def test_metrics_and_files_that_cannot_be_drawn_are_refused(comparison: Comparison, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--frontier.*'mae', got 'gm'"):
         frontier_plot(comparison, "gm", tmp_path / "x.png")
-    with pytest.raises(ValueError, match="frontier: expected one of mae"):
+    with pytest.raises(ValueError, match=r"--frontier.*'mae', got 'pearson'"):
         frontier_plot(comparison, "pearson", tmp_path / "x.png")
-    with pytest.raises(ValueError, match=r"\.png"):
+    with pytest.raises(ValueError, match=r"--frontier.*x\.txt"):
         frontier_plot(comparison, "mae", tmp_path / "x.txt")
     assert not list(tmp_path.glob("x.*"))
 
 
-def test_methods_are_chosen_by_name_with_whatever_they_override(runs: list[Run]) -> None:
-    assert {run.label for run in only(runs, ["power", "lds"])} == {
+def test_methods_are_chosen_by_name_with_all_their_overrides(runs: list[Run]) -> None:
+    assert {run.label for run in filter_methods(runs, ["power", "lds"])} == {
         "power method.power=0.25",
         "power method.power=0.5",
         "lds",
     }
-    assert only(runs, None) == runs
-    with pytest.raises(ValueError, match="no run of nothing under task"):
-        only(runs, ["lds", "nothing"])
+    assert filter_methods(runs, None) == runs
+    with pytest.raises(ValueError, match="--methods: task has no run of nothing"):
+        filter_methods(runs, ["lds", "nothing"])

@@ -1,4 +1,4 @@
-"""The table over several data sets, by hand."""
+"""The overview over several data sets, checked against numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dir.compare.statistics import Comparison, compare
 
 
 def comparison(root: Path, name: str, errors: dict[str, list[tuple[float, float | None]]]) -> Comparison:
-    """``errors[method]``: (all, few) of each seed."""
+    """Compare runs with the errors ``errors[method]``: (all, few) of each seed."""
     for method, pairs in errors.items():
         for seed, (total, few) in enumerate(pairs):
-            path = root / name / f"{method.format(seed)}.json"
+            path = root / name / method.format(seed) / "metrics.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             groups = {"all": {"n": 5, "mae": total, "pearson": 0.1}, "few": {"n": 1, "mae": few, "pearson": None}}
             path.write_text(json.dumps({"test": groups}))
@@ -39,7 +39,7 @@ def two(tmp_path: Path) -> list[Comparison]:
 def test_cells_are_paired_changes_in_percent_of_the_baseline(two: list[Comparison]) -> None:
     grid = overview_grid(two, "mae")
     assert grid.header == ("method", "one all", "one few", "two all", "two few")
-    # lds: (-0.1 + 0.3) / 2 of a mean of 3, unsure; few: -2 of 10 in both seeds, sure.
+    # lds changes `all` by (-0.1 + 0.3) / 2 of a mean of 3, an interval with 0, and `few` by -2 of 10 in both seeds.
     assert grid.rows == (
         ("vanilla", "(3)", "(10)", "(3)", "(10)"),
         ("lds", "+3.3", "**-20.0**", "-", "-"),
@@ -47,17 +47,17 @@ def test_cells_are_paired_changes_in_percent_of_the_baseline(two: list[Compariso
     )
 
 
-def test_what_has_no_change_is_refused(two: list[Comparison], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="lower is better, got 'pearson'"):
+def test_metrics_without_a_change_in_percent_are_refused(two: list[Comparison], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--overview.*got 'pearson'"):
         overview_grid(two, "pearson")
-    with pytest.raises(ValueError, match="one has no 'gm' of 'vanilla'"):
+    with pytest.raises(ValueError, match="--overview: one has no 'gm' of the baseline 'vanilla'"):
         overview_grid(two, "gm")
     alone = comparison(tmp_path, "alone", {"lds/seed_{}": [(1.0, 1.0)]})
-    with pytest.raises(ValueError, match="alone has no 'mae' of 'vanilla'"):
+    with pytest.raises(ValueError, match="--overview: alone has no 'mae' of the baseline 'vanilla'"):
         overview_grid([alone], "mae")
 
 
-def test_script_marks_the_table_with_the_command_that_makes_it(
+def test_script_prints_the_table_with_its_command(
     two: list[Comparison], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -68,26 +68,27 @@ def test_script_marks_the_table_with_the_command_that_makes_it(
     assert "| vanilla | (3) | (10) | (3) | (10) |" in lines
     main(["one", "--readme", "mae"])
     assert capsys.readouterr().out.startswith("<!-- python scripts/compare.py one --readme mae -->\n\nMean ±")
-    assert not list(tmp_path.rglob("compare.*")), "tables to paste are printed, not written"
+    assert not list(tmp_path.rglob("compare.*")), "--overview and --readme print and write no files"
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "first", "second"),
     [
-        ("--ranks mae --overview mae", "--ranks does not go with --overview"),
-        ("--ranks mae --collect x", "--ranks does not go with --collect"),
-        ("--ranks mae --forest mae x.png", "--ranks does not go with --forest"),
-        ("--overview mae --frontier mae x.png", "--overview does not go with --frontier"),
-        ("--overview mae --readme mae", "--overview does not go with --readme"),
-        ("--overview mae --out x", "--overview does not go with --out"),
-        ("--readme mae --out x", "--readme does not go with --out"),
-        ("--force", "--force goes with --collect"),
+        ("--ranks mae --overview mae", "--ranks:", "--overview"),
+        ("--ranks mae --collect x", "--ranks:", "--collect"),
+        ("--ranks mae --forest mae x.png", "--ranks:", "--forest"),
+        ("--overview mae --frontier mae x.png", "--overview:", "--frontier"),
+        ("--overview mae --readme mae", "--overview:", "--readme"),
+        ("--overview mae --out x", "--overview:", "--out"),
+        ("--readme mae --out x", "--readme:", "--out"),
+        ("--force", "--force:", "--collect"),
     ],
 )
-def test_options_that_would_be_left_aside_are_refused(
+def test_options_that_would_have_no_effect_are_refused(
     tmp_path: Path,
     options: str,
-    message: str,
+    first: str,
+    second: str,
     two: list[Comparison],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -95,7 +96,9 @@ def test_options_that_would_be_left_aside_are_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         main(["one", *options.split()])
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert first in error
+    assert second in error.partition(first)[2]
     assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
 
 
