@@ -1,17 +1,19 @@
-"""Builds what a run needs from its config, before anything is trained or written."""
+"""Builds the data, the module and the fitted parts of a run from its config, before anything is written."""
 
 from __future__ import annotations
 
 import copy
+import inspect
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from dir._checks import check_positive
 from dir.bins import LabelBins
 from dir.data.base import SPLITS, RegressionData
 from dir.data.protocols import Protocol
@@ -27,10 +29,10 @@ from dir.recipe.module import RegressionModule
 
 @dataclass(frozen=True)
 class Parts:
-    """What :func:`build` makes: the data, the module that trains on it, and the bins and counts of its labels.
+    """The parts of a run that :func:`build` returns: data, module, label bins and training counts.
 
-    ``correction`` is fitted on the validation predictions by the evaluation. ``architecture`` holds the settings
-    that encoder and head were built from, for the model bundle.
+    The evaluation fits ``correction`` on the validation predictions. ``architecture`` holds the settings that
+    encoder and head were built from, for the model bundle.
     """
 
     data: RegressionData
@@ -41,10 +43,10 @@ class Parts:
     architecture: dict[str, Any] = field(default_factory=dict)
 
 
-def make(node: Any, **kwargs: Any) -> Any:
-    """Instantiates a config node with further arguments.
+def instantiate_with(node: Any, **kwargs: Any) -> Any:
+    """Instantiate a config node with further keyword arguments.
 
-    Those go past Hydra, which would copy them: tables of word vectors are large.
+    The arguments bypass Hydra, which would copy them: tables of word vectors are large.
     """
     if node.get("_partial_", False):
         return instantiate(node, _convert_="all")(**kwargs)
@@ -52,15 +54,17 @@ def make(node: Any, **kwargs: Any) -> Any:
 
 
 def make_bins(node: DictConfig, labels: Tensor) -> LabelBins:
-    """The label bins of a task; a ``_partial_`` node is called with the training labels."""
-    bins = make(node, labels=labels) if node.get("_partial_", False) else make(node)
+    """Return the label bins of a task; a target with an argument ``labels`` gets the training labels."""
+    takes_labels = "labels" in inspect.signature(get_object(node["_target_"])).parameters
+    bins = instantiate_with(node, labels=labels) if takes_labels else instantiate_with(node)
     return cast("LabelBins", bins)
 
 
 def bins_of_all_labels(bins: LabelBins, labels: Tensor) -> LabelBins:
-    """The bins of the shot metrics: the training bins, and one more on each side that labels lie beyond.
+    """Return the bins of the shot metrics: the training bins, and one more on each side beyond which labels lie.
 
-    LDS and FDS clamp such a label to the nearest bin. To the metrics it is zero-shot: nothing like it was trained on.
+    LDS and FDS clamp a label outside the training bins to the nearest bin. The metrics count such a label as
+    zero-shot, because no training label is near.
     """
     edges = bins.edges.tolist()
     low, high = labels.min().item(), labels.max().item()
@@ -75,7 +79,10 @@ def bins_of_all_labels(bins: LabelBins, labels: Tensor) -> LabelBins:
 
 
 def standardisation(cfg: DictConfig, labels: Tensor) -> tuple[float, float]:
-    """Offset and scale of the criterion's target: as configured, or mean and deviation of the train labels."""
+    """Return offset and scale of the criterion's target.
+
+    A value that the config leaves null is the mean, or the standard deviation, of the training labels.
+    """
     offset, scale = cfg.task.target_offset, cfg.task.target_scale
     wide = labels.double()
     return (
@@ -85,54 +92,56 @@ def standardisation(cfg: DictConfig, labels: Tensor) -> tuple[float, float]:
 
 
 def apply_protocol(protocol: Protocol, data: RegressionData, bins: LabelBins) -> None:
-    """Leaves the training and validation rows that the protocol keeps."""
+    """Remove the training and validation rows that the protocol does not keep."""
     train, val = data.labels("train"), data.labels("val")
     data.restrict("val", torch.nonzero(protocol.keep(val, train)).flatten())
     data.restrict("train", protocol.train_rows(train, bins))
 
 
 def make_regularizers(cfg: DictConfig) -> list[Regularizer]:
-    """The method's own regulariser and the one that ``+regularizer=NAME`` adds."""
+    """Return the regulariser of the method and the one that ``+regularizer=NAME`` adds."""
     nodes = [node for node in (cfg.method.regularizer, cfg.regularizer) if node is not None]
-    return [make(node) for node in nodes]
+    return [instantiate_with(node) for node in nodes]
 
 
 def in_target_units(bins: LabelBins, offset: float, scale: float) -> LabelBins:
-    """The same bins for labels that went through the criterion's ``(label - offset) / scale``.
+    """Return the same bins in the criterion's units, ``(label - offset) / scale``.
 
-    Edges take the labels' own arithmetic, which is monotone: a label on an edge stays on it.
+    Edges go through the same arithmetic as labels, which is monotone: a label on an edge stays on the edge.
+
+    Raises:
+        ValueError: if ``scale`` is not positive.
     """
-    if not scale > 0:
-        raise ValueError(f"target_scale: expected a positive number, got {scale}")
+    check_positive("target_scale", scale)
     edges = (bins.edges.to(bins.dtype) - torch.tensor(float(offset))) / torch.tensor(float(scale))
     return LabelBins.from_edges(edges, bins.out_of_range, bins.dtype)
 
 
 def build_data(cfg: DictConfig) -> tuple[RegressionData, LabelBins, Tensor, ShotMetrics]:
-    """The data with its training rows as the method wants them, the bins, the training labels and the metrics.
+    """Return the data with the training rows of the method, the bins, the training labels and the metrics.
 
-    The labels are those before a method resampled the rows: bins, shot groups and the target's standardisation are
-    the same for every method.
+    The labels are those before the method resamples the rows, so that bins, shot groups and the standardisation of
+    the target are the same for every method.
     """
-    data: RegressionData = make(cfg.data)
+    data: RegressionData = instantiate_with(cfg.data)
     data.setup()
     data.set_views(cfg.method.views)
-    # Bins span all training labels, those that a protocol takes away too.
+    # Bins span all training labels, including the ones that a protocol removes.
     bins = make_bins(cfg.task.bins, data.labels("train"))
     if cfg.protocol is not None:
-        apply_protocol(make(cfg.protocol), data, bins)
+        apply_protocol(instantiate_with(cfg.protocol), data, bins)
     train = data.labels("train")
     seen = bins_of_all_labels(bins, torch.cat([data.labels(split) for split in SPLITS]))
     if cfg.method.resample is not None:
-        data.resample(make(cfg.method.resample))
+        data.resample(instantiate_with(cfg.method.resample))
     return data, bins, train, ShotMetrics(seen, seen.counts(train), **instantiate(cfg.task.shots, _convert_="all"))
 
 
 def last_stage(cfg: DictConfig) -> DictConfig:
-    """The config of what a run evaluates: of a run in two stages the second, else the config itself.
+    """Return the config of the stage that a run evaluates: the second of two stages, else the config itself.
 
-    The second stage trains the head, with the loss and the weights of the method. What shapes features was of the
-    first.
+    The second stage trains the head with the loss and the weights of the method. The parts that shape features only
+    apply to the first stage.
     """
     retrain = cfg.method.retrain
     if retrain is None:
@@ -146,39 +155,41 @@ def last_stage(cfg: DictConfig) -> DictConfig:
 
 
 def build(cfg: DictConfig) -> Parts:
-    """Data, bins, LDS fitted on the training labels, FDS, model and loss of one run, or of its last stage.
+    """Build data, bins, fitted LDS, FDS, model and loss of a run; of a run in two stages, those of the second.
 
     Raises:
-        FileNotFoundError: if the data is not there; says what to fetch and where to put it.
-        ValueError: for values that a part refuses.
+        FileNotFoundError: if the data is not found; the message says where to get it and where to put it.
+        ValueError: if a part refuses its settings.
     """
     cfg = last_stage(cfg)
     data, bins, train, metrics = build_data(cfg)
-    # What a method resampled is what its weights and its loss have to go by.
+    # The weights and the loss of a method that resamples are fitted on the resampled labels.
     trained = data.labels("train")
-    lds: nn.Module | None = None if cfg.method.lds is None else make(cfg.method.lds, bins=bins).fit(trained)
+    lds: nn.Module | None = (
+        None if cfg.method.lds is None else instantiate_with(cfg.method.lds, bins=bins).fit(trained)
+    )
     encoder_args = data.encoder_args()
-    encoder: nn.Module = make(cfg.model.encoder, **encoder_args)
+    encoder: nn.Module = instantiate_with(cfg.model.encoder, **encoder_args)
     features = cast("int", encoder.num_features)
     fds: FDS | None = None
     if cfg.method.fds is not None:
-        fds = make(cfg.method.fds, num_features=features, bins=make_bins(cfg.task.fds_bins, train))
+        fds = instantiate_with(cfg.method.fds, num_features=features, bins=make_bins(cfg.task.fds_bins, train))
     output_fds: OutputFDS | None = None
     if cfg.method.output_fds is not None:
-        one = make(cfg.method.output_fds.fds, num_features=1, bins=make_bins(cfg.task.fds_bins, train))
+        one = instantiate_with(cfg.method.output_fds.fds, num_features=1, bins=make_bins(cfg.task.fds_bins, train))
         output_fds = OutputFDS(one, cfg.method.output_fds.track)
     offset, scale = standardisation(cfg, train)
     target_bins = in_target_units(bins, offset, scale)
     module = RegressionModule(
-        model=Regressor(encoder, make(cfg.method.head, num_features=features, bins=target_bins), fds),
-        criterion=make(cfg.method.loss),
+        model=Regressor(encoder, instantiate_with(cfg.method.head, num_features=features, bins=target_bins), fds),
+        criterion=instantiate_with(cfg.method.loss),
         metrics=metrics,
         optimizer=instantiate(cfg.optimizer, _convert_="all"),
         scheduler=None if cfg.scheduler is None else instantiate(cfg.scheduler, _convert_="all"),
         lds=lds,
         regularizers=make_regularizers(cfg),
         output_fds=output_fds,
-        mixup=None if cfg.method.mixup is None else make(cfg.method.mixup),
+        mixup=None if cfg.method.mixup is None else instantiate_with(cfg.method.mixup),
         target_offset=offset,
         target_scale=scale,
     )

@@ -1,16 +1,17 @@
-"""What must not be asked for together, and values that no part of the engine would notice: errors, at once."""
+"""Checks that the settings of a run are compatible with each other, before anything is written."""
 
 from __future__ import annotations
 
 import torch
 from omegaconf import DictConfig
 
+from dir._checks import check_choice, check_integer, check_positive, message
 from dir.data.base import RegressionData
 from dir.recipe.module import RegressionModule
 
-# Lower is better for these; the best epoch is the one with the lowest value on validation.
+# Lower is better for each; the best epoch is the one with the lowest value on the validation split.
 MONITORS = ("mae", "mse", "gm", "balanced_mae")
-# Parts that a method may lack, and methods that have them.
+# Methods that have a part which other methods lack.
 _METHODS_WITH = {
     "lds": "inv, sqinv or lds",
     "fds": "fds or fds_shrink",
@@ -23,80 +24,76 @@ _METHODS_WITH = {
     "ensemble": "bagging or rebagg",
 }
 _RETRAIN = ("checkpoint", "epochs", "lr", "features_only")
-# Parts of a method that act on a network as it is trained.
+# Parts of a method that only apply to networks.
 _OF_NETWORKS = ("lds", "fds", "regularizer", "output_fds", "mixup", "posthoc", "retrain")
 _PLAIN_HEAD = {"_target_": "dir.models.LinearHead"}
 
 
 def check(cfg: DictConfig) -> None:
-    """Raises ValueError for values that contradict each other or that no part of the engine would notice."""
-    if cfg.task.monitor not in MONITORS:
-        raise ValueError(f"task.monitor: expected one of {', '.join(MONITORS)}, got {cfg.task.monitor!r}")
+    """Raise a ValueError for settings that contradict each other, or that no part of the run would read."""
+    check_choice("task.monitor", cfg.task.monitor, MONITORS)
     if cfg.trainer.get("fast_dev_run", False):
-        raise ValueError(
-            "trainer.fast_dev_run: it writes no checkpoint to evaluate; use trainer.max_epochs=1 and "
-            "+trainer.limit_train_batches=2 for a short run"
-        )
+        advice = "For a short run set trainer.max_epochs=1 and +trainer.limit_train_batches=2."
+        problem = "a fast run writes no checkpoint to evaluate"
+        raise ValueError(message("trainer.fast_dev_run", problem, cfg.trainer.fast_dev_run, advice))
     if cfg.method.fds is not None and cfg.method.output_fds is not None:
-        raise ValueError(
-            "method.output_fds: it stands in the place of method.fds, and would smooth again; leave one out"
-        )
+        problem = "method.output_fds replaces method.fds, and both are set"
+        raise ValueError(message("method.output_fds", problem, advice="Set one of them to null."))
     _check_nodes(cfg)
-    if cfg.method.views < 1:
-        raise ValueError(f"method.views: expected at least 1, got {cfg.method.views}")
+    check_integer("method.views", cfg.method.views)
     if cfg.method.mixup is not None and cfg.method.views > 1:
-        raise ValueError(
-            "method.views: mixed samples are no views of one another; leave out method.mixup or the views"
-        )
+        problem = "a mixed sample has no second view, but method.mixup is set"
+        advice = "Set method.views=1 or method.mixup=null."
+        raise ValueError(message("method.views", problem, cfg.method.views, advice))
     own, added = cfg.method.regularizer, cfg.regularizer
     if own is not None and added is not None and own.get("_target_") == added.get("_target_"):
-        raise ValueError("regularizer: the method has this one already; choose another method or leave it out")
+        advice = "Remove the regularizer or choose another method."
+        raise ValueError(message("regularizer", "the method already has it", own.get("_target_"), advice))
     lds = cfg.method.lds
     unused = [] if lds is None or lds.get("kernel") else [k for k in ("kernel_size", "sigma") if k in lds]
     if unused:
-        raise ValueError(
-            f"method.lds.{unused[0]}: smoothing is set, but kernel is null; set method.lds.kernel "
-            "or choose method=lds"
-        )
-    patience = cfg.early_stopping.patience
-    if patience is not None and patience < 1:
-        raise ValueError(f"early_stopping.patience: expected null or at least 1, got {patience}")
+        advice = "Set method.lds.kernel or choose method=lds."
+        problem = "smoothing is set, but method.lds.kernel is null"
+        raise ValueError(message(f"method.lds.{unused[0]}", problem, lds[unused[0]], advice))
+    if cfg.early_stopping.patience is not None:
+        check_integer("early_stopping.patience", cfg.early_stopping.patience, advice="null trains all epochs.")
     if cfg.method.estimator is not None:
         _check_estimator(cfg)
     elif cfg.method.ensemble is not None:
-        raise ValueError("method.ensemble: there is no method.estimator to build it of; choose method=bagging")
+        advice = "Choose method=bagging."
+        raise ValueError(
+            message("method.ensemble", "method.estimator is null, and an ensemble needs it", advice=advice)
+        )
     if cfg.method.retrain is not None:
         _check_retrain(cfg)
 
 
 def _check_nodes(cfg: DictConfig) -> None:
-    """Raises ValueError for settings of a part that is not there: ``+method.mixup.alpha=1`` makes a node of them."""
+    """Raise a ValueError for settings of an absent part: ``+method.mixup.alpha=1`` makes a node without a target."""
     for part, methods in _METHODS_WITH.items():
         node = cfg.method[part]
         if node is None:
             continue
-        whole = all(key in node for key in _RETRAIN) if part == "retrain" else "_target_" in node
+        complete = all(key in node for key in _RETRAIN) if part == "retrain" else "_target_" in node
         if part == "output_fds":
-            whole = "track" in node and "_target_" in (node.get("fds") or {})
-        if not whole:
+            complete = "track" in node and "_target_" in (node.get("fds") or {})
+        if not complete:
+            name = part.upper() if part in ("lds", "fds") else part
+            key = next(iter(node), "")
             raise ValueError(
-                f"method.{part}: settings ({', '.join(map(str, node))}) without a method that has "
-                f"{part.upper() if part in ('lds', 'fds') else part}; choose method={methods}"
+                message(f"method.{part}.{key}", f"this method has no {name}", node[key], f"Choose method={methods}.")
             )
-    for key in cfg.method.retrain or ():
-        if key not in _RETRAIN:
-            raise ValueError(f"method.retrain.{key}: nothing reads it; expected one of {', '.join(_RETRAIN)}")
-    for part, choice in (
-        ("regularizer", "+regularizer"),
-        ("protocol", "+protocol"),
-        ("scheduler", "scheduler"),
-    ):
+    for part, choice in (("regularizer", "+regularizer"), ("protocol", "+protocol"), ("scheduler", "scheduler")):
         node = cfg.get(part)
         if node is not None and "_target_" not in node:
-            raise ValueError(f"{part}: settings ({', '.join(map(str, node))}) of none; choose one by {choice}=NAME")
+            key = next(iter(node), "")
+            raise ValueError(
+                message(f"{part}.{key}", f"this run has no {part}", node[key], f"Choose one by {choice}=NAME.")
+            )
 
 
 def _check_estimator(cfg: DictConfig) -> None:
+    """Raise a ValueError for settings of a network in a run that fits a scikit-learn model."""
     wrong = [f"method.{part}" for part in _OF_NETWORKS if cfg.method[part] is not None]
     wrong += ["regularizer"] if cfg.regularizer is not None else []
     wrong += ["method.views"] if cfg.method.views != 1 else []
@@ -104,53 +101,47 @@ def _check_estimator(cfg: DictConfig) -> None:
     wrong += ["method.loss"] if cfg.method.loss != cfg.task.loss else []
     wrong += ["early_stopping.patience"] if cfg.early_stopping.patience is not None else []
     if wrong:
-        raise ValueError(f"{wrong[0]}: acts on a network, and method.estimator trains none; leave it out")
+        problem = "only applies to networks, but method.estimator fits a scikit-learn model"
+        raise ValueError(message(wrong[0], problem, advice=f"Remove {wrong[0]}."))
 
 
 def _check_retrain(cfg: DictConfig) -> None:
     retrain = cfg.method.retrain
     if retrain.features_only and cfg.method.regularizer is None and cfg.regularizer is None:
-        raise ValueError(
-            "method.retrain.features_only: there is no regulariser to train by; choose method=rnc_two_stage"
-        )
+        problem = "the first stage trains by the regulariser alone, and there is none"
+        raise ValueError(message("method.retrain.features_only", problem, True, "Choose method=rnc_two_stage."))
     if cfg.method.lds is None and not retrain.features_only:
-        raise ValueError("method.retrain: the second stage has no weights; set method.lds or choose method=rrt")
-    numbers = all(isinstance(value, int | float) for value in (retrain.epochs, retrain.lr))
-    if not (numbers and retrain.epochs >= 1 and retrain.lr > 0):
+        advice = "Set method.lds or choose method=rrt."
         raise ValueError(
-            "method.retrain: expected at least one epoch and a learning rate above 0, got "
-            f"epochs={retrain.epochs} and lr={retrain.lr}"
+            message("method.retrain", "the second stage has no weights: method.lds is null", advice=advice)
         )
-    if retrain.checkpoint is None and retrain.features_only:
-        # Features and predictions that FDS changes reach no loss.
-        idle = [f"method.{part}" for part in ("fds", "output_fds") if cfg.method[part] is not None]
-        if idle:
-            raise ValueError(
-                f"{idle[0]}: the first stage of method.retrain.features_only trains by the regulariser alone, on "
-                "features as they are; leave it out"
-            )
+    check_integer("method.retrain.epochs", retrain.epochs)
+    check_positive("method.retrain.lr", retrain.lr)
+    parts: dict[str, object] = {}
+    reason = ""
     if retrain.checkpoint is not None:
-        # The regulariser of a method that trains features by it alone comes with the method.
+        reason = "only applies to the first stage, which method.retrain.checkpoint replaces"
+        # A method that trains features by its regulariser alone comes with that regulariser.
         own = ("fds", "output_fds", "mixup", *(() if retrain.features_only else ("regularizer",)))
-        parts = {f"method.{part}": cfg.method[part] for part in own}
-        idle = [name for name, part in (parts | {"regularizer": cfg.regularizer}).items() if part is not None]
-        if idle:
-            raise ValueError(
-                f"{idle[0]}: it acts on the first stage, which method.retrain.checkpoint stands for; leave it out"
-            )
+        parts = {f"method.{part}": cfg.method[part] for part in own} | {"regularizer": cfg.regularizer}
+    elif retrain.features_only:
+        # FDS changes calibrated features and predictions, which no loss of this stage reads.
+        reason = "the first stage of method.retrain.features_only trains raw features by the regulariser alone"
+        parts = {f"method.{part}": cfg.method[part] for part in ("fds", "output_fds")}
+    for name, part in parts.items():
+        if part is not None:
+            raise ValueError(message(name, reason, advice=f"Remove {name}."))
 
 
 def check_parts(cfg: DictConfig, module: RegressionModule, data: RegressionData) -> None:
-    """Raises ValueError for parts of a method that do not go together, by what they give for two samples.
+    """Raise a ValueError for parts of a method that do not fit each other, by a trial forward on two samples.
 
-    Afterwards the parts know the number of features; nothing else changes, the random state neither.
+    The trial tells lazy parts the number of features. Weights, modes and the random state stay as they are.
     """
     model, criterion = module.model, module.criterion
     if module.lds is not None and getattr(criterion, "corrects_imbalance", False):
-        raise ValueError(
-            f"method.lds: {type(criterion).__name__} corrects the imbalance of the labels already, and weights would "
-            "do so twice; leave out method.lds or choose another method.loss"
-        )
+        problem = f"{type(criterion).__name__} already corrects the imbalance, and weights would correct it twice"
+        raise ValueError(message("method.lds", problem, advice="Set method.lds=null or choose another method.loss."))
     labels = data.labels("train")[:2]
     target = module.to_target(labels)
     head_training = model.head.training
@@ -159,18 +150,16 @@ def check_parts(cfg: DictConfig, module: RegressionModule, data: RegressionData)
         features = torch.zeros(len(labels), model.num_features)
         output = model.decode(features)
         if module.output_fds is not None and output.shape != labels.shape:
-            raise ValueError(
-                f"method.output_fds: it shifts one number per sample, and method.head gives {list(output.shape[1:])}"
-            )
+            problem = "method.output_fds shifts one number per sample, but method.head gives more"
+            raise ValueError(message("method.output_fds", problem, list(output.shape[1:]), "Choose another head."))
         if cfg.method.posthoc is not None and model.variance(output) is not None:
-            raise ValueError(
-                "method.posthoc: it maps the predictions, and not the variances that method.head gives with them; "
-                "leave it out or choose another method.head"
-            )
+            problem = "a correction of predictions cannot correct the variances that method.head gives"
+            advice = "Set method.posthoc=null or choose another method.head."
+            raise ValueError(message("method.posthoc", problem, cfg.method.posthoc, advice))
         try:
             criterion(output, target, weight=None if module.lds is None else module.lds(labels))
         except ValueError as error:
-            raise ValueError(f"method.loss does not go with method.head: {error}") from error
+            raise ValueError(f"method.loss does not fit method.head: {error}") from error
         for regularizer in module.regularizers:
             regularizer(features, target, model.predict(output))
     model.head.train(head_training)
@@ -178,7 +167,6 @@ def check_parts(cfg: DictConfig, module: RegressionModule, data: RegressionData)
         inputs = data.dataset("train")[0][0]
         for part in inputs if isinstance(inputs, tuple) else (inputs,):
             if not part.is_floating_point():
-                raise ValueError(
-                    f"method.mixup: inputs of type {part.dtype} (such as token ids) cannot be mixed; choose another "
-                    "method or data with floating inputs"
-                )
+                advice = "Choose another method, or data with floating-point inputs."
+                problem = "inputs of this type (such as token ids) cannot be mixed"
+                raise ValueError(message("method.mixup", problem, part.dtype, advice))

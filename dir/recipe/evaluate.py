@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from dir.metrics import SHOTS, ShotMetrics
 from dir.metrics.uncertainty import ause, gaussian_nll, interval_coverage
-from dir.recipe.build import Parts, build, make
+from dir.recipe.build import Parts, build, instantiate_with
 from dir.recipe.checkpoints import mismatches, read_checkpoint
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder, commit
@@ -187,7 +187,7 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str]) -> dict[str, Gro
     """Prints and returns the tables of a checkpoint in its run folder, see :func:`load_config`."""
     cfg = load_config(checkpoint, overrides)
     # A trainer knows what "auto" means on this machine.
-    trainer = make(cfg.trainer, logger=False, enable_progress_bar=False)
+    trainer = instantiate_with(cfg.trainer, logger=False, enable_progress_bar=False)
     parts = build(cfg)
     load_weights(parts.module, checkpoint)
     splits, _ = evaluate_splits(parts, trainer.strategy.root_device)

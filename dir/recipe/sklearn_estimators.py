@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from dir.data.tabular import TabularData
 from dir.models import EncodedRegressor
-from dir.recipe.build import build_data, make, standardisation
+from dir.recipe.build import build_data, instantiate_with, standardisation
 from dir.recipe.evaluate import Predictions, finish_run, summarise
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.summary import Groups
@@ -36,14 +36,14 @@ def fit_estimator(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> 
     offset, scale = standardisation(cfg, labels)
     features, targets = data.table("train")
     model: Any = EncodedRegressor(
-        make(cfg.method.estimator),
+        instantiate_with(cfg.method.estimator),
         cast("TabularData", data).encode,
         list(features.columns),
         offset,
         scale,
     )
     if cfg.method.ensemble is not None:
-        model = make(cfg.method.ensemble, estimator=model)
+        model = instantiate_with(cfg.method.ensemble, estimator=model)
     folder.start(cfg)
     began = time.perf_counter()
     model.fit(features, targets)

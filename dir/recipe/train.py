@@ -18,7 +18,7 @@ from rich.console import Console
 
 from dir.callbacks.lightning import FDSCallback
 from dir.lds import LDS
-from dir.recipe.build import Parts, build, last_stage, make
+from dir.recipe.build import Parts, build, instantiate_with, last_stage
 from dir.recipe.callbacks import EndsTogether, EpochSeed, ExplodingLoss, PlainProgress, StopEarly
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint, check_resumable
 from dir.recipe.compatibility import check
@@ -61,14 +61,14 @@ def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
 
 def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     quiet_lightning()
+    check_settings(cfg)
+    check(cfg)
     monitor = f"val/all/{cfg.task.monitor}"
     # Only the first process sees the folder as it was; the others come when it is in use.
     main_process = _rank() == 0
     if main_process:
         folder.check(cfg.resume)
         folder.check_config(cfg)
-    check(cfg)
-    check_settings(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.method.estimator is not None:
         # An estimator of scikit-learn has no use for further processes.
@@ -78,7 +78,7 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     if retrain is not None and retrain.checkpoint is not None:
         load_encoder(parts, Path(retrain.checkpoint))
     first = retrain is not None and retrain.checkpoint is None
-    logger: Logger | None = make(cfg.logger, save_dir=str(folder.path)) if cfg.logger else None
+    logger: Logger | None = instantiate_with(cfg.logger, save_dir=str(folder.path)) if cfg.logger else None
     trainer = make_trainer(stage, logger or False, callbacks(stage, folder, monitor))
     # The first stage goes on from its own checkpoints.
     resume_from = None if first and not first_folder(folder).finished else folder.resume_from(cfg.resume)
@@ -178,7 +178,7 @@ def callbacks(cfg: DictConfig, folder: RunFolder, monitor: str) -> list[Callback
 def make_trainer(cfg: DictConfig, logger: Logger | bool, callbacks: list[Callback]) -> Trainer:
     """The Lightning Trainer of the config."""
     bar = any(isinstance(callback, RichProgressBar) for callback in callbacks)
-    trainer: Trainer = make(
+    trainer: Trainer = instantiate_with(
         cfg.trainer,
         logger=logger,
         callbacks=callbacks,

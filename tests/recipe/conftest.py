@@ -16,7 +16,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from dir.recipe.cli import config_dir, register_resolvers
+from dir.recipe.cli import config_dir, register_configs
 
 TINY = Path(__file__).parent / "tiny"
 # FDS state, weights, dropout, augmentation, a scheduler.
@@ -36,7 +36,7 @@ SETTINGS = (
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Callable[..., DictConfig]:
     """Composes configs/train.yaml with the tiny data and model and further overrides."""
     monkeypatch.syspath_prepend(str(TINY))
-    register_resolvers()
+    register_configs()
 
     def config(*overrides: str) -> DictConfig:
         with initialize_config_dir(config_dir(), version_base="1.3"):

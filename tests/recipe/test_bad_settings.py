@@ -1,4 +1,4 @@
-"""Settings that nothing reads and values without a meaning: named, before anything is written."""
+"""Unknown keys, missing values and values out of range: the error names the key, and nothing is written."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ TINY = Path(__file__).parent / "tiny"
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["+optimizer.lrr=1"], r"optimizer\.lrr: Adam has no such argument; did you mean lr\?"),
-        (["optimizer.lr=high"], r"optimizer, scheduler: "),
-        (["optimizer.lr=-1"], r"optimizer, scheduler: Invalid learning rate: -1"),
-        (["scheduler=multistep", "+scheduler.gama=1"], r"scheduler\.gama: MultiStepLR .*did you mean gamma\?"),
-        (["scheduler=onecycle", "scheduler.max_lr=null"], "optimizer, scheduler"),
-        (["+data.nois=1"], r"data\.nois: TinyData has no such argument; did you mean noise\?"),
-        (["+model.encoder.drop_out=1"], r"model\.encoder\.drop_out: .*did you mean dropout\?"),
-        (["+trainer.max_epoch=1"], r"trainer\.max_epoch: Trainer has no such argument; did you mean max_epochs\?"),
-        (["method=lds", "+method.lds.kernal=gaussian"], r"method\.lds\.kernal: LDS .*did you mean kernel\?"),
-        (["method=fds", "+method.fds.ratioclip=2"], r"method\.fds\.ratioclip: FDS .*did you mean ratio_clip\?"),
-        (["task.bins._target_=dir.bins.LabelBinz"], r"task\.bins\._target_: dir\.bins\.LabelBinz cannot be imported"),
-        (["resume=maybe"], "resume: expected true, false or previous, got maybe"),
-        (["trainer.max_epochs=0"], r"trainer\.max_epochs: expected at least 1, got 0"),
-        (["trainer.max_epochs=null"], r"trainer\.max_epochs: expected at least 1, or -1 .*got null"),
+        (["+optimizer.lrr=1"], r"optimizer\.lrr: .*got 1\..*lr\?"),
+        (["optimizer.lr=high"], r"optimizer"),
+        (["optimizer.lr=-1"], r"optimizer.*-1"),
+        (["scheduler=multistep", "+scheduler.gama=1"], r"scheduler\.gama: .*got 1\..*gamma\?"),
+        (["scheduler=onecycle", "scheduler.max_lr=null"], "scheduler"),
+        (["+data.nois=1"], r"data\.nois: .*got 1\..*noise\?"),
+        (["+model.encoder.drop_out=1"], r"model\.encoder\.drop_out: .*got 1\..*dropout\?"),
+        (["+trainer.max_epoch=1"], r"trainer\.max_epoch: .*got 1\..*max_epochs\?"),
+        (["method=lds", "+method.lds.kernal=gaussian"], r"method\.lds\.kernal: .*kernel\?"),
+        (["method=fds", "+method.fds.ratioclip=2"], r"method\.fds\.ratioclip: .*ratio_clip\?"),
+        (["task.bins._target_=dir.bins.LabelBinz"], r"task\.bins\._target_: .*got 'dir\.bins\.LabelBinz'"),
+        (["resume=maybe"], "resume: .*got 'maybe'"),
+        (["trainer.max_epochs=0"], r"trainer\.max_epochs: .*got 0"),
+        (["trainer.max_epochs=null"], r"trainer\.max_epochs: .*got None"),
         (["+trainer.limit_train_batches=0"], r"trainer\.limit_train_batches"),
         (["+trainer.limit_val_batches=0"], r"trainer\.limit_val_batches"),
         (["method=lds", "method.lds.max_weight=0"], "max_weight"),
         (["method=lds", "method.lds.reweight=none"], "reweight"),
         (["method=fds", "method.fds.momentum=1"], "momentum"),
-        (["resume=previous"], r"resume=previous: there is no .*previous\.ckpt"),
+        (["resume=previous"], r"previous\.ckpt"),
     ],
 )
 def test_a_wrong_setting_is_named_and_nothing_is_written(
@@ -55,15 +55,30 @@ def test_a_wrong_setting_is_named_and_nothing_is_written(
     ("arguments", "message"),
     [
         (["optimizer.lrr=1"], "optimizer.lrr"),
-        (["+methd=lds"], "+methd=lds: nothing reads methd; did you mean method?"),
-        (["++sed=1"], "++sed=1: nothing reads sed"),
-        (["++task.monitr=mse"], "nothing reads task.monitr"),
-        # Two pluses add or override: these are read, and found to have no meaning.
-        (["++resume=maybe"], "resume: expected true, false or previous"),
-        (["++early_stopping.patience=0"], "early_stopping.patience: expected null or at least 1"),
-        (["+task.monitr=mse"], "nothing reads task.monitr"),
-        (["+task.fds.sigm=1"], "nothing reads task.fds.sigm"),
-        (["+method.pwer=1"], "nothing reads method.pwer"),
+        (["+methd=lds"], "methd: unknown key. Did you mean method?"),
+        (["++sed=1"], "sed: unknown key. Did you mean seed?"),
+        (["++task.monitr=mse"], "task.monitr: unknown key. Did you mean monitor?"),
+        # Two pluses add a key or override one; these keys exist.
+        (["++resume=maybe"], "resume"),
+        (["++early_stopping.patience=0"], "early_stopping.patience"),
+        (["+task.monitr=mse"], "task.monitr"),
+        (["+task.fds.sigm=1"], "task.fds.sigm: unknown key. Did you mean sigma?"),
+        (["+method.pwer=1"], "method.pwer"),
+        (["+method.power=1"], "method.power"),
+        (["+model.encodr=1"], "model.encodr: unknown key. Did you mean encoder?"),
+        (["method=rrt", "+method.retrain.epoch=3"], "method.retrain.epoch: unknown key. Did you mean epochs?"),
+        # Hydra refuses these types when it composes the config.
+        (["task.lds.sigma=high"], "task.lds.sigma"),
+        (["task.lds.kernel_size=2.5"], "task.lds.kernel_size"),
+        (["task.fds.ratio_clip=3"], "task.fds.ratio_clip"),
+        (["method.views=two"], "method.views"),
+        (["early_stopping.patience=often"], "early_stopping.patience"),
+        (["seed=first"], "seed"),
+        (["task.family=l3"], "task.family: expected one of 'l1', 'mse', got 'l3'"),
+        # Values that the config of a data set must give.
+        (["task.unit=???"], "task.unit: missing value"),
+        (["task.unit=???", "task.shots=???"], "task.shots, task.unit: missing value"),
+        (["+protocol=gaps"], "protocol.gaps: missing value"),
         (["method=ldss"], "ldss"),
         (["early_stopping.patiens=1"], "patiens"),
     ],

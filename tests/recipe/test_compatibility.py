@@ -1,4 +1,4 @@
-"""Which parts of methods go together: each regulariser with LDS and FDS, and what contradicts is refused at once."""
+"""Parts of methods that fit each other train together; the others are refused before anything is written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RETRAIN = "method.retrain={checkpoint: x.ckpt, epochs: 1, lr: 0.1, features_only
 
 
 def steps(cfg: DictConfig, epochs: int = 3) -> tuple[RegressionModule, list[float]]:
-    """Trains as the engine does, without it; the regulariser's values by step."""
+    """Train without Lightning; return the module and the value of the regulariser at each step."""
     check(cfg)
     torch.manual_seed(0)
     parts = build(cfg)
@@ -49,7 +49,7 @@ def steps(cfg: DictConfig, epochs: int = 3) -> tuple[RegressionModule, list[floa
     return module, values
 
 
-def test_every_regulariser_trains_beside_lds_and_fds_and_moves_the_encoder(tiny: Config) -> None:
+def test_every_regulariser_trains_together_with_lds_and_fds_and_changes_the_encoder(tiny: Config) -> None:
     without, _ = steps(tiny("method=lds_fds"))
     assert len(REGULARIZERS) >= 5
     for name in REGULARIZERS:
@@ -61,7 +61,7 @@ def test_every_regulariser_trains_beside_lds_and_fds_and_moves_the_encoder(tiny:
         assert not torch.allclose(first, second, rtol=1e-3), name
 
 
-def test_every_loss_trains_beside_every_regulariser(tiny: Config) -> None:
+def test_every_loss_trains_together_with_every_regulariser(tiny: Config) -> None:
     added = [OmegaConf.to_container(tiny(f"+regularizer={name}").regularizer, resolve=True) for name in REGULARIZERS]
     for loss in ("bmc", "gai", "bni", "dist", "focal_r", "rbc", "uvote", "vir", "denseweight"):
         cfg = tiny(f"method={loss}")
@@ -70,7 +70,7 @@ def test_every_loss_trains_beside_every_regulariser(tiny: Config) -> None:
             check(cfg)
             module = build(cfg).module.train()
             module.log = lambda *args, **kwargs: None
-            # Of two views labels come twice.
+            # Each label occurs twice, as with two views.
             inputs, labels = torch.randn(8, 4), torch.tensor([0.5, 1.0, 1.0, 7.0]).repeat(2)
             module.training_step((inputs, labels), 0).backward()
             assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
@@ -79,42 +79,42 @@ def test_every_loss_trains_beside_every_regulariser(tiny: Config) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        *(([f"method={name}", f"+regularizer={name}"], "the method has this one already") for name in REGULARIZERS),
+        *(([f"method={name}", f"+regularizer={name}"], r"^regularizer: ") for name in REGULARIZERS),
         *(
-            ([f"method={name}", LDS], r"method\.lds: \w+ corrects the imbalance .* already.*twice")
+            ([f"method={name}", LDS], r"^method\.lds: ")
             for name in ("bmc", "gai", "bni", "uvote")
         ),
-        (["method=rrt", "method.loss={_target_: dir.losses.BMC}"], "twice"),
-        (["method=prediction_shrink", f"method.head={EVIDENTIAL}"], r"method\.output_fds: .*gives \[3\]"),
-        (["method=rbc", "method.head={_target_: dir.models.LinearHead}"], r"method\.loss does not go with"),
-        (["method=vanilla", f"method.head={EVIDENTIAL}"], r"method\.loss does not go with method\.head: .*\[2, 3\]"),
-        (["method=vir", "method.posthoc=affine"], r"method\.posthoc: .*variances"),
-        (["method=c_mixup", "method.views=2"], r"method\.views: mixed samples"),
-        (["method=fds", "method.output_fds={track: label}"], r"in the place of method\.fds"),
-        (["method=vanilla", RETRAIN], "second stage has no weights"),
-        (["method=rrt", "method.retrain.features_only=true"], "no regulariser to train by"),
-        (["method=lds_fds", RETRAIN], r"method\.fds: it acts on the first stage"),
-        (["method=lds", "+regularizer=srl", RETRAIN], "regularizer: it acts on the first stage"),
-        (["method=c_mixup", LDS, RETRAIN], r"method\.mixup: it acts on the first stage"),
-        (["method=rnc_two_stage", GIVEN, "+regularizer=srl"], "regularizer: it acts on the first stage"),
-        (["method=rnc_two_stage", GIVEN, FDS], r"method\.fds: it acts on the first stage"),
-        (["method=rnc_two_stage", FDS], r"method\.fds: the first stage .* by the regulariser alone"),
-        (["method=vanilla", "+method.lds.sigma=1"], r"method\.lds: settings \(sigma\) .* that has LDS; .*=inv"),
-        (["+method.resample.threshold=0.5"], r"method\.resample: settings \(threshold\) without .*method=smoter"),
-        (["+method.mixup.alpha=1"], r"method\.mixup: settings \(alpha\) without .*choose method=c_mixup"),
-        (["+method.retrain.epochs=3"], r"method\.retrain: settings \(epochs\) without .*choose method=rrt"),
-        (["+method.output_fds.track=label"], r"method\.output_fds: settings \(track\) without .*=label_shrink"),
-        (["+method.estimator.max_depth=3"], r"method\.estimator: settings \(max_depth\) without .*method=bagging"),
-        (["+method.regularizer.weight=1"], r"method\.regularizer: settings \(weight\) without .*method=ranksim"),
-        (["+regularizer.weight=1"], r"regularizer: settings \(weight\) of none; choose one by \+regularizer=NAME"),
-        (["+scheduler.gamma=1"], r"scheduler: settings \(gamma\) of none; choose one by scheduler=NAME"),
-        (["method=rrt", "+method.retrain.epoch=3"], r"method\.retrain\.epoch: nothing reads it"),
-        (["method=rrt", "trainer.max_epochs=null"], r"method\.retrain: expected at least one epoch.* epochs=None"),
-        (["method.ensemble={_target_: dir.resampling.REBAGG}"], r"method\.ensemble: there is no method\.estimator"),
-        (["method.views=0"], r"method\.views: expected at least 1, got 0"),
+        (["method=rrt", "method.loss={_target_: dir.losses.BMC}"], r"^method\.lds: "),
+        (["method=prediction_shrink", f"method.head={EVIDENTIAL}"], r"^method\.output_fds: .*got \[3\]"),
+        (["method=rbc", "method.head={_target_: dir.models.LinearHead}"], r"^method\.loss .*method\.head"),
+        (["method=vanilla", f"method.head={EVIDENTIAL}"], r"^method\.loss .*method\.head: .*\[2, 3\]"),
+        (["method=vir", "method.posthoc=affine"], r"^method\.posthoc: .*got 'affine'"),
+        (["method=c_mixup", "method.views=2"], r"^method\.views: .*got 2"),
+        (["method=fds", "method.output_fds={track: label}"], r"^method\.output_fds: "),
+        (["method=vanilla", RETRAIN], r"^method\.retrain: .*method\.lds"),
+        (["method=rrt", "method.retrain.features_only=true"], r"^method\.retrain\.features_only: .*got True"),
+        (["method=lds_fds", RETRAIN], r"^method\.fds: .*method\.retrain\.checkpoint"),
+        (["method=lds", "+regularizer=srl", RETRAIN], r"^regularizer: .*method\.retrain\.checkpoint"),
+        (["method=c_mixup", LDS, RETRAIN], r"^method\.mixup: .*method\.retrain\.checkpoint"),
+        (["method=rnc_two_stage", GIVEN, "+regularizer=srl"], r"^regularizer: .*method\.retrain\.checkpoint"),
+        (["method=rnc_two_stage", GIVEN, FDS], r"^method\.fds: .*method\.retrain\.checkpoint"),
+        (["method=rnc_two_stage", FDS], r"^method\.fds: .*method\.retrain\.features_only"),
+        (["method=vanilla", "+method.lds.sigma=1"], r"^method\.lds\.sigma: .*got 1\. .*method=inv"),
+        (["+method.resample.threshold=0.5"], r"^method\.resample\.threshold: .*got 0\.5\. .*method=smoter"),
+        (["+method.mixup.alpha=1"], r"^method\.mixup\.alpha: .*got 1\. .*method=c_mixup"),
+        (["+method.retrain.epochs=3"], r"^method\.retrain\.epochs: .*got 3\. .*method=rrt"),
+        (["+method.output_fds.track=label"], r"^method\.output_fds\.track: .*got 'label'\. .*=label_shrink"),
+        (["+method.estimator.max_depth=3"], r"^method\.estimator\.max_depth: .*got 3\. .*method=bagging"),
+        (["+method.regularizer.weight=1"], r"^method\.regularizer\.weight: .*got 1\. .*method=ranksim"),
+        (["+regularizer.weight=1"], r"^regularizer\.weight: .*got 1\. .*\+regularizer=NAME"),
+        (["+scheduler.gamma=1"], r"^scheduler\.gamma: .*got 1\. .*scheduler=NAME"),
+        (["method=rrt", "+method.retrain.epoch=3"], r"^method\.retrain\.epoch: "),
+        (["method=rrt", "trainer.max_epochs=null"], r"^trainer\.max_epochs: .*got None"),
+        (["method.ensemble={_target_: dir.resampling.REBAGG}"], r"^method\.ensemble: .*method\.estimator"),
+        (["method.views=0"], r"^method\.views: .*got 0"),
     ],
 )  # fmt: skip
-def test_contradictions_are_refused_before_anything_is_written(
+def test_incompatible_settings_are_refused_before_anything_is_written(
     tiny: Config, tmp_path: Path, overrides: list[str], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -122,7 +122,7 @@ def test_contradictions_are_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_token_ids_are_not_mixed(tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mixup_refuses_token_ids(tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tiny_parts import TinyData
 
     make = TinyData.build
@@ -134,12 +134,12 @@ def test_token_ids_are_not_mixed(tiny: Config, tmp_path: Path, monkeypatch: pyte
         return splits
 
     monkeypatch.setattr(TinyData, "build", tokens)
-    with pytest.raises(ValueError, match=r"method\.mixup: inputs of type torch.int64"):
+    with pytest.raises(ValueError, match=r"^method\.mixup: .*got torch\.int64"):
         train(tiny("method=c_mixup"), RunFolder(tmp_path / "run"), {})
     assert not (tmp_path / "run").exists()
 
 
-def test_the_checks_leave_weights_modes_and_random_state_as_they_are(
+def test_the_checks_do_not_change_weights_modes_or_random_state(
     tiny: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg = tiny("method=lds_fds", "+regularizer=srl")
@@ -152,7 +152,7 @@ def test_the_checks_leave_weights_modes_and_random_state_as_they_are(
     assert torch.equal(drawn, drawn_unchecked)
     now, before = module.state_dict(), unchecked.state_dict()
     changed = {name for name in now if name not in before or not torch.equal(now[name], before[name])}
-    # SRL has learned how wide the features are, and nothing else.
+    # The trial forward only tells SRL the number of features.
     assert {name.split(".")[0] for name in changed} == {"regularizers"}
     assert now["regularizers.0.centers"].shape[1] == 8
     assert not any(value.any() for name, value in now.items() if name in changed)

@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from dir.losses.base import Regularizer
 from dir.mixup import CMixup
 from dir.models.heads import Head
-from dir.recipe.build import make, make_bins
-from dir.recipe.cli import config_dir, register_resolvers
+from dir.recipe.build import instantiate_with, make_bins
+from dir.recipe.cli import config_dir, register_configs
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
 
@@ -31,7 +31,7 @@ GIVEN = {
 
 
 def config(experiment: str, *overrides: str) -> DictConfig:
-    register_resolvers()
+    register_configs()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return compose("train", [f"+experiment={experiment}", *GIVEN.get(experiment, []), *overrides])
 
@@ -75,19 +75,19 @@ def test_every_experiment_composes_with_every_method_and_vanilla_has_neither_lds
         # The parts accept what the task and the method say together.
         labels = torch.tensor([0.0, 1.0, 3.0, 5.0])
         bins = make_bins(cfg.task.bins, labels)
-        make(cfg.method.loss)
-        assert isinstance(make(cfg.method.head, num_features=2, bins=bins), Head)
+        instantiate_with(cfg.method.loss)
+        assert isinstance(instantiate_with(cfg.method.head, num_features=2, bins=bins), Head)
         if cfg.method.lds is not None:
-            assert make(cfg.method.lds, bins=bins).fit(labels)(labels).shape == labels.shape
+            assert instantiate_with(cfg.method.lds, bins=bins).fit(labels)(labels).shape == labels.shape
         if cfg.method.fds is not None:
-            make(cfg.method.fds, num_features=2, bins=make_bins(cfg.task.fds_bins, labels))
+            instantiate_with(cfg.method.fds, num_features=2, bins=make_bins(cfg.task.fds_bins, labels))
         if cfg.method.regularizer is not None:
-            assert isinstance(make(cfg.method.regularizer), Regularizer)
+            assert isinstance(instantiate_with(cfg.method.regularizer), Regularizer)
         if cfg.method.mixup is not None:
-            assert isinstance(make(cfg.method.mixup), CMixup)
+            assert isinstance(instantiate_with(cfg.method.mixup), CMixup)
         if cfg.scheduler is not None:
             model = torch.nn.Linear(1, 1)
-            make(cfg.scheduler, optimizer=make(cfg.optimizer, params=model.parameters()))
+            instantiate_with(cfg.scheduler, optimizer=instantiate_with(cfg.optimizer, params=model.parameters()))
 
 
 def test_the_shrinking_form_of_fds_is_not_truncated_in_any_task() -> None:

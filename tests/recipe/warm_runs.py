@@ -147,9 +147,9 @@ def serve() -> None:
     import torch.utils.tensorboard  # noqa: F401
 
     import dir.recipe.train  # noqa: F401
-    from dir.recipe.cli import register_resolvers
+    from dir.recipe.cli import register_configs
 
-    register_resolvers()
+    register_configs()
     for line in sys.stdin:
         job = json.loads(line)
         if "wait" in job:

@@ -1,0 +1,273 @@
+"""Schema of a run's config: the keys, types and defaults that Hydra checks when it composes configs/.
+
+``register_configs`` stores the schema in Hydra's ConfigStore, and configs/train.yaml starts from the schema.
+The config of a data set only describes its task. Each setting that a method reads from the task has one default, in
+this module; tuned values stand in configs/method/tuned/.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+from dir._checks import check_choice
+from dir.recipe.run_folder import suffix
+
+
+class Family(NamedTuple):
+    """Names that the losses of one family have in the methods."""
+
+    loss: str  # target of the plain loss
+    base: str  # base loss of FocalR and DistLoss
+    noise: str  # noise of UVOTE's experts
+
+
+FAMILIES = {
+    "l1": Family("dir.losses.WeightedL1", "l1", "laplace"),
+    "mse": Family("dir.losses.WeightedMSE", "mse", "gaussian"),
+}
+
+
+def loss_family(name: str, field: str) -> str:
+    """Return one name of a loss family, for ``${loss_family:${task.family},base}`` in a config.
+
+    Example:
+        >>> loss_family("l1", "noise")
+        'laplace'
+    """
+    check_choice("task.family", name, FAMILIES)
+    return str(getattr(FAMILIES[name], field))
+
+
+def _of_family(key: str) -> str:
+    return f"${{loss_family:${{task.family}},{key}}}"
+
+
+# Each class below holds what a method reads from the task. The defaults suit a target that is standardised by the
+# training labels (task.target_offset and task.target_scale null); they are not tuned for any data set.
+
+
+@dataclass
+class Focal:
+    """Settings of method=focal_r, see :class:`dir.losses.FocalR`."""
+
+    base: str = _of_family("base")
+    activation: str = "sigmoid"
+    beta: float = 3.0
+    gamma: float = 1.0
+
+
+@dataclass
+class LDSSettings:
+    """Settings of the methods with LDS, see :class:`dir.LDS`."""
+
+    reweight: Any = "sqrt_inverse"
+    kernel_size: int = 5
+    sigma: float = 2.0
+
+
+@dataclass
+class FDSSettings:
+    """Settings of the methods with FDS, see :class:`dir.FDS`."""
+
+    kernel_size: int = 5
+    sigma: float = 2.0
+    ratio_clip: list[float] | None = field(default_factory=lambda: [0.1, 10.0])
+
+
+@dataclass
+class Shrink:
+    """Settings of the shrinking form of FDS; ``sigma`` is in bins, ``tau`` in samples."""
+
+    sigma: float = 5.0
+    tau: float = 20.0
+
+
+@dataclass
+class Mixup:
+    """Settings of method=c_mixup; ``bandwidth`` is in the criterion's units."""
+
+    bandwidth: float = 0.5
+
+
+@dataclass
+class BalancedMSE:
+    """Settings of the methods bmc, bni and gai; ``sigma`` is in the criterion's units."""
+
+    sigma: float = 0.3
+
+
+@dataclass
+class Dist:
+    """Settings of method=dist, see :class:`dir.losses.DistLoss`."""
+
+    base: str = _of_family("base")
+    alignment: float = 1.0
+
+
+@dataclass
+class Uvote:
+    """Settings of method=uvote, see :class:`dir.losses.UVOTE`."""
+
+    noise: str = _of_family("noise")
+
+
+@dataclass
+class RankSim:
+    """Settings of the regulariser ranksim."""
+
+    weight: float = 0.1
+
+
+@dataclass
+class ConR:
+    """Settings of the regulariser conr; ``window`` is in the criterion's units, ``push`` is per unit."""
+
+    weight: float = 0.3
+    window: float = 0.1
+    push: float = 0.3
+
+
+@dataclass
+class RnC:
+    """Settings of the regulariser rnc."""
+
+    weight: float = 0.1
+
+
+@dataclass
+class OrdinalEntropy:
+    """Settings of the regulariser ordinal_entropy."""
+
+    weight: float = 0.01
+
+
+@dataclass
+class SRL:
+    """Settings of the regulariser srl."""
+
+    weight: float = 0.1
+
+
+@dataclass
+class Task:
+    """A regression task: the description that a data set gives, then the settings that methods read.
+
+    ``???`` marks the keys that configs/task/*.yaml or the data set's own config must give.
+    """
+
+    unit: str = MISSING  # of the labels, shown in tables
+    monitor: str = MISSING  # validation metric that chooses the best epoch
+    family: str = "mse"  # of the losses: l1 or mse
+    bins: Any = MISSING  # a LabelBins
+    fds_bins: Any = "${task.bins}"
+    shots: Any = MISSING  # thresholds of the shot groups, see ShotMetrics
+    target_offset: float | None = None  # the criterion sees (label - offset) / scale;
+    target_scale: float | None = None  # null: mean and standard deviation of the training labels
+    loss: Any = field(default_factory=lambda: {"_target_": _of_family("loss")})
+
+    focal: Focal = field(default_factory=Focal)
+    huber_beta: float = 0.5
+    inverse_clip: list[float] | None = None  # of method=inv: limits of the label counts
+    lds: LDSSettings = field(default_factory=LDSSettings)
+    fds: FDSSettings = field(default_factory=FDSSettings)
+    shrink: Shrink = field(default_factory=Shrink)
+    mixup: Mixup = field(default_factory=Mixup)
+    balanced_mse: BalancedMSE = field(default_factory=BalancedMSE)
+    dist: Dist = field(default_factory=Dist)
+    uvote: Uvote = field(default_factory=Uvote)
+    ranksim: RankSim = field(default_factory=RankSim)
+    conr: ConR = field(default_factory=ConR)
+    rnc: RnC = field(default_factory=RnC)
+    ordinal_entropy: OrdinalEntropy = field(default_factory=OrdinalEntropy)
+    srl: SRL = field(default_factory=SRL)
+
+
+@dataclass
+class Method:
+    """The parts of a method; configs/method/vanilla.yaml explains each. A part that is null is absent."""
+
+    lds: Any = None
+    fds: Any = None
+    loss: Any = "${task.loss}"
+    head: Any = field(default_factory=lambda: {"_target_": "dir.models.LinearHead"})
+    regularizer: Any = None
+    output_fds: Any = None
+    mixup: Any = None
+    posthoc: str | None = None
+    retrain: Any = None
+    views: int = 1
+    resample: Any = None
+    estimator: Any = None
+    ensemble: Any = None
+
+
+@dataclass
+class PowerMethod(Method):
+    """The parts of method=power, with the exponent of its weights."""
+
+    power: float = 0.5
+
+
+@dataclass
+class Retrain:
+    """The second stage of rrt, rrt_lds and rnc_two_stage; configs/method/_retrain.yaml explains each key."""
+
+    checkpoint: str | None = None
+    epochs: int = MISSING
+    lr: float = MISSING
+    features_only: bool = False
+
+
+@dataclass
+class Model:
+    """The network: the encoder. Its head belongs to the method."""
+
+    encoder: Any = MISSING
+
+
+@dataclass
+class EarlyStopping:
+    """Validations without improvement after which training stops; null: never."""
+
+    patience: int | None = None
+
+
+@dataclass
+class Run:
+    """A whole config, see configs/train.yaml."""
+
+    name: str = "unnamed"
+    seed: int = 0
+    resume: Any = False
+    data: Any = MISSING
+    task: Task = field(default_factory=Task)
+    model: Model = field(default_factory=Model)
+    method: Method = field(default_factory=Method)
+    optimizer: Any = MISSING
+    scheduler: Any = None
+    regularizer: Any = None
+    protocol: Any = None
+    trainer: Any = MISSING
+    logger: Any = None
+    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+
+
+def register_configs() -> None:
+    """Register the schema and the resolvers of configs/ with Hydra; a second call changes nothing.
+
+    The resolvers are ``${dir_stem:a/b.csv}`` (gives ``b``), ``${plus_one:9}`` (gives 10), ``${run_suffix:...}``, see
+    :func:`dir.recipe.run_folder.suffix`, and ``${loss_family:...}``, see :func:`loss_family`.
+    """
+    store = ConfigStore.instance()
+    store.store(name="_run", node=Run, provider="dir")
+    store.store(group="method", name="_power", node=PowerMethod, provider="dir")
+    store.store(group="method", name="_second_stage", node=Retrain, provider="dir")
+    OmegaConf.register_new_resolver("dir_stem", lambda path: Path(str(path)).stem, replace=True)
+    OmegaConf.register_new_resolver("plus_one", lambda number: int(number) + 1, replace=True)
+    OmegaConf.register_new_resolver("run_suffix", lambda lines: suffix(list(lines)), replace=True)
+    OmegaConf.register_new_resolver("loss_family", loss_family, replace=True)
