@@ -1,8 +1,9 @@
-"""Resampling against the packages of PyPI, one process after another on one machine.
+"""Benchmark of the resamplers against the packages on PyPI, one process after another on one machine.
 
 ``python -m benchmarks.resampling --venv FOLDER`` makes two environments in FOLDER, one with the old NumPy and pandas
-that the packages need and one with today's, times ours and theirs in both, ours at 20,000 rows as well, and writes
-``benchmarks/results/resampling_DEVICE.json``. Each pair is measured in one process with the same versions.
+that the packages need and one with current versions. It times our resamplers and the packages in both environments,
+our resamplers also at 20,000 rows, and writes ``benchmarks/results/resampling_DEVICE.json``. Each pair is measured in
+one process with the same versions.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from typing import Any
 from benchmarks.measure import device_name, machine
 
 PACKAGES = ("smogn==0.1.2", "ImbalancedLearningRegression==0.0.2", "scikit-learn")
-# The last ones that the packages run with.
+# The last versions that the packages run with.
 ENVIRONMENTS = {"old": ("numpy==1.26.4", "pandas==1.5.3"), "new": ()}
 GATE = 20.0
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def interpreter(folder: Path, name: str) -> str:
-    """The Python of an environment, made with its packages where it is not there."""
+    """Return the Python of an environment; create the environment with its packages first if it is missing."""
     place = folder / name
     python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.is_file():
@@ -37,7 +38,7 @@ def interpreter(folder: Path, name: str) -> str:
 
 
 def measured(python: str, rows: int, which: str) -> dict[str, Any]:
-    """What :mod:`benchmarks.resampling_worker` prints under the given Python, with one thread."""
+    """Return the output of :mod:`benchmarks.resampling_worker` under the given Python, with one thread."""
     worker = Path(__file__).with_name("resampling_worker.py")
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     command = [python, str(worker), str(ROOT), str(rows), which]
@@ -49,7 +50,7 @@ def measured(python: str, rows: int, which: str) -> dict[str, Any]:
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """Markdown: a row per method and number of rows."""
+    """Return a Markdown table with a row for each method and number of rows."""
     lines = ["| method | rows | NumPy | ours | package | its time | ratio |", "|---|---|---|---|---|---|---|"]
     for run in runs:
         for name, values in run["methods"].items():
@@ -74,9 +75,13 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--venv", type=Path, help="folder of the environments; without it ours alone is timed")
-    parser.add_argument("--rows", type=int, nargs="+", default=[1000, 2000], help="for both sides")
-    parser.add_argument("--large", type=int, default=20_000, help="for ours alone")
+    parser.add_argument(
+        "--venv", type=Path, help="folder of the environments; without it only our resamplers are timed"
+    )
+    parser.add_argument(
+        "--rows", type=int, nargs="+", default=[1000, 2000], help="numbers of rows for ours and theirs"
+    )
+    parser.add_argument("--large", type=int, default=20_000, help="number of rows for ours alone")
     parser.add_argument("--output", type=Path, default=None)
     parser.add_argument("--gates", action="store_true", help=f"fail under {GATE:g} times faster")
     given = parser.parse_args()

@@ -1,7 +1,7 @@
-"""Times resampling in whatever Python runs this file, and prints one json line: ours, and the packages of PyPI.
+"""Time our resamplers and the packages on PyPI in the Python that runs this file, and print one line of JSON.
 
-Started by ``python -m benchmarks.resampling`` in environments without PyTorch, so it imports little. Arguments: the
-folder of ``dir``, rows, and "ours" or "both".
+``python -m benchmarks.resampling`` starts this file in environments without PyTorch, so that it imports little.
+Arguments: the folder of ``dir``, the number of rows, and "ours" or "both".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 COLUMNS = 10
-# Ours, and the call of the package that does the same.
+# Our resampler, and the function of the package that does the same.
 PAIRS = {
     "SMOGN": ("smogn", "smoter"),
     "SMOTER": ("ImbalancedLearningRegression", "smote"),
@@ -34,7 +34,7 @@ PAIRS = {
 
 
 def skewed_table(rows: int) -> tuple[pd.DataFrame, pd.Series[float]]:
-    """Ten columns of noise, and a label with a long tail that one of them explains; about a tenth of it is rare."""
+    """Return ten columns of noise and a long-tailed label that depends on one of them; about a tenth is rare."""
     random = np.random.default_rng(0)
     columns = random.normal(size=(rows, COLUMNS))
     label = np.exp(0.5 * columns[:, 0] + 0.5 * random.normal(size=rows))
@@ -42,7 +42,7 @@ def skewed_table(rows: int) -> tuple[pd.DataFrame, pd.Series[float]]:
 
 
 def seconds(action: Callable[[], object], rounds: int) -> float:
-    """Median over the rounds; one round is enough where the first took five seconds. Output is swallowed."""
+    """Return the median over the rounds, or the first round if it took five seconds. Output is discarded."""
     taken: list[float] = []
     while len(taken) < rounds and (not taken or taken[0] < 5):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -53,7 +53,7 @@ def seconds(action: Callable[[], object], rounds: int) -> float:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of every package that takes part."""
+    """Return the versions of Python and of the packages that are compared."""
     found = {"python": platform.python_version()}
     for name in ("numpy", "pandas", "scikit-learn", "smogn", "ImbalancedLearningRegression"):
         with contextlib.suppress(PackageNotFoundError):
@@ -62,7 +62,7 @@ def versions() -> dict[str, str]:
 
 
 def main(folder: str, rows: int, which: str) -> None:
-    """Prints ``{"rows": ..., "versions": ..., "methods": {name: {"ours": s, "theirs": s or "error": text}}}``."""
+    """Print ``{"rows": ..., "versions": ..., "methods": {name: {"ours": s, "theirs": s or "error": text}}}``."""
     sys.path.insert(0, folder)
     from dir import resampling
 
@@ -71,7 +71,7 @@ def main(folder: str, rows: int, which: str) -> None:
     methods: dict[str, dict[str, Any]] = {}
     for name, (package, call) in PAIRS.items():
         sampler = getattr(resampling, name)(random_state=0)
-        sampler.fit_resample(features, label)  # pays for imports
+        sampler.fit_resample(features, label)  # the first call also imports
         methods[name] = {"ours": seconds(lambda sampler=sampler: sampler.fit_resample(features, label), 5)}
         if which == "ours" or not package:
             continue
@@ -79,7 +79,7 @@ def main(folder: str, rows: int, which: str) -> None:
         try:
             theirs = getattr(__import__(package), call)
             methods[name]["theirs"] = seconds(lambda theirs=theirs: theirs(data=whole.copy(), y="y"), 3)
-        except Exception as error:  # whatever a package fails with is what we report
+        except Exception as error:  # the table reports the error of the package
             methods[name]["error"] = f"{type(error).__name__}: {error}"
     print(json.dumps({"rows": rows, "versions": versions(), "methods": methods}))
 

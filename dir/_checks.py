@@ -11,9 +11,11 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
-from typing import Any
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:  # the resamplers and the preparation of csv files run without PyTorch
+    from torch import Tensor
 
 _NOT_GIVEN = object()
 
@@ -69,7 +71,7 @@ def check_integer(path: str, value: Any, minimum: int = 1, advice: str = "") -> 
         Traceback (most recent call last):
         ValueError: num_bins: expected an integer >= 1, got 0.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
         raise ValueError(message(path, f"expected an integer >= {minimum}", value, advice))
 
 
@@ -129,4 +131,4 @@ def check_same_shape(first_name: str, first: Tensor, second_name: str, second: T
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,7 +1,7 @@
-"""Resampling of a skewed training set before any regressor is fitted to it: arrays and data frames in and out.
+"""Resamplers of imbalanced training sets, on arrays and data frames, before a regressor is fitted.
 
-Needs scikit-learn (``pip install scikit-learn``, or the ``recipes`` extra). The classes follow the
-convention of imbalanced-learn: ``X_new, y_new = SMOTER(random_state=0).fit_resample(X, y)``.
+They need scikit-learn (``pip install scikit-learn``, or the ``recipes`` extra) and follow the convention of
+imbalanced-learn: ``X_new, y_new = SMOTER(random_state=0).fit_resample(X, y)``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ try:
     import sklearn as _sklearn  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        "dir.resampling needs scikit-learn, which is not installed: pip install scikit-learn "
-        "(or deep-imbalanced-regression[recipes])"
+        "dir.resampling: scikit-learn is not installed. Run pip install scikit-learn, or install "
+        "deep-imbalanced-regression[recipes]."
     ) from error
 
 from dir.resampling.noise import GaussianNoise

@@ -1,8 +1,7 @@
-"""What the resamplers share: parameters, the reading of X and y, and the relevance."""
+"""Base class of the resamplers: shared parameters, reading of X and y, and the relevance."""
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,30 @@ from dir.resampling.table import Categorical, Synthetic, Table
 
 
 class Resampler(BaseEstimator):  # type: ignore[misc]
-    """A scikit-learn estimator with ``fit_resample``; a subclass says which rows stay and which come."""
+    """Scikit-learn estimator with ``fit_resample``; a subclass chooses the rows to keep and the rows to add.
+
+    The bumps are the stretches of the sorted labels in which the relevance stays on one side of the threshold.
+
+    Args:
+        relevance: a :class:`dir.relevance.Relevance`. An unfitted one is copied and fitted to y. None (default): the
+            relevance of the box plot.
+        threshold: relevance from which a label is rare, in (0, 1]. Default 0.8.
+        strategy: "balance" (default) gives all bumps the same size; "extreme" exchanges large and small sizes.
+        k: number of nearest neighbours to draw from, >= 1. A bump of k rows or fewer offers all its other rows; a
+            bump of one row is copied. Default 5.
+        pert: amount of Gaussian noise in standard deviations, > 0. Default 0.02.
+        under_sample: whether frequent rows are dropped. Default True.
+        categorical: "auto" (default) takes a frame's columns of type category, text, object or bool, and no column of
+            an array. Otherwise a mask over the columns, a list of positions, or a list of a frame's names; None for
+            no column.
+        random_state: seed, RandomState or None.
+
+    State:
+        After ``fit_resample``: relevance_ (fitted), sample_indices_ (original rows returned), n_features_in_.
+
+    Raises:
+        ValueError: for bad arguments, missing values, and labels of which none or all are rare.
+    """
 
     relevance: RelevanceLike | None
     categorical: Categorical
@@ -29,7 +51,7 @@ class Resampler(BaseEstimator):  # type: ignore[misc]
             y: [N] labels.
 
         Returns:
-            X and y in the kind and types in which they came: kept rows in their order, then synthetic ones.
+            X and y in the types that were given: the kept rows in their order, then the synthetic rows.
         """
         rng = check_random_state(self.random_state)
         table = Table(X, y, self.categorical)
@@ -42,17 +64,5 @@ class Resampler(BaseEstimator):  # type: ignore[misc]
     def _rows(
         self, table: Table, phi: NDArray[np.float64], rng: np.random.RandomState
     ) -> tuple[NDArray[np.int64], list[Synthetic]]:
-        """Original rows to return, and synthetic ones."""
+        """Return the original rows to keep, and the synthetic rows."""
         raise NotImplementedError
-
-
-def check_positive(name: str, value: float) -> None:
-    """Raise a ValueError unless the value is finite and above 0."""
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{name} must be > 0 and finite, got {value}")
-
-
-def check_count(name: str, value: int) -> None:
-    """Raise a ValueError unless the value is a whole number of 1 or more."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")

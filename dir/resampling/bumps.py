@@ -1,14 +1,15 @@
-"""Bumps: the stretches of the label range that are relevant throughout, or throughout not, and their new sizes."""
+"""Bumps: stretches of the sorted labels that are all rare or all frequent, and their new sizes."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dir._checks import check_choice, check_interval, message
 from dir.relevance import Relevance
 
 Strategy = Literal["balance", "extreme"]
@@ -17,7 +18,7 @@ Values = NDArray[np.float64]
 
 
 class RelevanceLike(Protocol):
-    """What a resampler asks of a relevance that is not :class:`dir.relevance.Relevance`."""
+    """Interface of a relevance function that a resampler accepts besides :class:`dir.relevance.Relevance`."""
 
     def fit(self, y: Values, /) -> RelevanceLike: ...
 
@@ -25,64 +26,88 @@ class RelevanceLike(Protocol):
 
 
 class Bump(NamedTuple):
-    """Rows of one stretch in ascending order of their labels, and whether they are relevant."""
+    """Rows of one stretch in ascending order of their labels, and whether they are rare."""
 
     rows: Rows
     rare: bool
 
 
 def relevance_values(relevance: RelevanceLike | None, y: Values) -> tuple[RelevanceLike, Values]:
-    """The relevance to use, fitted to ``y`` unless it was already, and its values.
+    """Return the relevance function, fitted to ``y`` unless it is fitted already, and its values [N].
 
     Raises:
-        ValueError: relevances that are not in [0, 1].
+        ValueError: if a value is not in [0, 1].
     """
     chosen: RelevanceLike = Relevance() if relevance is None else relevance
     if not getattr(chosen, "fitted", False):
         from copy import deepcopy
 
-        chosen = deepcopy(chosen).fit(y)  # a parameter is never changed by fitting
+        chosen = deepcopy(chosen).fit(y)  # scikit-learn: fitting never changes a parameter
     phi = np.asarray(chosen(y), dtype=np.float64)
     if phi.shape != y.shape or not bool(((phi >= 0) & (phi <= 1)).all()):
-        raise ValueError(f"relevance must return one value in [0, 1] per label, got {phi!r}")
+        raise ValueError(message("relevance", "expected one value in [0, 1] for each label", phi))
     return chosen, phi
 
 
+def suggested_points(y: Values) -> str:
+    """Return control points for labels without a relevance of their own, as Python code.
+
+    The most frequent label, or the median of labels that rarely repeat, has relevance 0; the label that only the
+    top tenth of the others exceeds has relevance 1.
+
+    Example:
+        >>> suggested_points(np.array([0.0] * 8 + [2.0, 5.0]))
+        'Relevance.from_points([(0, 0), (5, 1)])'
+    """
+    values, counts = np.unique(y, return_counts=True)
+    low = float(values[counts.argmax()]) if counts.max() > len(y) / 10 else float(np.median(y))
+    above = y[y > low]
+    high = float(np.quantile(above, 0.9, method="higher")) if len(above) else low + 1.0
+    return f"Relevance.from_points([({low:.6g}, 0), ({high:.6g}, 1)])"
+
+
 def find_bumps(y: Values, phi: Values, threshold: float) -> list[Bump]:
-    """Consecutive runs, in ascending order of the label, of rows with ``phi >= threshold`` or below it.
+    """Return the bumps in ascending order of their labels: runs of rows with ``phi >= threshold``, or below.
 
     Raises:
-        ValueError: a threshold that leaves only relevant rows, or none.
+        ValueError: if all rows are rare, or none.
     """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold must lie in (0, 1], got {threshold}")
+    check_interval("threshold", threshold, "(0, 1]")
     order = np.argsort(y, kind="stable")
     rare = (phi >= threshold)[order]
     if not rare.any():
         raise ValueError(
-            f"no label is rare: the relevance reaches {phi.max():g} at most, and threshold={threshold}. "
-            "Lower the threshold, or give a relevance that rises where labels matter: Relevance('adjbox'), a smaller "
-            "coef, or Relevance.from_points([(common label, 0), (rare label, 1)])"
+            message(
+                "threshold",
+                f"no label is rare, because the largest relevance is {phi.max():g}",
+                threshold,
+                "Lower the threshold, or give a relevance that is high for rare labels: Relevance('adjbox'), a "
+                f"smaller coef, or {suggested_points(y)}.",
+            )
         )
     if rare.all():
         raise ValueError(
-            f"every label is rare: the relevance is {phi.min():g} at least, and threshold={threshold}. "
-            "Raise the threshold, or give a relevance that is low for common labels"
+            message(
+                "threshold",
+                f"every label is rare, because the smallest relevance is {phi.min():g}",
+                threshold,
+                "Raise the threshold, or give a relevance that is low for frequent labels.",
+            )
         )
     starts = np.flatnonzero(np.diff(rare)) + 1
     return [Bump(rows, bool(phi[rows[0]] >= threshold)) for rows in np.split(order, starts)]
 
 
 def size_ratios(sizes: Sequence[int], strategy: Strategy) -> list[float]:
-    r"""New size of every bump divided by its old one.
+    r"""Return the new size of each bump divided by its old size.
 
     .. math:: \text{balance: } \frac{b}{n_i}, \qquad
         \text{extreme: } \frac{B\, b \cdot b^2 / n_i}{n_i \sum_j b^2 / n_j}, \qquad
         b = \operatorname{round}\Big(\frac{1}{B} \sum_j n_j\Big)
 
-    "balance" gives every bump b rows, or a few less where whole numbers of rows are drawn (shares are cut off, not
-    rounded); "extreme" turns the sizes around and keeps their sum. Under "extreme" the new
-    sizes are rounded to two decimals and the ratios to one, as in the authors' package.
+    "balance" gives each bump b rows, or a few less, because fractions of rows are cut off. "extreme" exchanges large
+    and small sizes and keeps their sum; it rounds the new sizes to two decimals and the ratios to one, as the
+    authors' package does.
 
     Example:
         >>> size_ratios([30, 10], "balance"), size_ratios([30, 10], "extreme")
@@ -92,8 +117,7 @@ def size_ratios(sizes: Sequence[int], strategy: Strategy) -> list[float]:
         Branco, Torgo and Ribeiro, Pre-processing approaches for imbalanced distributions in regression,
         Neurocomputing 343, 2019.
     """
-    if strategy not in ("balance", "extreme"):
-        raise ValueError(f"strategy must be 'balance' or 'extreme', got {strategy!r}")
+    check_choice("strategy", strategy, get_args(Strategy))
     b = round(sum(sizes) / len(sizes))
     if strategy == "balance":
         return [b / size for size in sizes]
@@ -103,14 +127,17 @@ def size_ratios(sizes: Sequence[int], strategy: Strategy) -> list[float]:
 
 
 def kept_rows(bump: Bump, ratio: float, rng: np.random.RandomState) -> Rows:
-    """A share of the bump's rows, drawn without replacement; all where the ratio is 1 or more."""
+    """Return a share of the bump's rows, drawn without replacement; all rows if the ratio is 1 or more."""
     if ratio >= 1:
         return bump.rows
     count = int(ratio * len(bump.rows))
     if not count:
         warnings.warn(
-            f"strategy and threshold leave none of the {len(bump.rows)} rows of a "
-            f"{'rare' if bump.rare else 'common'} stretch of labels; strategy='balance' keeps some",
+            message(
+                "strategy",
+                f"all {len(bump.rows)} rows of a bump of {'rare' if bump.rare else 'frequent'} labels are dropped",
+                advice="Use strategy='balance' to keep some.",
+            ),
             UserWarning,
             stacklevel=4,
         )
@@ -118,7 +145,7 @@ def kept_rows(bump: Bump, ratio: float, rng: np.random.RandomState) -> Rows:
 
 
 def extra_bases(bump: Bump, ratio: float, rng: np.random.RandomState) -> Rows:
-    """The rows that new ones start from: each as often as the ratio is whole, and a drawn share for the rest."""
+    """Return the base rows of the new rows: whole copies of the bump, and a drawn share for the rest."""
     whole = int(ratio - 1)
     rest = int(len(bump.rows) * (ratio - 1 - whole))
     return np.concatenate([np.repeat(bump.rows, whole), rng.choice(bump.rows, rest, replace=False)])
@@ -132,7 +159,7 @@ def resample_bumps(
     under: bool = True,
     grow: Callable[[Bump, Rows], None] | None = None,
 ) -> Rows:
-    """Rows to keep; ``grow`` is called with every bump that has to grow and the rows that new ones start from."""
+    """Return the rows to keep; call ``grow`` with each bump that has to grow and the base rows of its new rows."""
     kept = []
     for bump, ratio in zip(bumps, size_ratios([len(bump.rows) for bump in bumps], strategy), strict=True):
         kept.append(kept_rows(bump, ratio, rng) if under else bump.rows)

@@ -1,40 +1,29 @@
-"""Fewer common rows, and noisy copies of rare ones."""
+"""GaussianNoise: fewer frequent rows, and noisy copies of rare rows."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dir.resampling.base import Resampler, check_positive
+from dir._checks import check_positive
+from dir.resampling.base import Resampler
 from dir.resampling.bumps import Bump, RelevanceLike, Strategy, find_bumps, resample_bumps
 from dir.resampling.synthesis import perturb
 from dir.resampling.table import Categorical, Synthetic, Table
 
 
 class GaussianNoise(Resampler):
-    r"""Under-sample the common labels, and add rare rows with Gaussian noise on their numbers and labels.
+    r"""Drop rows with frequent labels, and add rare rows with Gaussian noise on their numbers and labels.
 
     .. math:: x'_a = x_a + \epsilon, \qquad \epsilon \sim N(0, (\delta\, s_a)^2)
 
-    with :math:`s_a` the standard deviation of the column in the bump. Categories are drawn as often as they occur in
-    the bump. Columns that are nowhere negative stay so.
+    with :math:`s_a` the standard deviation of the column in the bump. Categories are drawn with their frequencies in
+    the bump. Columns without a negative number get none.
 
     Args:
-        relevance: a :class:`dir.relevance.Relevance`, fitted to y here unless it is fitted; None (default): the box
-            plot's.
-        threshold: relevance from which a label is rare, in (0, 1]. Default 0.8.
-        strategy: "balance" (default) gives all bumps one size; "extreme" turns the sizes around.
-        pert: the amount of noise :math:`\delta`, > 0. Default 0.02.
-        under_sample: False keeps all common rows. Default True.
-        categorical: "auto" (default): a frame's columns of type category, text, object or bool; or a mask, positions
-            or names; None: no column.
-        random_state: seed, RandomState or None.
-
-    State:
-        After ``fit_resample``: relevance_, sample_indices_ (rows kept), n_features_in_.
-
-    Raises:
-        ValueError: bad arguments; missing values; no label, or every label, rare.
+        relevance, threshold, strategy, under_sample, categorical, random_state: see
+            :class:`~dir.resampling.base.Resampler`, also for State and Raises.
+        pert: amount of noise :math:`\delta`, > 0. Default 0.02.
 
     Example:
         >>> rng = np.random.RandomState(0)

@@ -1,4 +1,4 @@
-"""Random under- and over-sampling: rows dropped or repeated, none invented."""
+"""Random under- and over-sampling: rows are dropped or repeated, and no new row is made."""
 
 from __future__ import annotations
 
@@ -11,21 +11,12 @@ from dir.resampling.table import Categorical, Synthetic, Table
 
 
 class RandomUnderSampler(Resampler):
-    """Drop rows with common labels at random; rare ones all stay.
+    """Drop rows with frequent labels at random, and keep all rare rows.
 
     Args:
-        relevance: a :class:`dir.relevance.Relevance`, fitted to y here unless it is fitted; None (default): the box
-            plot's.
-        threshold: relevance from which a label is rare, in (0, 1]. Default 0.8.
-        strategy: "balance" (default) shrinks a bump to the mean size of all; "extreme" shrinks large ones more.
-        categorical: see :class:`~dir.resampling.SMOTER`; only tells the checks which columns may hold text.
-        random_state: seed, RandomState or None.
-
-    State:
-        After ``fit_resample``: relevance_, sample_indices_ (rows returned), n_features_in_.
-
-    Raises:
-        ValueError: bad arguments; missing values; no label, or every label, rare.
+        strategy: "balance" (default) shrinks a bump to the mean size of the bumps; "extreme" shrinks large ones more.
+        categorical: columns that may hold text; the sampling does not use them.
+        relevance, threshold, random_state: see :class:`~dir.resampling.base.Resampler`, also for State and Raises.
 
     Example:
         >>> X, y = np.zeros((100, 1)), np.arange(100.0) ** 6
@@ -58,21 +49,12 @@ class RandomUnderSampler(Resampler):
 
 
 class RandomOverSampler(Resampler):
-    """Repeat rows with rare labels, drawn with replacement; all rows stay.
+    """Repeat rows with rare labels, drawn with replacement, and keep all rows.
 
     Args:
-        relevance: a :class:`dir.relevance.Relevance`, fitted to y here unless it is fitted; None (default): the box
-            plot's.
-        threshold: relevance from which a label is rare, in (0, 1]. Default 0.8.
-        strategy: "balance" (default) grows a bump to the mean size of all; "extreme" grows small ones more.
-        categorical: see :class:`~dir.resampling.SMOTER`; only tells the checks which columns may hold text.
-        random_state: seed, RandomState or None.
-
-    State:
-        After ``fit_resample``: relevance_, sample_indices_ (rows returned), n_features_in_.
-
-    Raises:
-        ValueError: bad arguments; missing values; no label, or every label, rare.
+        strategy: "balance" (default) grows a bump to the mean size of the bumps; "extreme" grows small ones more.
+        categorical: columns that may hold text; the sampling does not use them.
+        relevance, threshold, random_state: see :class:`~dir.resampling.base.Resampler`, also for State and Raises.
 
     Example:
         >>> X, y = np.zeros((100, 1)), np.arange(100.0) ** 6

@@ -1,4 +1,4 @@
-"""REBAGG: bagging on bootstrap samples in which rare labels are as frequent as we like."""
+"""REBAGG: bagging on samples with a chosen share of rare labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from dir.resampling.base import check_count
+from dir._checks import check_choice, check_integer
 from dir.resampling.bumps import Bump, RelevanceLike, find_bumps, relevance_values
 from dir.resampling.smoter import between_neighbours
 from dir.resampling.synthesis import heom_space
@@ -23,30 +23,26 @@ _SHARES = (1 / 3, 2 / 5, 1 / 2, 3 / 5, 2 / 3)
 
 
 class REBAGG(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Resampled bagging: an average of regressors, each fitted to a sample rich in rare labels.
+    """Resampled bagging: an average of regressors, each fitted to a sample with many rare labels.
 
-    A sample has as many rows as the training set, a share of them rare. Common rows are drawn with replacement, and
-    so are rare ones; under ".SMT" those are the rare rows themselves and, where there are too few, new
-    ones as in :class:`~dir.resampling.SMOTER`.
+    A sample has as many rows as the training set, and a share of them is rare. Frequent and rare rows are drawn with
+    replacement. Under ".SMT" the rare rows are the original ones, and new rows as in :class:`~dir.resampling.SMOTER`
+    if there are too few.
 
     Args:
-        estimator: a scikit-learn regressor, cloned for every sample. None (default): DecisionTreeRegressor().
-        n_estimators: how many, >= 1. Default 20.
+        estimator: a scikit-learn regressor, cloned for each sample. None (default): DecisionTreeRegressor().
+        n_estimators: number of regressors, >= 1. Default 20.
         sampling: "balance" and "balance.SMT": half of a sample is rare. "variation" and "variation.SMT"
-            (default): the share is drawn for every sample, from 1/3, 2/5, 1/2, 3/5 and 2/3.
-        relevance: a :class:`dir.relevance.Relevance`, fitted to y here unless it is fitted; None (default): the box
-            plot's.
-        threshold: relevance from which a label is rare, in (0, 1]. Default 0.8.
-        k: neighbours of the new rows, >= 1. Default 5.
-        categorical: see :class:`~dir.resampling.SMOTER`.
-        random_state: seed, RandomState or None; of the samples and of the regressors that take one.
+            (default): the share is drawn for each sample from 1/3, 2/5, 1/2, 3/5 and 2/3.
+        relevance, threshold, k, categorical: see :class:`~dir.resampling.base.Resampler`.
+        random_state: seed, RandomState or None, of the samples and of the regressors that have a random state.
 
     State:
         After ``fit``: estimators_, relevance_, n_features_in_, and feature_names_in_ for a frame with text names.
 
     Raises:
-        ValueError: bad arguments; missing values; no label, or every label, rare.
-        NotFittedError: ``predict`` before ``fit``.
+        ValueError: for bad arguments, missing values, and labels of which none or all are rare.
+        NotFittedError: by ``predict`` before ``fit``.
 
     Example:
         >>> rng = np.random.RandomState(0)
@@ -81,11 +77,10 @@ class REBAGG(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> REBAGG:  # noqa: N803
-        """Fit one regressor per sample; returns itself."""
-        if self.sampling not in get_args(Sampling):
-            raise ValueError(f"sampling must be one of {', '.join(get_args(Sampling))}, got {self.sampling!r}")
-        check_count("n_estimators", self.n_estimators)
-        check_count("k", self.k)
+        """Fit one regressor per sample and return self."""
+        check_choice("sampling", self.sampling, get_args(Sampling))
+        check_integer("n_estimators", self.n_estimators)
+        check_integer("k", self.k)
         if y is None:
             raise ValueError("REBAGG requires y to be passed, but the target y is None")
         rng = check_random_state(self.random_state)
@@ -94,7 +89,7 @@ class REBAGG(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         )
         self.relevance_, phi = relevance_values(self.relevance, table.labels)
         bumps = find_bumps(table.labels, phi, self.threshold)
-        # Only new rows have neighbours.
+        # Neighbours are only needed to make new rows.
         points = heom_space(table) if self.sampling.endswith(".SMT") else table.numbers
         self.n_features_in_ = table.X.shape[1]
         if table.framed and all(isinstance(name, str) for name in table.X.columns):
@@ -106,14 +101,14 @@ class REBAGG(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         for _ in range(self.n_estimators):
             kept, fresh = self._sample(table, bumps, points, rng)
             model = clone(base)
-            # In the order of their names: those of a pipeline's steps, too.
+            # In the order of their names, including the steps of a pipeline.
             seeded = [name for name in sorted(model.get_params()) if f"__{name}".endswith("__random_state")]
             model.set_params(**{name: rng.randint(2**31 - 1) for name in seeded})
             self.estimators_.append(model.fit(*table.take(kept, fresh)))
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """Mean of the regressors' predictions [N]."""
+        """Return the mean of the regressors' predictions [N]."""
         check_is_fitted(self)
         rows = _array(X)
         if rows.shape[1] != self.n_features_in_:
@@ -137,12 +132,12 @@ class REBAGG(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if wanted <= len(rows):
             return np.concatenate([drawn, rng.choice(rows, wanted, replace=False)]), []
         bases = rng.choice(rows, wanted - len(rows))
-        # A new row lies between two of one bump: not between a rare low label and a rare high one.
+        # A new row lies between two rows of one bump, never between a rare low label and a rare high label.
         parts = [(bump, bases[np.isin(bases, bump)]) for bump in rare]
         fresh = [between_neighbours(table, points, bump, own, self.k, rng) for bump, own in parts if len(own)]
         return np.concatenate([drawn, rows]), fresh
 
 
 def _array(X: Any) -> Any:  # noqa: N803
-    """A frame as it is, anything else as an array checked by scikit-learn."""
+    """Return a frame unchanged, and anything else as an array checked by scikit-learn."""
     return X if hasattr(X, "iloc") else check_array(X, dtype=None)

@@ -1,40 +1,27 @@
-"""SMOGN: SMOTER between rows that are close, Gaussian noise around those that are not."""
+"""SMOGN: SMOTER between close rows, Gaussian noise around the other rows."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dir.resampling.base import Resampler, check_count, check_positive
+from dir._checks import check_integer, check_positive
+from dir.resampling.base import Resampler
 from dir.resampling.bumps import Bump, RelevanceLike, Strategy, find_bumps, resample_bumps
 from dir.resampling.synthesis import draw_neighbours, heom_space, interpolate, perturb
 from dir.resampling.table import Categorical, Synthetic, Table
 
 
 class SMOGN(Resampler):
-    """Under-sample the common labels, and add rare rows: between close neighbours, or by noise around a row.
+    """Drop rows with frequent labels, and add rare rows between close neighbours, or with noise around a row.
 
-    As :class:`~dir.resampling.SMOTER`, but only where the drawn neighbour is nearer than half the median distance
-    of the row's k nearest neighbours; elsewhere the row itself with Gaussian noise of
-    ``min(pert, that distance)`` standard deviations of its bump.
+    If the drawn neighbour is nearer than half the median distance of the row's k nearest neighbours, the new row is
+    made as in :class:`~dir.resampling.SMOTER`. Otherwise it is the row itself with Gaussian noise of
+    ``min(pert, half that median)`` standard deviations of its bump.
 
     Args:
-        relevance: a :class:`dir.relevance.Relevance`, fitted to y here unless it is fitted; None (default): the box
-            plot's.
-        threshold: relevance from which a label is rare, in (0, 1]. Default 0.8.
-        strategy: "balance" (default) gives all bumps one size; "extreme" turns the sizes around.
-        k: neighbours to draw from, >= 1. A bump with fewer other rows takes those; a bump of one row is copied.
-        pert: amount of noise in standard deviations, > 0. Default 0.02.
-        under_sample: False keeps all common rows. Default True.
-        categorical: "auto" (default): a frame's columns of type category, text, object or bool; or a mask, positions
-            or names; None: no column.
-        random_state: seed, RandomState or None.
-
-    State:
-        After ``fit_resample``: relevance_, sample_indices_ (rows kept), n_features_in_.
-
-    Raises:
-        ValueError: bad arguments; missing values; no label, or every label, rare.
+        relevance, threshold, strategy, k, pert, under_sample, categorical, random_state: see
+            :class:`~dir.resampling.base.Resampler`, also for State and Raises.
 
     Example:
         >>> rng = np.random.RandomState(0)
@@ -70,7 +57,7 @@ class SMOGN(Resampler):
     def _rows(
         self, table: Table, phi: NDArray[np.float64], rng: np.random.RandomState
     ) -> tuple[NDArray[np.int64], list[Synthetic]]:
-        check_count("k", self.k)
+        check_integer("k", self.k)
         check_positive("pert", self.pert)
         points = heom_space(table)
         fresh: list[Synthetic] = []

@@ -1,40 +1,28 @@
-"""SMOTER: fewer common rows, and new rare ones between neighbours."""
+"""SMOTER: fewer frequent rows, and new rare rows between neighbours."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dir.resampling.base import Resampler, check_count
+from dir._checks import check_integer
+from dir.resampling.base import Resampler
 from dir.resampling.bumps import Bump, RelevanceLike, Strategy, find_bumps, resample_bumps
 from dir.resampling.synthesis import draw_neighbours, heom_space, interpolate, perturb
 from dir.resampling.table import Categorical, Synthetic, Table
 
 
 class SMOTER(Resampler):
-    """Under-sample the common labels, and add rare rows that lie between a rare row and a near one.
+    """Drop rows with frequent labels, and add rows that lie between a rare row and one of its neighbours.
 
     Rows are sorted by label and cut into bumps where the relevance crosses the threshold. A bump that should shrink
-    loses rows at random; one that should grow keeps its rows, and every new row lies between one of them
-    and one of its k nearest neighbours (distance HEOM) in the same bump. Numbers are drawn anew for every
-    column; the label is the mean of the two, weighted by nearness.
+    loses rows at random. A bump that should grow keeps its rows; each new row lies between one of them and one of its
+    k nearest neighbours (distance HEOM) in the same bump. Each number is drawn between the numbers of the two rows;
+    the label is the mean of the two labels, weighted by nearness.
 
     Args:
-        relevance: a :class:`dir.relevance.Relevance`, fitted to y here unless it is fitted; None (default): the box
-            plot's.
-        threshold: relevance from which a label is rare, in (0, 1]. Default 0.8.
-        strategy: "balance" (default) gives all bumps one size; "extreme" turns the sizes around.
-        k: neighbours to draw from, >= 1. A bump with fewer other rows takes those; a bump of one row is copied.
-        under_sample: False keeps all common rows. Default True.
-        categorical: "auto" (default): a frame's columns of type category, text, object or bool; or a mask, positions
-            or names; None: no column.
-        random_state: seed, RandomState or None.
-
-    State:
-        After ``fit_resample``: relevance_, sample_indices_ (rows kept), n_features_in_.
-
-    Raises:
-        ValueError: bad arguments; missing values; no label, or every label, rare.
+        relevance, threshold, strategy, k, under_sample, categorical, random_state: see
+            :class:`~dir.resampling.base.Resampler`, also for State and Raises.
 
     Example:
         >>> rng = np.random.RandomState(0)
@@ -45,7 +33,7 @@ class SMOTER(Resampler):
 
     Reference:
         Torgo, Ribeiro, Pfahringer and Branco, SMOTE for Regression, EPIA 2013, Alg. 1 and 2. Departure:
-        one size per bump instead of percentages given by the user, as in the authors' later package.
+        one size per bump instead of the user's percentages, as in the authors' later package.
     """
 
     def __init__(
@@ -69,7 +57,7 @@ class SMOTER(Resampler):
     def _rows(
         self, table: Table, phi: NDArray[np.float64], rng: np.random.RandomState
     ) -> tuple[NDArray[np.int64], list[Synthetic]]:
-        check_count("k", self.k)
+        check_integer("k", self.k)
         points = heom_space(table)
         fresh: list[Synthetic] = []
 
@@ -88,7 +76,7 @@ def between_neighbours(
     k: int,
     rng: np.random.RandomState,
 ) -> Synthetic:
-    """New rows between bases and neighbours of their bump; copies where there is no neighbour."""
+    """Return new rows between the bases and neighbours of their bump; copies if there is no neighbour."""
     if len(bump) == 1:
         return perturb(table, bump, bases, 0.0, rng)
     return interpolate(table, points, bases, draw_neighbours(points, bump, bases, k, rng).rows, rng)

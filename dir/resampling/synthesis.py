@@ -1,4 +1,4 @@
-"""New rows from old ones: between neighbours, or by noise."""
+"""Synthetic rows: between neighbours, or with noise."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dir._checks import message
 from dir.resampling.table import Synthetic, Table
 
 Rows = NDArray[np.int64]
@@ -16,17 +17,17 @@ _MAX_CATEGORIES = 1000
 
 
 def heom_space(table: Table) -> Floats:
-    r"""Rows as points whose Euclidean distance is the heterogeneous distance HEOM.
+    r"""Return the rows as points whose Euclidean distance is the heterogeneous distance HEOM.
 
     .. math:: d(u, v)^2 = \sum_{\text{numeric}} \Big(\frac{u_a - v_a}{\max_a - \min_a}\Big)^2
         + \sum_{\text{categorical}} \mathbb{1}[u_a \ne v_a]
 
-    Numbers are divided by their range, categories become indicator columns of height :math:`\sqrt{1/2}`; so a
-    search tree can be used, and no table of distances is made.
+    Numbers are divided by their range, and categories become indicator columns of height :math:`\sqrt{1/2}`, so that
+    a search tree can be used instead of a table of distances.
 
     Raises:
-        ValueError: a categorical column of more than 1,000 categories: mostly a name or a number of the row, by which
-            no two rows are near, and a matrix of a column for each of them may not fit the memory.
+        ValueError: if a categorical column has more than 1,000 categories. Such a column mostly identifies the row,
+            and its indicator columns may not fit into memory.
 
     Reference:
         Wilson and Martinez, Improved Heterogeneous Distance Functions, JAIR 6, 1997, Eq. 2.
@@ -36,15 +37,19 @@ def heom_space(table: Table) -> Floats:
     for column, known, place in zip(table.codes.T, table.categories, table.nominal.tolist(), strict=True):
         if len(known) > _MAX_CATEGORIES:
             raise ValueError(
-                f"column {table.names[place]!r} of X has {len(known)} categories in {len(table.labels)} rows, more "
-                f"than {_MAX_CATEGORIES} to look for neighbours by: drop it, group it, or make numbers of it"
+                message(
+                    f"X[{table.names[place]!r}]",
+                    f"expected at most {_MAX_CATEGORIES} categories to find neighbours",
+                    len(known),
+                    "Drop the column, merge categories, or encode them as numbers.",
+                )
             )
         points.append(np.eye(int(column.max()) + 1)[column] * np.sqrt(0.5))
     return np.concatenate(points, axis=1)
 
 
 class Neighbours(NamedTuple):
-    """For each base row one of its nearest neighbours, and the distances to all of those [M, k]."""
+    """One of the k nearest neighbours of each base row, its place among them, and the distances to all k [M, k]."""
 
     rows: Rows
     chosen: Rows
@@ -52,7 +57,7 @@ class Neighbours(NamedTuple):
 
 
 def draw_neighbours(points: Floats, bump: Rows, bases: Rows, k: int, rng: np.random.RandomState) -> Neighbours:
-    """One of the k nearest rows of the same bump for every base row; of a bump of k rows or fewer, all others."""
+    """Draw one of the k nearest rows of the same bump for each base row; of all other rows, if there are fewer."""
     from sklearn.neighbors import NearestNeighbors
 
     k = min(k, len(bump) - 1)
@@ -65,10 +70,10 @@ def draw_neighbours(points: Floats, bump: Rows, bases: Rows, k: int, rng: np.ran
 
 
 def interpolate(table: Table, points: Floats, bases: Rows, partners: Rows, rng: np.random.RandomState) -> Synthetic:
-    """Rows between bases and their partners.
+    """Return rows between the bases and their partners.
 
-    Every number lies a random way between the two, every category is that of one of them, and the label
-    is the mean of the two labels, each weighted by the distance of the new row from the *other* row.
+    Each number is drawn between the two rows, each category is that of one of the rows, and the label is the mean of
+    the two labels, each weighted by the distance of the new row from the *other* row.
     """
     way = rng.uniform(size=(len(bases), table.numbers.shape[1]))
     numbers = table.numbers[bases] + way * (table.numbers[partners] - table.numbers[bases])
@@ -81,16 +86,16 @@ def interpolate(table: Table, points: Floats, bases: Rows, partners: Rows, rng: 
     to_partner = np.sqrt((((1 - way) * step) ** 2).sum(axis=1) + (differ & ~swap).sum(axis=1))
     total = to_base + to_partner
     weight = np.divide(to_base, total, out=np.full(len(bases), 0.5), where=total > 0)
-    # As a step from one label, so that equal labels give exactly that label.
+    # A step from one label to the other: equal labels give exactly this label.
     labels = table.labels[bases] + weight * (table.labels[partners] - table.labels[bases])
     return Synthetic(numbers, codes, labels)
 
 
 def perturb(table: Table, bump: Rows, bases: Rows, scale: float | Floats, rng: np.random.RandomState) -> Synthetic:
-    """Bases with Gaussian noise of ``scale`` standard deviations of the bump on numbers and labels.
+    """Return the bases with Gaussian noise of ``scale`` standard deviations of the bump on numbers and labels.
 
-    Categories are drawn anew as often as they occur in the bump. Columns and labels that are nowhere
-    negative in the table stay so.
+    Categories are drawn with their frequencies in the bump. Columns and labels without a negative number in the table
+    get none.
     """
     amount = np.broadcast_to(np.asarray(scale, dtype=np.float64), len(bases))
     numbers = table.numbers[bases] + rng.standard_normal((len(bases), table.numbers.shape[1])) * (

@@ -1,4 +1,4 @@
-"""A training table as numbers and codes, and back; arrays and data frames keep their types and columns."""
+"""Table: a training table as numbers and category codes, and back to the types and columns that were given."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from dir._checks import message
+
 Categorical = Literal["auto"] | Sequence[Any] | None
 
 
 class Synthetic(NamedTuple):
-    """New rows: numeric columns [M, P], codes of the categorical ones [M, Q], labels [M]."""
+    """New rows: numeric columns [M, P], codes of the categorical columns [M, Q], labels [M]."""
 
     numbers: NDArray[np.float64]
     codes: NDArray[np.int64]
@@ -21,7 +23,7 @@ class Synthetic(NamedTuple):
 
 
 class Table:
-    """The rows of ``X`` and ``y``, split into numeric columns and category codes.
+    """Rows of ``X`` and ``y``, split into numeric columns and category codes.
 
     Args:
         X: [N, D] array, or a data frame.
@@ -30,9 +32,9 @@ class Table:
             an array; a mask over the columns, or a list of their positions or (for frames) names.
 
     Raises:
-        ValueError: missing or infinite values (with the columns), text in a numeric column, other shapes; a
-            ``categorical`` that fits no column.
-        TypeError: a sparse matrix; objects that are no text in a numeric column.
+        ValueError: for missing or infinite values (the column is named), text in a numeric column, wrong shapes, and
+            names in ``categorical`` that X does not have.
+        TypeError: for a sparse matrix, and for objects other than text in a numeric column.
     """
 
     numbers: NDArray[np.float64]
@@ -41,18 +43,17 @@ class Table:
 
     def __init__(self, X: Any, y: Any, categorical: Categorical = "auto") -> None:  # noqa: N803
         if issparse(X):
-            raise TypeError("X must be dense, got a sparse matrix: use X.toarray()")
+            raise TypeError(message("X", "expected a dense array, got a sparse matrix", advice="Use X.toarray()."))
         self.framed = hasattr(X, "iloc")
         self.X: Any = X if self.framed else np.asarray(X)
         self.y: Any = y if hasattr(y, "iloc") else np.asarray(y)
         if self.X.ndim != 2:
-            raise ValueError(f"X must have two dimensions, got {self.X.ndim}: Reshape your data to [rows, columns]")
+            raise ValueError(message("X", "expected two dimensions", self.X.ndim, "Reshape your data to [N, D]."))
         if self.y.ndim != 1 or len(self.y) != len(self.X):
-            raise ValueError(
-                f"y must have one label per row of X, shape [{len(self.X)}], got shape {list(self.y.shape)}"
-            )
+            problem = f"expected one label for each row of X, shape [{len(self.X)}]"
+            raise ValueError(message("y", problem, list(self.y.shape)))
         if len(self.X) < 2:
-            raise ValueError(f"X must have two rows or more, got n_samples = {len(self.X)}")
+            raise ValueError(message("X", f"expected at least two rows, got n_samples = {len(self.X)}"))
         self.labels = _as_numbers(np.asarray(self.y), "y")
         names = self.names = list(getattr(self.X, "columns", range(self.X.shape[1])))
         mask = self._mask(categorical, names)
@@ -62,14 +63,14 @@ class Table:
         self.codes = np.empty((shape, len(self.nominal)), dtype=np.int64)
         self.categories: list[NDArray[Any]] = []
         for place, column in enumerate(self.numeric.tolist()):
-            self.numbers[:, place] = _as_numbers(self._column(column), f"column {names[column]!r} of X")
+            self.numbers[:, place] = _as_numbers(self._column(column), f"X[{names[column]!r}]")
         for place, column in enumerate(self.nominal.tolist()):
             self.codes[:, place] = self._encode(column, names[column])
 
     def take(self, kept: NDArray[np.int64], fresh: Sequence[Synthetic] = ()) -> tuple[Any, Any]:
-        """Original rows, untouched, followed by synthetic ones, in the kind and types of what came in.
+        """Return the kept original rows, unchanged, then the synthetic rows, in the types that were given.
 
-        Whole-number columns and labels are rounded; a frame's index counts anew.
+        Synthetic values of whole-number columns and labels are rounded. The index of a frame starts at 0.
         """
         numbers, codes, labels = (
             np.concatenate([getattr(part, name) for part in fresh]) if fresh else getattr(self, name)[:0]
@@ -106,7 +107,8 @@ class Table:
         known: dict[Any, int] = {}
         codes = np.array([known.setdefault(value, len(known)) for value in values.tolist()], dtype=np.int64)
         if any(value is None or value != value or str(value) == "<NA>" for value in known):
-            raise ValueError(f"column {name!r} of X has missing values (NaN): fill them in or drop the rows first")
+            problem = "missing values (NaN) in a categorical column"
+            raise ValueError(message(f"X[{name!r}]", problem, advice="Fill them in or drop the rows first."))
         categories = np.empty(len(known), dtype=object)
         categories[:] = list(known)
         self.categories.append(categories)
@@ -121,7 +123,7 @@ class Table:
         given = [] if categorical is None else list(categorical)
         if given and all(isinstance(value, (bool, np.bool_)) for value in given):
             if len(given) != len(names):
-                raise ValueError(f"categorical is a mask of {len(given)} columns, X has {len(names)}")
+                raise ValueError(message("categorical", f"expected a mask of {len(names)} columns", len(given)))
             return np.array(given, dtype=bool)
         for value in given:
             if value in names:
@@ -129,26 +131,26 @@ class Table:
             elif isinstance(value, (int, np.integer)) and -len(names) <= value < len(names):
                 mask[value] = True
             else:
-                raise ValueError(f"categorical names {value!r}, which X does not have; its columns are {names}")
+                known = ", ".join(map(repr, names[:50]))
+                raise ValueError(message("categorical", f"expected a column of X ({known})", value))
         return mask
 
 
 def _as_numbers(values: Any, what: str) -> NDArray[np.float64]:
     if np.iscomplexobj(values):
-        raise ValueError(f"{what} must be real: Complex data not supported")
+        raise ValueError(message(what, "Complex data not supported", advice="Give real numbers."))
     try:
         numbers = np.asarray(values).astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"{what} must be numbers ({error}): name it in categorical, give it the type 'category', or convert it"
-        ) from error
+        advice = "Name the column in categorical, give it the type 'category', or convert it to numbers."
+        raise type(error)(message(what, f"expected numbers ({error})", advice=advice)) from error
     if np.asarray(values).dtype.kind in "mM":
-        raise ValueError(f"{what} holds dates or durations: convert it to numbers or give it the type 'category'")
+        advice = "Convert them to numbers, or give the column the type 'category'."
+        raise ValueError(message(what, "expected numbers, got dates or durations", advice=advice))
     if not np.isfinite(numbers).all():
         bad = int((~np.isfinite(numbers)).sum())
-        raise ValueError(
-            f"{what} has {bad} missing or infinite values (NaN, inf): fill them in or drop the rows first"
-        )
+        problem = f"{bad} missing or infinite values (NaN, inf)"
+        raise ValueError(message(what, problem, advice="Fill them in or drop the rows first."))
     return numbers
 
 
@@ -157,7 +159,7 @@ def _is_nominal(dtype: Any) -> bool:
 
 
 def _as_type(values: Any, dtype: Any) -> Any:
-    """Values as an array of a NumPy type; whole numbers by rounding, within what the type can hold."""
+    """Return the values as an array of a NumPy type; whole numbers are rounded and kept in the range of the type."""
     if np.issubdtype(dtype, np.integer) and values.dtype != object:
         bounds = np.iinfo(dtype)
         values = np.clip(np.rint(values), bounds.min, bounds.max)
@@ -183,7 +185,7 @@ def _extend_frame(frame: Any, kept: NDArray[np.int64], columns: list[Any], rows:
         return old
     import pandas as pd
 
-    # Column by column, so that equal names and every type survive.
+    # Column by column, so that equal names and all types are kept.
     pairs = zip(columns, frame.dtypes, strict=True)
     new = pd.concat([_series(values, dtype, k) for k, (values, dtype) in enumerate(pairs)], axis=1)
     new.columns = frame.columns

@@ -1,12 +1,13 @@
-"""WERCS: rows repeated and dropped with probabilities that follow their relevance; no threshold."""
+"""WERCS: rows are repeated and dropped with probabilities given by their relevance, without a threshold."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dir._checks import check_interval, check_not_negative, message
 from dir.resampling.base import Resampler
-from dir.resampling.bumps import RelevanceLike
+from dir.resampling.bumps import RelevanceLike, suggested_points
 from dir.resampling.table import Categorical, Synthetic, Table
 
 
@@ -15,19 +16,12 @@ class WERCS(Resampler):
     probability :math:`\propto \phi(y)`.
 
     Args:
-        relevance: a :class:`dir.relevance.Relevance`, fitted to y here unless it is fitted; None (default): the box
-            plot's.
-        over: repeated rows, as a share of all, >= 0; drawn with replacement. Default 0.5.
-        under: dropped rows, as a share of all, in [0, 1]; rows of relevance 1 are never dropped, which may leave
-            more rows than asked for. Default 0.5.
-        categorical: see :class:`~dir.resampling.SMOTER`; only tells the checks which columns may hold text.
-        random_state: seed, RandomState or None.
-
-    State:
-        After ``fit_resample``: relevance_, sample_indices_ (rows returned), n_features_in_.
-
-    Raises:
-        ValueError: bad arguments; missing values; a relevance that is 0 everywhere.
+        over: number of repeated rows, as a share of all rows, >= 0; drawn with replacement. Default 0.5.
+        under: number of dropped rows, as a share of all rows, in [0, 1]. Rows of relevance 1 are never dropped, so
+            that fewer rows may be dropped. Default 0.5.
+        categorical: columns that may hold text; the sampling does not use them.
+        relevance, random_state: see :class:`~dir.resampling.base.Resampler`, also for State and Raises. A relevance
+            that is 0 for every label is a ValueError.
 
     Example:
         >>> X, y = np.zeros((100, 1)), np.arange(100.0) ** 6
@@ -57,14 +51,16 @@ class WERCS(Resampler):
     def _rows(
         self, table: Table, phi: NDArray[np.float64], rng: np.random.RandomState
     ) -> tuple[NDArray[np.int64], list[Synthetic]]:
-        if not self.over >= 0:
-            raise ValueError(f"over must be 0 or more, got {self.over}")
-        if not 0 <= self.under <= 1:
-            raise ValueError(f"under must lie in [0, 1], got {self.under}")
+        check_not_negative("over", self.over)
+        check_interval("under", self.under, "[0, 1]")
         if not phi.any():
             raise ValueError(
-                "the relevance of every label is 0, so none can be repeated: give a relevance that rises where "
-                "labels matter: Relevance('adjbox'), a smaller coef, or Relevance.from_points"
+                message(
+                    "relevance",
+                    "the relevance of every label is 0, so that no row can be repeated",
+                    advice="Give a relevance that is high for rare labels: Relevance('adjbox'), a smaller coef, or "
+                    f"{suggested_points(table.labels)}.",
+                )
             )
         count = len(phi)
         common = 1 - phi

@@ -137,14 +137,14 @@ def test_scikit_learns_checks():
     [
         (
             {"sampling": "smote"},
-            "sampling must be one of balance, balance.SMT, variation, variation.SMT, got 'smote'",
+            r"^sampling: .*'variation\.SMT', got 'smote'",
         ),
-        ({"n_estimators": 0}, "n_estimators must be a whole number >= 1, got 0"),
-        ({"n_estimators": 2.0}, "n_estimators must be a whole number >= 1, got 2.0"),
-        ({"k": 0}, "k must be a whole number >= 1, got 0"),
-        ({"k": 1.5}, "k must be a whole number >= 1, got 1.5"),
-        ({"threshold": 0}, "threshold must lie in \\(0, 1\\], got 0"),
-        ({"relevance": Relevance.from_points([[0, 0], [1e9, 1]])}, "no label is rare"),
+        ({"n_estimators": 0}, r"^n_estimators: .*got 0\."),
+        ({"n_estimators": 2.0}, r"^n_estimators: .*got 2\.0"),
+        ({"k": 0}, r"^k: .*got 0\."),
+        ({"k": 1.5}, r"^k: .*got 1\.5"),
+        ({"threshold": 0}, r"^threshold: .*\(0, 1\], got 0"),
+        ({"relevance": Relevance.from_points([[0, 0], [1e9, 1]])}, r"^threshold: no label is rare.*got 0\.8"),
     ],
 )
 def test_input_errors(arguments, message):

@@ -262,5 +262,5 @@ def test_a_fitted_relevance_is_used_as_it_is_and_an_unfitted_one_is_not_changed(
 
 
 def test_a_strategy_that_drops_all_common_rows_warns(table):
-    with pytest.warns(UserWarning, match="leave none of the 3498 rows of a common stretch"):
+    with pytest.warns(UserWarning, match="^strategy: all 3498 rows of a bump of frequent labels"):
         RandomUnderSampler(strategy="extreme", random_state=0).fit_resample(*table("abalone"))
