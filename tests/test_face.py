@@ -52,7 +52,7 @@ def test_every_name_of_the_face_resolves_and_is_listed() -> None:
     assert face.__version__[0].isdigit()
 
 
-@pytest.mark.parametrize("face", ["dir", "dir.losses"])
+@pytest.mark.parametrize("face", ["dir", "dir.losses", "dir.models", "dir.metrics", "dir.metrics.functional"])
 def test_the_lazy_names_are_those_that_type_checkers_see(face: str) -> None:
     module = importlib.import_module(face)
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))

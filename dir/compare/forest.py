@@ -7,8 +7,8 @@ from pathlib import Path
 from textwrap import fill
 
 from dir._checks import check_choice, message
-from dir.compare.report import BEST_AT, HIGHER_IS_BETTER
 from dir.compare.statistics import Comparison
+from dir.metrics.table import BEST_AT, HIGHER_IS_BETTER
 
 # Colours that colour-blind readers can tell apart: better, worse, and an interval that contains zero.
 BETTER, WORSE, UNCLEAR = "#2c7bb6", "#c1440e", "#8a8a8a"

@@ -9,8 +9,8 @@ from textwrap import fill
 from typing import Any
 
 from dir._checks import check_choice, message
-from dir.compare.report import BEST_AT, HIGHER_IS_BETTER
 from dir.compare.statistics import Comparison, Row
+from dir.metrics.table import BEST_AT, HIGHER_IS_BETTER
 
 # Power p of the methods whose sample weights are count^-p. method=power has p = 0.5 by default. method=inv has p = 1
 # only if the task does not clip the counts (inverse_clip: null).

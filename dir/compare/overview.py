@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from dir._checks import message
-from dir.compare.report import BEST_AT, EMPTY, HIGHER_IS_BETTER, Grid, markdown_table
+from dir.compare.report import EMPTY, Grid, markdown_table
 from dir.compare.runs import method_sort_key
 from dir.compare.statistics import Comparison, Row
+from dir.metrics.table import BEST_AT, HIGHER_IS_BETTER
 
 _GROUPS: tuple[Literal["all", "few"], ...] = ("all", "few")
 _CAPTION = (

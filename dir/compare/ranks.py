@@ -17,8 +17,9 @@ from scipy import stats
 
 from dir._atomic import write_atomic
 from dir._checks import message
-from dir.compare.report import BEST_AT, HIGHER_IS_BETTER, Grid, markdown_table, print_grids
+from dir.compare.report import Grid, markdown_table, print_grids
 from dir.compare.statistics import Comparison
+from dir.metrics.table import BEST_AT, HIGHER_IS_BETTER
 
 
 @dataclass(frozen=True)

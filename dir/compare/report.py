@@ -15,10 +15,8 @@ from dir._atomic import write_atomic
 from dir._checks import check_choice
 from dir.compare.published import BENCHMARKS, ENCODERS, PAPERS, published
 from dir.compare.statistics import Comparison, Difference, Row, Spread, as_json
+from dir.metrics.table import BEST_AT, HIGHER_IS_BETTER
 
-HIGHER_IS_BETTER = ("pearson", "spearman")
-# Best value of each metric for which neither lower nor higher is better.
-BEST_AT = {"coverage90": 0.9}
 EMPTY = "-"
 
 

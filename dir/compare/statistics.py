@@ -19,10 +19,9 @@ from scipy import stats
 from dir._checks import check_choice, message, suggestion
 from dir.compare.published import PAPERS, published
 from dir.compare.runs import Run
+from dir.metrics.table import REPORTED as METRICS
 
 GROUPS = ("all", "many", "median", "few", "zero")
-# Only methods that predict a variance have the last three metrics.
-METRICS = ("mae", "mse", "gm", "pearson", "spearman", "balanced_mae", "nll", "coverage90", "ause")
 
 
 @dataclass(frozen=True)

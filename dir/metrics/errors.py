@@ -1,33 +1,44 @@
-"""Mean errors: absolute, squared, geometric, and absolute balanced over the label range."""
+"""Mean errors as metrics: absolute, squared, geometric, and absolute balanced over the label bins."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from dir._checks import check_not_negative
 from dir.bins import LabelBins
-from dir.metrics.base import RegressionMetric, flat_pair
+from dir.metrics.base import RegressionMetric
+from dir.metrics.functional._inputs import flatten
+from dir.metrics.functional.errors import (
+    absolute_error,
+    add_binned_errors,
+    balanced_mean,
+    log_errors,
+    mean_from_logs,
+    squared_error,
+)
+
+if TYPE_CHECKING:
+    from dir.metrics.functional._inputs import Values
 
 
 class MAE(RegressionMetric):
     r"""Mean absolute error, :math:`\frac{1}{n} \sum_i |\hat y_i - y_i|`; NaN without data.
 
     Args:
-        **kwargs: of torchmetrics.Metric.
+        **kwargs: ``ignore_nan`` (leave out NaN labels) and the arguments of ``torchmetrics.Metric``.
 
     Shape:
-        preds, target: [N] or [N, 1], the same for both (any equal shape counts element by element).
-        ``compute()``: a float64 scalar.
+        preds, target: the same shape, [N], [N, 1] or dense maps; tensors, arrays, Series or lists. ``compute()``: a
+        float64 scalar.
 
     State:
         sum_abs_error, count: summed over batches and ranks.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: shapes that differ, or several targets.
 
     Example:
         >>> metric = MAE()
@@ -44,14 +55,14 @@ class MAE(RegressionMetric):
         self.add_sum("sum_abs_error")
         self.add_sum("count", dtype=torch.int64)
 
-    def update(self, preds: Tensor, target: Tensor) -> None:
+    def update(self, preds: Values, target: Values) -> None:
         """Add a batch."""
-        preds, target = flat_pair(preds, target)
-        self.sum_abs_error = self.sum_abs_error + (preds - target).abs().sum()
-        self.count = self.count + target.numel()
+        error = absolute_error(*flatten(*self.inputs(preds, target)))
+        self.sum_abs_error = self.sum_abs_error + error.sum()
+        self.count = self.count + error.numel()
 
     def compute(self) -> Tensor:
-        """Mean over everything seen since the last reset, on all ranks."""
+        """Return the mean over all batches since the last reset, on all ranks."""
         return self.sum_abs_error / self.count
 
 
@@ -59,17 +70,17 @@ class MSE(RegressionMetric):
     r"""Mean squared error, :math:`\frac{1}{n} \sum_i (\hat y_i - y_i)^2`; NaN without data.
 
     Args:
-        **kwargs: of torchmetrics.Metric.
+        **kwargs: ``ignore_nan`` (leave out NaN labels) and the arguments of ``torchmetrics.Metric``.
 
     Shape:
-        preds, target: [N] or [N, 1], the same for both (any equal shape counts element by element).
-        ``compute()``: a float64 scalar.
+        preds, target: the same shape, [N], [N, 1] or dense maps; tensors, arrays, Series or lists. ``compute()``: a
+        float64 scalar.
 
     State:
         sum_squared_error, count: summed over batches and ranks.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: shapes that differ, or several targets.
 
     Example:
         >>> metric = MSE()
@@ -86,37 +97,37 @@ class MSE(RegressionMetric):
         self.add_sum("sum_squared_error")
         self.add_sum("count", dtype=torch.int64)
 
-    def update(self, preds: Tensor, target: Tensor) -> None:
+    def update(self, preds: Values, target: Values) -> None:
         """Add a batch."""
-        preds, target = flat_pair(preds, target)
-        self.sum_squared_error = self.sum_squared_error + (preds - target).square().sum()
-        self.count = self.count + target.numel()
+        error = squared_error(*flatten(*self.inputs(preds, target)))
+        self.sum_squared_error = self.sum_squared_error + error.sum()
+        self.count = self.count + error.numel()
 
     def compute(self) -> Tensor:
-        """Mean over everything seen since the last reset, on all ranks."""
+        """Return the mean over all batches since the last reset, on all ranks."""
         return self.sum_squared_error / self.count
 
 
 class GM(RegressionMetric):
     r"""Geometric mean of the absolute errors, :math:`(\prod_i |\hat y_i - y_i|)^{1/n}`; NaN without data.
 
-    One exact hit would make the product 0 whatever the other errors are, so an error of exactly 0 counts as
-    ``epsilon``; every other error counts as it is.
+    A single error of exactly 0 would make the product 0, so ``epsilon`` replaces such errors. All other errors count
+    as they are.
 
     Args:
-        epsilon: what an exact hit counts as, 0 or more, in the unit of the labels. The default 1e-10 is that
-            of the published STS-B-DIR numbers; 0 gives the plain geometric mean (the published age numbers).
-        **kwargs: of torchmetrics.Metric.
+        epsilon: value that replaces an error of exactly 0, >= 0, in the unit of the labels. The default 1e-10 is the
+            one of the published STS-B-DIR numbers; 0 gives the plain geometric mean (the published age numbers).
+        **kwargs: ``ignore_nan`` (leave out NaN labels) and the arguments of ``torchmetrics.Metric``.
 
     Shape:
-        preds, target: [N] or [N, 1], the same for both (any equal shape counts element by element).
-        ``compute()``: a float64 scalar.
+        preds, target: the same shape, [N], [N, 1] or dense maps; tensors, arrays, Series or lists. ``compute()``: a
+        float64 scalar.
 
     State:
-        sum_log_error (exact hits left out), hits, count: summed over batches and ranks.
+        sum_log_error (without exact hits), hits, count: summed over batches and ranks.
 
     Raises:
-        ValueError: shapes that differ, an epsilon below 0.
+        ValueError: shapes that differ, several targets, or a negative epsilon.
 
     Example:
         >>> metric = GM()
@@ -134,74 +145,47 @@ class GM(RegressionMetric):
 
     def __init__(self, epsilon: float = 1e-10, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_epsilon(epsilon)
+        check_not_negative("epsilon", epsilon)
         self.epsilon = epsilon
         self.add_sum("sum_log_error")
         self.add_sum("hits", dtype=torch.int64)
         self.add_sum("count", dtype=torch.int64)
 
-    def update(self, preds: Tensor, target: Tensor) -> None:
+    def update(self, preds: Values, target: Values) -> None:
         """Add a batch."""
-        preds, target = flat_pair(preds, target)
-        log_error, hit = log_errors((preds - target).abs())
+        error = absolute_error(*flatten(*self.inputs(preds, target)))
+        log_error, hit = log_errors(error)
         self.sum_log_error = self.sum_log_error + log_error.sum()
         self.hits = self.hits if hit is None else self.hits + hit.sum()
-        self.count = self.count + target.numel()
+        self.count = self.count + error.numel()
 
     def compute(self) -> Tensor:
-        """Geometric mean over everything seen since the last reset, on all ranks."""
-        return geometric_mean(self.sum_log_error, self.hits, self.count, self.epsilon)
-
-
-def check_epsilon(epsilon: float) -> None:
-    """Raise a ValueError unless ``epsilon`` is 0 or more."""
-    if not epsilon >= 0:
-        raise ValueError(f"epsilon must be 0 or more, got {epsilon}")
-
-
-def log_errors(error: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Logarithms of absolute errors, 0 for exact hits, and a mask of the exact hits (None: there are none).
-
-    Hits are counted apart from the logarithms, so that epsilon enters once, at the end.
-    """
-    if error.device.type != "cpu":
-        hit = error == 0
-        return error.masked_fill(hit, 1.0).log(), hit
-    # NumPy's logarithm is more than twice as fast as torch's on the processor, and looking first saves a mask.
-    if error.numel() and error.amin() > 0:
-        return torch.from_numpy(np.log(error.numpy())), None
-    hit = error == 0
-    return torch.from_numpy(np.log(error.masked_fill(hit, 1.0).numpy())), hit
-
-
-def geometric_mean(sum_log_error: Tensor, hits: Tensor, count: Tensor, epsilon: float) -> Tensor:
-    """``exp(mean(log error))`` with exact hits as ``epsilon``; NaN where count is 0."""
-    log_epsilon = math.log(epsilon) if epsilon > 0 else -math.inf
-    of_hits = torch.where(hits > 0, hits.to(sum_log_error.dtype) * log_epsilon, 0.0)
-    return torch.exp((sum_log_error + of_hits) / count)
+        """Return the geometric mean over all batches since the last reset, on all ranks."""
+        return mean_from_logs(self.sum_log_error, self.hits, self.count, self.epsilon)
 
 
 class BalancedMAE(RegressionMetric):
-    r"""Mean over the label bins of each bin's mean absolute error, so that rare labels count as much.
+    r"""Mean over the label bins of each bin's mean absolute error, so that rare labels count as much as frequent
+    ones.
 
     .. math:: \frac{1}{|B|} \sum_{b \in B} \frac{1}{n_b} \sum_{i \in b} |\hat y_i - y_i|
 
     where B holds the bins with at least one evaluated sample; NaN if there is none.
 
     Args:
-        bins: the label bins. Labels in none of them (out of range under "exclude", not finite) are left out.
-        **kwargs: of torchmetrics.Metric.
+        bins: label bins. Labels in no bin (out of range under "exclude", or not finite) are left out.
+        **kwargs: ``ignore_nan`` (leave out NaN labels) and the arguments of ``torchmetrics.Metric``.
 
     Shape:
-        preds, target: [N] or [N, 1], the same for both (any equal shape counts element by element).
-        ``compute()``: a float64 scalar.
+        preds, target: the same shape, [N], [N, 1] or dense maps; tensors, arrays, Series or lists. ``compute()``: a
+        float64 scalar.
 
     State:
-        bin_abs_error, bin_count: [num_bins + 1], summed over batches and ranks; the last row takes labels
-        that are in no bin.
+        bin_abs_error, bin_count: [num_bins + 1], summed over batches and ranks. The last row holds the labels in no
+        bin.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: shapes that differ, or several targets.
 
     Example:
         >>> metric = BalancedMAE(LabelBins.integers(0, 1))
@@ -222,18 +206,11 @@ class BalancedMAE(RegressionMetric):
         self.add_sum("bin_abs_error", (bins.num_bins + 1,))
         self.add_sum("bin_count", (bins.num_bins + 1,), dtype=torch.int64)
 
-    def update(self, preds: Tensor, target: Tensor) -> None:
+    def update(self, preds: Values, target: Values) -> None:
         """Add a batch."""
-        flat_preds, flat_target = flat_pair(preds, target)
-        index = self.bins(target.flatten())
-        self.bin_abs_error = self.bin_abs_error.index_add(0, index, (flat_preds - flat_target).abs())
-        self.bin_count = self.bin_count.index_add(0, index, torch.ones_like(index))
+        batch = self.inputs(preds, target)
+        self.bin_abs_error, self.bin_count = add_binned_errors(self.bin_abs_error, self.bin_count, *batch, self.bins)
 
     def compute(self) -> Tensor:
-        """Mean over the bins seen since the last reset, on all ranks."""
+        """Return the mean over the bins seen since the last reset, on all ranks."""
         return balanced_mean(self.bin_abs_error[:-1], self.bin_count[:-1])
-
-
-def balanced_mean(bin_sums: Tensor, bin_counts: Tensor) -> Tensor:
-    """Mean of the bins' means over the bins (last dimension) with data; NaN if no bin has any."""
-    return (bin_sums / bin_counts.clamp_min(1)).sum(-1) / (bin_counts > 0).sum(-1)

@@ -1,16 +1,18 @@
-"""Squared error-relevance area: the squared error as the labels that count are narrowed to the relevant ones."""
+"""Squared error-relevance area (SERA) and its curve, as metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from dir.metrics.base import RegressionMetric, check_shapes, flat_pair
+from dir._checks import check_integer
+from dir.metrics.base import RegressionMetric
+from dir.metrics.functional.relevance import Phi, add_error_by_step, area_under, curve_from_steps
 
-Phi = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    from dir.metrics.functional._inputs import Values
 
 
 class SERCurve(RegressionMetric):
@@ -22,19 +24,19 @@ class SERCurve(RegressionMetric):
 
     Args:
         relevance: a fitted :class:`dir.relevance.Relevance`, or any function from labels to relevances in [0, 1].
-        steps: the thresholds are ``0, 1/steps, ..., 1``. Default 1000, that of the reference implementation.
-        **kwargs: of torchmetrics.Metric.
+        steps: the thresholds are ``0, 1/steps, ..., 1``. Default 1000, as in the reference implementation.
+        **kwargs: ``ignore_nan`` (leave out NaN labels) and the arguments of ``torchmetrics.Metric``.
 
     Shape:
-        preds, target: [N] or [N, 1], the same for both (any equal shape counts element by element).
-        ``compute()``: float64 [steps + 1].
+        preds, target: the same shape, [N], [N, 1] or dense maps; tensors, arrays, Series or lists. ``compute()``:
+        float64 [steps + 1].
 
     State:
-        squared_error: [steps + 1], summed over batches and ranks: the squared error of the labels between
-        a threshold and the next. So the curve is exact, whatever the number of samples.
+        squared_error: [steps + 1], summed over batches and ranks: the squared error of the labels between a threshold
+        and the next. The curve is therefore exact for any number of samples.
 
     Raises:
-        ValueError: shapes that differ; fewer than one step.
+        ValueError: shapes that differ, several targets, or fewer than one step.
 
     Example:
         >>> curve = SERCurve(lambda labels: labels / 10, steps=2)
@@ -50,25 +52,33 @@ class SERCurve(RegressionMetric):
 
     def __init__(self, relevance: Phi, steps: int = 1000, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if steps < 1:
-            raise ValueError(f"steps must be 1 or more, got {steps}")
+        check_integer("steps", steps)
         self.relevance = relevance
         self.steps = steps
         self.add_sum("squared_error", (steps + 1,))
 
-    def update(self, preds: Tensor, target: Tensor) -> None:
+    def update(self, preds: Values, target: Values) -> None:
         """Add a batch."""
-        check_shapes(preds, target)
-        phi = relevance_of(self.relevance, target)
-        preds, target = flat_pair(preds, target)
-        # index * step, and not linspace, whose rounding differs: a relevance of 0.3 reaches the threshold 0.3.
-        thresholds = torch.arange(self.steps + 1, dtype=phi.dtype, device=phi.device) * (1 / self.steps)
-        reached = torch.bucketize(phi, thresholds, right=True) - 1
-        self.squared_error = self.squared_error.index_add(0, reached, (preds - target).square())
+        self.squared_error = add_error_by_step(self.squared_error, *self.inputs(preds, target), self.relevance)
 
     def compute(self) -> Tensor:
-        """The curve over everything seen since the last reset, on all ranks."""
-        return self.squared_error.flip(0).cumsum(0).flip(0)
+        """Return the curve over all batches since the last reset, on all ranks."""
+        return curve_from_steps(self.squared_error)
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Plot the curve over the threshold, or a list of curves; needs matplotlib. See the base class."""
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            figure, ax = plt.subplots()
+        else:
+            figure = None
+        curves = self.compute() if val is None else val
+        for curve in [curves] if isinstance(curves, Tensor) else curves:
+            ax.plot(torch.linspace(0, 1, len(curve)).numpy(), curve.detach().cpu().numpy())
+        ax.set_xlabel("relevance threshold")
+        ax.set_ylabel("squared error")
+        return figure, ax
 
 
 class SERA(SERCurve):
@@ -79,20 +89,20 @@ class SERA(SERCurve):
 
     Args:
         relevance: a fitted :class:`dir.relevance.Relevance`, or any function from labels to relevances in [0, 1].
-        normalize: divide by the whole squared error, which gives a share in [0, 1]: how much of the error lies
-            on relevant labels. It compares data sets, not models. Default False.
-        steps: the thresholds are ``0, 1/steps, ..., 1``. Default 1000, that of the reference implementation.
-        **kwargs: of torchmetrics.Metric.
+        normalize: divide by the squared error of all samples. The result is the share of the error that lies on
+            relevant labels, in [0, 1]; it compares data sets, not models. Default False.
+        steps: the thresholds are ``0, 1/steps, ..., 1``. Default 1000, as in the reference implementation.
+        **kwargs: ``ignore_nan`` (leave out NaN labels) and the arguments of ``torchmetrics.Metric``.
 
     Shape:
-        preds, target: [N] or [N, 1], the same for both (any equal shape counts element by element).
-        ``compute()``: a float64 scalar; 0 without data, NaN where normalised and there is no error.
+        preds, target: the same shape, [N], [N, 1] or dense maps; tensors, arrays, Series or lists. ``compute()``: a
+        float64 scalar; 0 without data, NaN where normalised and there is no error.
 
     State:
         squared_error: see :class:`SERCurve`.
 
     Raises:
-        ValueError: shapes that differ; fewer than one step.
+        ValueError: shapes that differ, several targets, or fewer than one step.
 
     Example:
         >>> metric = SERA(lambda labels: labels / 10, steps=2)
@@ -104,19 +114,14 @@ class SERA(SERCurve):
         Ribeiro and Moniz, Imbalanced regression and extreme value prediction, Machine Learning 109, 2020, Sec. 4.
     """
 
-    higher_is_better = False
-
     def __init__(self, relevance: Phi, normalize: bool = False, steps: int = 1000, **kwargs: Any) -> None:
         super().__init__(relevance, steps, **kwargs)
         self.normalize = normalize
 
     def compute(self) -> Tensor:
-        """The area over everything seen since the last reset, on all ranks."""
-        curve = super().compute()
-        area = torch.trapezoid(curve, dx=1 / self.steps)
-        return area / curve[0] if self.normalize else area
+        """Return the area over all batches since the last reset, on all ranks."""
+        return area_under(super().compute(), self.normalize)
 
-
-def relevance_of(relevance: Phi, labels: Tensor) -> Tensor:
-    """Relevances of labels, flat and in the type that sums are kept in."""
-    return flat_pair(relevance(labels.detach().double() if labels.device.type != "mps" else labels), labels)[0]
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Plot the area, or a list of areas over time; needs matplotlib. See the base class."""
+        return self._plot(val, ax)

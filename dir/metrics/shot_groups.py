@@ -1,17 +1,21 @@
-"""Which label bins are many, median, few and zero shot: by thresholds on training counts or by a list."""
+"""The shot groups of label bins (many, median, few and zero shot), by thresholds on training counts or by a list."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from dir._checks import check_integer, message
+from dir.metrics.functional._inputs import as_tensor
+
 SHOTS = ("many", "median", "few", "zero")
 
-# The published list for STS-B-DIR, bins of LabelBins.uniform(0, 5, 50). It equals more than 100, 30 to 100
-# and fewer than 30 training samples (the age benchmarks' lower threshold is 20).
+# The published list for STS-B-DIR, as bins of LabelBins.uniform(0, 5, 50). It corresponds to more than 100, 30 to 100
+# and fewer than 30 training samples. (The lower threshold of the age benchmarks is 20.)
 STSB_DIR_SHOTS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
         "many": (0, *range(10, 25, 2), 26, *range(28, 49, 2), 49),
@@ -19,32 +23,33 @@ STSB_DIR_SHOTS: Mapping[str, tuple[int, ...]] = MappingProxyType(
         "few": (1, 3, 5, 7, 9, *range(11, 26, 2), 29, 31, 33, 39, 41, 43, 45, 47),
     }
 )
+_FROM_LABELS = "Use bins.counts(train_labels)."
 
 
 def shot_of_bins(
-    counts: Tensor | None,
+    counts: Tensor | np.ndarray | None,
     num_bins: int,
     many: int = 100,
     few: int = 20,
     zero_shot: bool = True,
     groups: Mapping[str, Sequence[int]] | None = None,
 ) -> Tensor:
-    """Which shot group each bin belongs to.
+    """Return the shot group of each bin as rows of a mask.
 
     Args:
-        counts: training samples per bin, whole numbers, [num_bins]; not read when ``groups`` is given.
+        counts: training samples per bin, whole numbers, [num_bins]; ignored if ``groups`` is given.
         num_bins: number of bins.
-        many: bins with more than this are "many".
-        few: bins with fewer than this are "few"; between the two, both included, they are "median".
+        many: bins with more training samples than this are "many".
+        few: bins with fewer training samples than this are "few"; from few to many, both included, they are "median".
         zero_shot: False counts bins without training samples among "few", as the published tables do.
         groups: a published list, bin indices by group name, in place of counts and thresholds.
 
     Shape:
-        Output: bool [len(SHOTS), num_bins], rows in the order of ``SHOTS``. No bin is in two rows; with
+        Output: bool [len(SHOTS), num_bins] on the CPU, rows in the order of ``SHOTS``. No bin is in two rows; with
         ``groups`` a bin may be in none.
 
     Raises:
-        ValueError: counts of another shape, negative or not whole; few > many or few < 1; unknown group names,
+        ValueError: counts of another shape, negative or not whole; few > many or few < 1; unknown group names, bin
             indices out of range or listed twice; neither counts nor groups.
 
     Example:
@@ -55,16 +60,16 @@ def shot_of_bins(
     if groups is not None:
         return _listed(groups, num_bins)
     if counts is None:
-        raise ValueError("give counts (bins.counts(train_labels)), or groups with the bins of every shot group")
+        raise ValueError(message("counts", "expected training counts", None, f"{_FROM_LABELS} Or set groups."))
+    counts = as_tensor("counts", counts).cpu()
     if tuple(counts.shape) != (num_bins,):
-        raise ValueError(
-            f"counts must have one entry per bin, shape [{num_bins}], got {list(counts.shape)}; "
-            "use bins.counts(train_labels)"
-        )
-    if bool((counts < 0).any()) or bool((counts != counts.round()).any()):
-        raise ValueError("counts must be whole numbers of 0 or more; use bins.counts(train_labels)")
-    if not 1 <= few <= many:
-        raise ValueError(f"thresholds must satisfy 1 <= few <= many, got few={few} and many={many}")
+        problem = f"expected one entry per bin, [{num_bins}]"
+        raise ValueError(message("counts", problem, list(counts.shape), _FROM_LABELS))
+    bad = counts[~((counts >= 0) & (counts == counts.round()))]
+    if len(bad):
+        raise ValueError(message("counts", "expected whole numbers >= 0", bad[0].item(), _FROM_LABELS))
+    check_integer("few", few)
+    check_integer("many", many, few, "The thresholds must satisfy 1 <= few <= many.")
     zero = counts == 0 if zero_shot else torch.zeros_like(counts, dtype=torch.bool)
     return torch.stack(
         [counts > many, (counts >= few) & (counts <= many), (counts < few) & ~zero, zero],
@@ -72,18 +77,18 @@ def shot_of_bins(
 
 
 def _listed(groups: Mapping[str, Sequence[int]], num_bins: int) -> Tensor:
-    """The rows of a published list."""
-    unknown = set(groups) - set(SHOTS)
+    """Return the mask of a published list."""
+    unknown = sorted(str(name) for name in set(groups) - set(SHOTS))
     if unknown:
-        raise ValueError(f"groups must be named {', '.join(SHOTS)}, got {', '.join(sorted(map(str, unknown)))}")
+        raise ValueError(message("groups", f"expected names out of {', '.join(SHOTS)}", unknown))
     rows = torch.zeros(len(SHOTS), num_bins, dtype=torch.bool)
     for row, name in zip(rows, SHOTS, strict=True):
         listed = [int(index) for index in groups.get(name, ())]
         outside = [index for index in listed if not 0 <= index < num_bins]
         if outside:
-            raise ValueError(f"groups[{name!r}] must hold bin indices from 0 to {num_bins - 1}, got {outside}")
+            raise ValueError(message(f"groups[{name!r}]", f"expected bin indices from 0 to {num_bins - 1}", outside))
         row[listed] = True
     twice = (rows.sum(0) > 1).nonzero().flatten().tolist()
     if twice:
-        raise ValueError(f"groups must not share bins, got bins {twice} in more than one")
+        raise ValueError(message("groups", "expected each bin in one group, found in several", twice))
     return rows

@@ -7,10 +7,9 @@ from omegaconf import DictConfig
 
 from dir._checks import check_choice, check_integer, check_positive, message
 from dir.data.base import RegressionData
+from dir.metrics.table import MONITORS
 from dir.recipe.module import RegressionModule
 
-# Lower is better for each; the best epoch is the one with the lowest value on the validation split.
-MONITORS = ("mae", "mse", "gm", "balanced_mae")
 # Methods that have a part which other methods lack.
 _METHODS_WITH = {
     "lds": "inv, sqinv or lds",

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dir.metrics import SHOTS, ShotMetrics
-from dir.metrics.uncertainty import ause, gaussian_nll, interval_coverage
+from dir.metrics.functional import ause, gaussian_nll, interval_coverage
 from dir.recipe.build import Parts, build, instantiate_with
 from dir.recipe.checkpoints import mismatches, read_checkpoint
 from dir.recipe.module import RegressionModule

@@ -16,7 +16,7 @@ from dir.fds import FDS
 from dir.fds.probabilistic import ProbabilisticFDS, calibrated_variance
 from dir.kernels import kernel_window
 from dir.losses.evidential import EvidentialLoss
-from dir.metrics.uncertainty import ause, interval_coverage
+from dir.metrics.functional import ause, interval_coverage
 from dir.models.heads_evidential import EvidentialHead
 
 

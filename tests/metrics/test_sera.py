@@ -14,9 +14,10 @@ from torch import Tensor
 
 from dir.bins import LabelBins
 from dir.lds import LDS
+from dir.metrics.functional import smooth_accuracy
 from dir.metrics.relevance_errors import ErrorDensityCorrelation, RelevanceMAE, RelevanceMSE
 from dir.metrics.sera import SERA, SERCurve
-from dir.metrics.utility import UtilityF1, UtilityPrecision, UtilityRecall, smooth_accuracy
+from dir.metrics.utility import UtilityF1, UtilityPrecision, UtilityRecall
 from dir.relevance import Relevance
 
 DATA = ("abalone", "concrete", "agedb_train", "lognormal")
@@ -183,20 +184,20 @@ def test_shapes_dtypes_copies_casts_and_resets():
         assert column.compute().dtype == torch.float64
         column.reset()
         torch.testing.assert_close(batched(column, preds.float(), target.float()), whole, rtol=1e-4, atol=1e-4)
-        with pytest.raises(ValueError, match="same shape, got preds \\[211\\] and target \\[211, 1\\]"):
+        with pytest.raises(ValueError, match=r"preds: .*\[211, 1\], got \[211\]"):
             metric.update(preds, target[:, None])
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SERA(torch.sigmoid, steps=0), "steps must be 1 or more, got 0"),
-        (lambda: UtilityF1(torch.sigmoid, 0.0), "tolerance must be > 0, got 0.0"),
-        (lambda: UtilityF1(torch.sigmoid, 1.0, steepness=-1), "steepness must be > 0, got -1"),
-        (lambda: UtilityF1(torch.sigmoid, 1.0, threshold=1.5), "threshold must lie in \\[0, 1\\], got 1.5"),
-        (lambda: UtilityF1(torch.sigmoid, 1.0, beta=0), "beta must be > 0, got 0"),
-        (lambda: ErrorDensityCorrelation(LabelBins.integers(0, 2), torch.ones(2)), "shape \\[3\\], got \\[2\\]"),
-        (lambda: ErrorDensityCorrelation(LabelBins.integers(0, 1), torch.tensor([1, -1.0])), "finite and 0 or more"),
+        (lambda: SERA(torch.sigmoid, steps=0), "steps.*got 0"),
+        (lambda: UtilityF1(torch.sigmoid, 0.0), "tolerance.*got 0.0"),
+        (lambda: UtilityF1(torch.sigmoid, 1.0, steepness=-1), "steepness.*got -1"),
+        (lambda: UtilityF1(torch.sigmoid, 1.0, threshold=1.5), "threshold.*got 1.5"),
+        (lambda: UtilityF1(torch.sigmoid, 1.0, beta=0), "beta.*got 0"),
+        (lambda: ErrorDensityCorrelation(LabelBins.integers(0, 2), torch.ones(2)), r"density.*\[3\], got \[2\]"),
+        (lambda: ErrorDensityCorrelation(LabelBins.integers(0, 1), torch.tensor([1, -1.0])), "density.*got -1.0"),
     ],
 )
 def test_input_errors(make, message):

@@ -192,21 +192,21 @@ def test_epsilon_reaches_the_geometric_mean() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "give counts"),
-        ({"counts": torch.ones(9)}, r"shape \[10\], got \[9\]"),
-        ({"counts": torch.ones(10, 1)}, r"shape \[10\], got \[10, 1\]"),
-        ({"counts": torch.full((10,), -1)}, "whole numbers"),
-        ({"counts": torch.full((10,), 0.5)}, "whole numbers"),
-        ({"counts": torch.full((10,), float("nan"))}, "whole numbers"),
-        ({"counts": COUNTS, "many": 10, "few": 20}, "few=20 and many=10"),
-        ({"counts": COUNTS, "few": 0}, "few=0"),
-        ({"counts": COUNTS, "metrics": ["mae", "rmse"]}, "rmse"),
-        ({"counts": COUNTS, "metrics": "mae"}, "list"),
-        ({"counts": COUNTS, "epsilon": -1.0}, "epsilon"),
-        ({"groups": {"medium": [1]}}, "medium"),
-        ({"groups": {"many": [10]}}, r"0 to 9, got \[10\]"),
+        ({}, "counts: .*got None"),
+        ({"counts": torch.ones(9)}, r"counts: .*\[10\], got \[9\]"),
+        ({"counts": torch.ones(10, 1)}, r"counts: .*\[10\], got \[10, 1\]"),
+        ({"counts": torch.full((10,), -1)}, "counts: .*got -1"),
+        ({"counts": torch.full((10,), 0.5)}, "counts: .*got 0.5"),
+        ({"counts": torch.full((10,), float("nan"))}, "counts: .*got nan"),
+        ({"counts": COUNTS, "many": 10, "few": 20}, "many: .*>= 20, got 10"),
+        ({"counts": COUNTS, "few": 0}, "few: .*got 0"),
+        ({"counts": COUNTS, "metrics": ["mae", "rmse"]}, "metrics: .*'rmse'"),
+        ({"counts": COUNTS, "metrics": "mae"}, "metrics: .*got 'mae'"),
+        ({"counts": COUNTS, "epsilon": -1.0}, "epsilon: .*got -1.0"),
+        ({"groups": {"medium": [1]}}, "groups: .*'medium'"),
+        ({"groups": {"many": [10]}}, r"many.*0 to 9, got \[10\]"),
         ({"groups": {"many": [-1]}}, r"got \[-1\]"),
-        ({"groups": {"many": [1, 2], "few": [2]}}, r"bins \[2\]"),
+        ({"groups": {"many": [1, 2], "few": [2]}}, r"groups: .*got \[2\]"),
     ],
 )
 def test_bad_arguments_are_refused_at_construction(arguments: dict[str, Any], message: str) -> None:
@@ -218,7 +218,7 @@ def test_a_refused_batch_leaves_no_trace() -> None:
     preds, target = sample()
     metric = ShotMetrics(LabelBins.integers(0, 9), COUNTS)
     metric.update(preds, target)
-    with pytest.raises(ValueError, match="same shape"):
+    with pytest.raises(ValueError, match=r"preds: .*\[900\], got \[900, 1\]"):
         metric.update(preds[:, None], target)
     with pytest.raises(TypeError, match="half"):
         metric.update(preds, target.bfloat16())
