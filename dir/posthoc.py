@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -53,6 +53,10 @@ class Correction:
             self._x = np.array([0.0, 1.0])
             self._y = y.mean() + slope * (self._x - x.mean())
         return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the kind and the points of the map as plain values, for a model bundle."""
+        return {"kind": self.kind, "x": [float(x) for x in self._x], "y": [float(y) for y in self._y]}
 
     def __call__(self, predictions: Tensor) -> Tensor:
         """The corrected predictions, [N]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,7 +23,7 @@ class TransformerPairEncoder(nn.Module):
     its gradients spoil the pretrained weights first.
 
     Args:
-        encoder: hub name or local folder of a transformers model; its weights are trained.
+        encoder: hub name or local folder of a transformers model, or the model itself; its weights are trained.
         hidden: width of the MLP's only layer, and of the features.
         dropout: probability on the features.
 
@@ -37,10 +38,11 @@ class TransformerPairEncoder(nn.Module):
         Reimers and Gurevych, "Sentence-BERT" (EMNLP 2019), whose pair features these are.
     """
 
-    def __init__(self, encoder: str, hidden: int = 256, dropout: float = 0.1) -> None:
+    def __init__(self, encoder: str | nn.Module, hidden: int = 256, dropout: float = 0.1) -> None:
         super().__init__()
         # transformers hands models out in eval mode, and Lightning leaves every module in the mode it finds.
-        self.transformer = load_model(encoder).train()
+        transformer: Any = load_model(encoder) if isinstance(encoder, str) else encoder
+        self.transformer = transformer.train()
         # BERT's own pooler is not used; a parameter without gradient would stop DistributedDataParallel.
         self.transformer.pooler = None
         self.pair = PairMLPEncoder(self.transformer.config.hidden_size, hidden=hidden, dropout=dropout)

@@ -71,6 +71,7 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.json"
         self.predictions = path / "predictions.npz"
+        self.model = path / "model"
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / LAST

@@ -13,6 +13,7 @@ from dir.data.tabular import TabularData
 from dir.models import EncodedRegressor
 from dir.recipe.build import build_data, instantiate_with, standardisation
 from dir.recipe.evaluate import Predictions, finish_run, summarise
+from dir.recipe.export_bundle import save_estimator
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.summary import Groups
 
@@ -54,4 +55,5 @@ def fit_estimator(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> 
         truth = data.labels(split)
         predictions = torch.from_numpy(np.asarray(model.predict(rows), dtype=np.float32))
         splits[split] = summarise(metrics, truth, predictions)
+    save_estimator(cfg, folder.model, model, data, splits)
     return finish_run(cfg, folder, facts, splits, Predictions(truth, predictions, None), seconds, "cpu")

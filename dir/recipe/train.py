@@ -23,6 +23,7 @@ from dir.recipe.callbacks import EndsTogether, EpochSeed, ExplodingLoss, PlainPr
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint, check_resumable
 from dir.recipe.compatibility import check
 from dir.recipe.evaluate import evaluate_splits, finish_run, load_weights
+from dir.recipe.export_bundle import save_network
 from dir.recipe.figures import density_figure
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder
@@ -122,6 +123,8 @@ def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
         }
         logger.log_metrics(numbers, step=trainer.global_step)
         logger.finalize("success")
+    if predicts(cfg):
+        save_network(cfg, folder.model, parts, splits)
     return finish_run(
         cfg,
         folder,

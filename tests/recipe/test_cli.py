@@ -54,6 +54,7 @@ def test_a_sweep_runs_in_one_process_into_the_folders_of_single_runs(
         "metrics.json",
         "predictions.npz",
         "checkpoints",
+        "model",
         "tensorboard",
     }
     assert yaml.safe_load((single / "config.yaml").read_text())["data"]["seed"] == 1

@@ -1,0 +1,32 @@
+"""A trained model as a folder of its own: ``save``, ``load`` and ``Model.predict``.
+
+Reading order: ``description`` (model.json), ``architecture`` (which classes a bundle may name), ``predictor``
+(encoder, head and units in one module), ``saving``, ``model`` (``load`` and ``predict``), ``inputs/`` (raw inputs to
+tensors). A bundle needs neither Hydra nor Lightning nor the training data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dir._lazy import attach
+
+if TYPE_CHECKING:
+    from dir.bundle.description import BundleError as BundleError
+    from dir.bundle.description import Description as Description
+    from dir.bundle.inputs.rows import RowsError as RowsError
+    from dir.bundle.model import Model as Model
+    from dir.bundle.model import load as load
+    from dir.bundle.predictor import Predictor as Predictor
+    from dir.bundle.saving import save as save
+
+_HOMES = {
+    "BundleError": "description",
+    "Description": "description",
+    "Model": "model",
+    "Predictor": "predictor",
+    "RowsError": "inputs.rows",
+    "load": "model",
+    "save": "saving",
+}
+__getattr__, __dir__, __all__ = attach(__name__, _HOMES)

@@ -1,0 +1,150 @@
+"""Rows of a table: the columns of the training table, checked and encoded as in training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dir._checks import check_choice, message
+from dir.bundle.fields import BundleError, Fields
+from dir.bundle.inputs.rows import InputEncoder, Inputs, Rows, no_options
+from dir.data.tables import TableEncoder, category_names, parse_numbers, shown
+
+
+class TableRows(Rows):
+    """A frame with the columns of the training table, numbers as float64 and categories as text."""
+
+    def __init__(self, table: pd.DataFrame, encoder: TableEncoder, problems: dict[int, str]) -> None:
+        super().__init__(len(table))
+        self._table = table
+        self._encoder = encoder
+        self.problems = problems
+
+    def batch(self, indices: list[int]) -> tuple[list[int], Inputs | None]:
+        return indices, self._encoder(self._table.iloc[indices])
+
+    def frame(self, indices: list[int]) -> pd.DataFrame:
+        return self._encoder.complete(self._table.iloc[indices].reset_index(drop=True))
+
+
+class TableInputs(InputEncoder):
+    """A frame, a dictionary of columns, or an array ``[N, columns]`` in the order of the training columns."""
+
+    kind = "table"
+
+    def __init__(self, fields: Fields) -> None:
+        self.columns = fields.texts("columns")
+        self.target = fields.text("target")
+        self.missing = fields.choice("missing", ["refuse", "median", "drop"])
+        self.encoder = _read_encoder(fields.section("encoder"), self.columns)
+        # Names of categories that pandas once read as numbers: "1" and "1.0" are one category.
+        self._numeric_names = {
+            name: all(_is_number(value) for value in known) for name, known in self.encoder.categories.items()
+        }
+
+    def open(self, inputs: Any, **options: Any) -> TableRows:
+        """Return the rows of a table.
+
+        Args:
+            inputs: see the class; columns that the model does not use are ignored.
+            options: ``unknown="refuse"`` (default) reports a row whose category was not in the training rows;
+                ``"zeros"`` encodes the category as zeros, as the evaluation of the run does.
+        """
+        unknown = options.pop("unknown", "refuse")
+        check_choice("unknown", unknown, ["refuse", "zeros"])
+        no_options(options)
+        frame = self._frame(inputs)
+        problems: dict[int, list[str]] = {}
+
+        def report(name: str, rows: NDArray[np.bool_], reason: str) -> None:
+            for row in np.flatnonzero(rows).tolist():
+                value = frame[name].iloc[row]
+                said = reason if pd.isna(value) else f"{reason}, got {shown(value)}"
+                problems.setdefault(row, []).append(f"column {shown(name)}: {said}")
+
+        columns: dict[str, Any] = {}
+        for name in self.columns:
+            absent = frame[name].isna().to_numpy()
+            if self.missing != "median":
+                report(name, absent, "missing value")
+            if name in self.encoder.categories:
+                columns[name] = self._categories(name, frame[name])
+                if unknown == "refuse":
+                    known = set(self.encoder.categories[name])
+                    # A missing value is none of the known names, and is reported above where it is refused.
+                    strange = np.array([value not in known for value in columns[name]], dtype=bool) & ~absent
+                    report(name, strange, "category that the training rows do not have")
+            else:
+                numbers = parse_numbers(frame[name])
+                large = np.abs(numbers.to_numpy()) > np.finfo(np.float32).max
+                report(name, (numbers.isna().to_numpy() & ~absent) | large, "not a finite number")
+                columns[name] = numbers.to_numpy()
+        table = pd.DataFrame(columns, columns=self.columns, index=range(len(frame)))
+        return TableRows(table, self.encoder, {row: "; ".join(found) for row, found in problems.items()})
+
+    def tensor(self, table: pd.DataFrame) -> Tensor:
+        """Return the encoded rows of a frame without checks."""
+        return self.encoder(table)
+
+    def _frame(self, inputs: Any) -> pd.DataFrame:
+        if isinstance(inputs, dict):
+            inputs = pd.DataFrame(inputs)
+        if not isinstance(inputs, pd.DataFrame):
+            array = np.asarray(inputs)
+            if array.ndim != 2 or array.shape[1] != len(self.columns):
+                raise ValueError(
+                    message(
+                        "inputs",
+                        f"expected a frame or an array [N, {len(self.columns)}] with the columns {self.columns}",
+                        list(array.shape),
+                    )
+                )
+            return pd.DataFrame(array, columns=self.columns)
+        repeated = [name for name in self.columns if (inputs.columns == name).sum() > 1]
+        if repeated:
+            raise ValueError(message("inputs", f"column {shown(repeated[0])} occurs more than once"))
+        lacking = [name for name in self.columns if name not in inputs.columns]
+        if lacking:
+            found = shown(list(inputs.columns), 1000)
+            advice = f"The model needs the columns {shown(self.columns, 1000)}."
+            raise ValueError(message("inputs", f"no column {lacking} (found: {found})", advice=advice))
+        return inputs.reset_index(drop=True)
+
+    def _categories(self, name: str, column: pd.Series[Any]) -> NDArray[Any]:
+        """Return the categories as text; None where missing."""
+        names = np.array(category_names(column).tolist(), dtype=object)
+        names[column.isna().to_numpy()] = None
+        if self._numeric_names[name]:
+            known = set(self.encoder.categories[name])
+            names = np.array([_canonical(value, known) for value in names], dtype=object)
+        return names
+
+
+def _read_encoder(fields: Fields, columns: list[str]) -> TableEncoder:
+    names = [part.text("name") for key in ("categories", "numbers") for part in fields.sections(key)]
+    if sorted(names) != sorted(columns):
+        raise BundleError(message(fields.path, "categories and numbers are not the columns of the input", names[:10]))
+    for part in fields.sections("categories"):
+        part.texts("values")
+    for part in fields.sections("numbers"):
+        part.number("fill"), part.number("mean"), part.positive("scale")
+    return TableEncoder.from_dict(fields.values)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _canonical(value: str | None, known: set[str]) -> str | None:
+    """Return the known name of a number that is written in another way, such as "1.0" for "1"."""
+    if value is None or value in known or not _is_number(value):
+        return value
+    return next((name for name in known if float(name) == float(value)), value)

@@ -1,0 +1,96 @@
+"""The network of a bundle: encoder, head, target units and correction in one torch module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dir.models.regressor import Regressor
+
+
+class PiecewiseLinear(nn.Module):
+    """A monotone map of predictions, linear between its points: the correction of a run as a torch module.
+
+    Args:
+        x: increasing predictions, at least one.
+        y: labels for them.
+        extend: whether the first and the last piece go on beyond the points ("affine"); otherwise the map is constant
+            there ("isotonic").
+
+    Shape:
+        ``[N]`` -> ``[N]`` of the same dtype; computed in float64.
+
+    Example:
+        >>> PiecewiseLinear([0.0, 1.0], [1.0, 3.0], extend=False)(torch.tensor([-1.0, 0.5, 2.0]))
+        tensor([1., 2., 3.])
+    """
+
+    x: Tensor
+    y: Tensor
+    slope: Tensor
+
+    def __init__(self, x: Sequence[float], y: Sequence[float], extend: bool) -> None:
+        super().__init__()
+        points, values = (torch.tensor(list(numbers), dtype=torch.float64) for numbers in (x, y))
+        if points.ndim != 1 or points.shape != values.shape or len(points) == 0 or bool((points.diff() <= 0).any()):
+            raise ValueError("correction: expected increasing x and as many y.")
+        self.extend = extend
+        slope = values.diff() / points.diff() if len(points) > 1 else torch.zeros(1, dtype=torch.float64)
+        self.register_buffer("x", points, persistent=False)
+        self.register_buffer("y", values, persistent=False)
+        self.register_buffer("slope", slope, persistent=False)
+
+    def forward(self, predictions: Tensor) -> Tensor:
+        """Return the corrected predictions, [N]."""
+        wide = predictions.to(torch.float64)
+        # Comparisons rather than a binary search, which ONNX does not have.
+        piece = (wide.unsqueeze(1) >= self.x[1:-1]).sum(dim=1)
+        mapped = self.y[piece] + self.slope[piece] * (wide - self.x[piece])
+        if not self.extend:
+            mapped = torch.where(wide >= self.x[-1], self.y[-1], mapped)
+            mapped = torch.where(wide <= self.x[0], self.y[0], mapped)
+        return mapped.to(predictions.dtype)
+
+
+class Predictor(nn.Module):
+    r"""Predict labels in raw units: ``correction(head(encoder(inputs)) * scale + offset)``.
+
+    Args:
+        regressor: encoder and head.
+        offset: label that the head's 0 stands for.
+        scale: raw units per unit of the head, > 0.
+        correction: map of the raw predictions, or None.
+
+    Shape:
+        inputs of the encoder, first dimension N -> float32 ``[N]``.
+    """
+
+    offset: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, regressor: Regressor, offset: float = 0.0, scale: float = 1.0, correction: PiecewiseLinear | None = None
+    ) -> None:
+        super().__init__()
+        self.regressor = regressor
+        self.correction = correction
+        self.register_buffer("offset", torch.tensor(float(offset)), persistent=False)
+        self.register_buffer("scale", torch.tensor(float(scale)), persistent=False)
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Return the predictions in raw units, [N]."""
+        return self._raw(self.regressor.predict(self.regressor(inputs)))
+
+    def predict_variance(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
+        """Return the predictions [N] in raw units, and their variances [N] in squared units or None."""
+        output = self.regressor(inputs)
+        variance = self.regressor.variance(output)
+        scaled = None if variance is None else variance.float() * self.scale.square()
+        return self._raw(self.regressor.predict(output)), scaled
+
+    def _raw(self, prediction: Tensor) -> Tensor:
+        raw = prediction.float() * self.scale + self.offset
+        return raw if self.correction is None else self.correction(raw)

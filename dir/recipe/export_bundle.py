@@ -1,0 +1,99 @@
+"""The model bundle of a finished run: from the parts of the run to the folder ``model/``."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from dir.bundle.description import Description, bins_to_dict
+from dir.bundle.fields import BundleError
+from dir.bundle.saving import save
+from dir.data.base import RegressionData
+from dir.data.stsb import STSBTokens
+from dir.recipe.build import Parts, in_target_units
+from dir.recipe.run_folder import commit
+from dir.recipe.summary import Groups
+
+
+def save_network(cfg: DictConfig, folder: Path, parts: Parts, splits: dict[str, Groups]) -> None:
+    """Save the trained network of a run; see :func:`_save`.
+
+    Args:
+        cfg: config of the run.
+        folder: the bundle.
+        parts: of the run, with the weights that were evaluated and a fitted correction.
+        splits: shot metrics by split.
+    """
+    module, bins = parts.module, parts.bins
+    offset, scale = float(module.target_offset), float(module.target_scale)
+    tokenizer = None
+    if isinstance(parts.data, STSBTokens):
+        from dir._sentence_encoder import load_tokenizer
+
+        tokenizer = load_tokenizer(parts.data.encoder)
+
+    def describe() -> Description:
+        return Description(
+            **_common(cfg, parts.data, splits, offset, scale),
+            architecture=parts.architecture,
+            head_bins=bins_to_dict(in_target_units(bins, offset, scale)),
+            label_bins=bins_to_dict(bins),
+            counts=[int(count) for count in parts.counts.tolist()],
+            correction=None if parts.correction is None else parts.correction.to_dict(),
+        )
+
+    _save(folder, module.model, describe, tokenizer)
+
+
+def save_estimator(
+    cfg: DictConfig, folder: Path, estimator: Any, data: RegressionData, splits: dict[str, Groups]
+) -> None:
+    """Save the fitted scikit-learn regressor of a run; see :func:`_save`."""
+    _save(folder, estimator, lambda: Description(**_common(cfg, data, splits, 0.0, 1.0)))
+
+
+def _save(folder: Path, model: Any, describe: Any, tokenizer: Any = None) -> None:
+    """Save a bundle, or say why the run leaves none: its results are worth keeping without."""
+    try:
+        save(folder, model, describe(), tokenizer)
+    except BundleError as error:
+        print(f"the run leaves no model bundle: {error}", file=sys.stderr)
+
+
+def _common(
+    cfg: DictConfig, data: RegressionData, splits: dict[str, Groups], offset: float, scale: float
+) -> dict[str, Any]:
+    encoding = data.encoding()
+    packages = ("torch", "numpy", "pandas", "scikit-learn", "transformers")
+    return {
+        "input": encoding,
+        "target": {
+            "name": str(encoding.get("target", cfg.task.unit)),
+            "unit": str(cfg.task.unit),
+            "offset": offset,
+            "scale": scale,
+        },
+        "shots": OmegaConf.to_container(cfg.task.shots, resolve=True),
+        "batch_size": data.eval_batch_size,
+        "run": {
+            "name": cfg.name,
+            "seed": cfg.seed,
+            "commit": commit(),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__}
+            | {name: version for name in packages[1:] if (version := _version(name))},
+            "metrics": splits,
+        },
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
