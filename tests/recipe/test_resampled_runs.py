@@ -123,7 +123,12 @@ def test_a_regressor_s_run_is_scikit_learn_s_own_fit(
     assert content["test"]["all"]["mae"] == pytest.approx(np.abs(label - prediction).mean(), rel=1e-5)
     assert content["test"]["all"]["n"] == len(label)
     assert content["run"]["method"] == "test"
-    assert {path.name for path in folder.path.iterdir()} == {"config.yaml", "metrics.json", "predictions.npz"}
+    assert {path.name for path in folder.path.iterdir()} == {
+        "config.yaml",
+        "metrics.json",
+        "model",
+        "predictions.npz",
+    }
     assert OmegaConf.load(folder.config).method.estimator._target_ == "sklearn.linear_model.LinearRegression"
 
 

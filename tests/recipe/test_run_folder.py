@@ -219,4 +219,4 @@ def test_a_run_gives_its_folder_back_however_it_ends(tiny: Config, tmp_path: Pat
         train(tiny(*settings, "optimizer=sgd", "optimizer.lr=1e30"), RunFolder(tmp_path / "bad"), {})
     assert names(tmp_path / "bad") == {"config.yaml"}, "diverged before the first checkpoint"
     train(tiny(*settings), RunFolder(tmp_path / "good"), {})
-    assert names(tmp_path / "good") == {"config.yaml", "checkpoints", "metrics.json", "predictions.npz"}
+    assert names(tmp_path / "good") == {"config.yaml", "checkpoints", "metrics.json", "model", "predictions.npz"}
