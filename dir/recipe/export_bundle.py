@@ -87,6 +87,7 @@ def _common(
             "commit": commit(),
             "versions": {"python": platform.python_version(), "torch": torch.__version__}
             | {name: version for name in packages[1:] if (version := _version(name))},
+            "data": data.fingerprint(),
             "metrics": splits,
         },
     }

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from dir.recipe.cli import config_dir, register_resolvers
+from dir.recipe.cli import config_dir, register_configs
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
 
@@ -20,7 +20,7 @@ Run = Callable[..., Path]
 @pytest.fixture(scope="session")
 def run_once(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """`run_once("+experiment=tabular", ...)` -> the folder of a finished run of one or two epochs; cached."""
-    register_resolvers()
+    register_configs()
     done: dict[tuple[str, ...], Path] = {}
 
     def run(*overrides: str) -> Path:
