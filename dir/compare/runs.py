@@ -31,7 +31,7 @@ METHOD_ORDER = (
     *("lds_label_shrink", "lds_prediction_shrink", "lds_affine", "lds_isotonic"),
 )
 # A result file holds file names instead of paths for these overrides, because paths differ between machines.
-_PATH_KEYS = {"data.path", "data.csv", "data.glove", "data.cache_dir", "data.test_path"}
+PATH_KEYS = {"data.path", "data.csv", "data.glove", "data.cache_dir", "data.test_path"}
 _METRICS_FORMAT = '{split: {group: {"n": ..., metric: number or null}}} with the group "all"'
 _LINE_FORMAT = '{"method": name, "seed": integer, "suffix": text, "metrics": the content of a metrics.json}'
 
@@ -288,4 +288,4 @@ def result_line(run: Run) -> str:
 
 def _portable(override: str) -> str:
     key, sign, value = override.partition("=")
-    return f"{key}{sign}{PurePath(value).name}" if key.lstrip("+") in _PATH_KEYS else override
+    return f"{key}{sign}{PurePath(value).name}" if key.lstrip("+") in PATH_KEYS else override
