@@ -1,7 +1,8 @@
 """Deep imbalanced regression: LDS, FDS, losses and shot metrics for PyTorch.
 
-Names are imported on first use, so ``from dir import FDS, LDS`` does not pay for torchmetrics. The package shares its
-name with a builtin: import names from it (``from dir import LDS``), never the package itself (``import dir``).
+The package imports names on first use, so that ``from dir import FDS, LDS`` does not import torchmetrics. The name
+``dir`` is also the name of a builtin function: import names from the package (``from dir import LDS``), never the
+package itself (``import dir``).
 """
 
 from __future__ import annotations

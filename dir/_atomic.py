@@ -1,4 +1,4 @@
-"""Files that a kill or a full disk cannot leave half written."""
+"""Atomic writes: a killed process or a full disk leaves the old file, never half of the new one."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 
 def partial_of(path: Path) -> Path:
-    """Where a file is written before it takes its name; the next write of it overwrites what a kill left."""
+    """Return the temporary path of a file; the next write overwrites a temporary file left by a killed process."""
     return path.with_name(f".{path.name}.partial")
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """All of the content or the old file. Folders on the way are made.
+    """Write the content to a temporary file and rename it to ``path``. Missing folders are created.
 
     Raises:
-        OSError: it could not be written; nothing is left beside the old file.
+        OSError: the file could not be written. The old file is unchanged, and no temporary file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(path)

@@ -75,6 +75,22 @@ def check_integer(path: str, value: Any, minimum: int = 1, advice: str = "") -> 
         raise ValueError(message(path, f"expected an integer >= {minimum}", value, advice))
 
 
+def as_integer(path: str, value: Any, minimum: int = 1, advice: str = "") -> int:
+    """Return a whole number such as 10, 10.0 or ``numpy.int64(10)`` as an int; raise a ValueError for other values.
+
+    Example:
+        >>> as_integer("num_bins", 10.0)
+        10
+    """
+    whole = (
+        int(value)
+        if not isinstance(value, bool | str) and hasattr(value, "__int__") and value == value // 1
+        else value
+    )
+    check_integer(path, whole, minimum, advice)
+    return int(whole)
+
+
 def check_positive(path: str, value: Any, advice: str = "") -> None:
     """Raise a ValueError unless ``value`` is a finite number above zero.
 

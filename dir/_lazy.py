@@ -1,6 +1,6 @@
-"""Lazy imports for the public faces of the package and its subpackages.
+"""Lazy imports for the public names of the package and its subpackages.
 
-Not ``lazy_loader``, whose interface this is: it would be a fifth dependency of the core, for a dozen lines.
+The interface is that of the package ``lazy_loader``, which would be a fifth dependency of the core for a dozen lines.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package whose names are imported on first use.
+    """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package that imports its names on first use.
 
     Args:
         package: ``__name__`` of the package.

@@ -1,18 +1,29 @@
-"""State that a cast of the model must not narrow."""
+"""Floating-point precision: wider dtypes for intermediate results, and module state that casts do not narrow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-def apply_without_narrowing(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
-    """``fn(tensor)``, where ``fn`` moves or casts, but never to a narrower floating type.
+def to_float64(values: Tensor) -> Tensor:
+    """Return the values in float64, or unchanged on a device without float64 (MPS)."""
+    return values if values.device.type == "mps" else values.double()
 
-    A device without float64 refuses the move with a TypeError; only there float32 is accepted.
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Return float16 and bfloat16 values in float32, and wider values unchanged."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def apply_without_narrowing(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
+    """Return ``fn(tensor)``, where ``fn`` moves or casts, in a dtype that is not narrower than that of ``tensor``.
+
+    A device without float64 refuses the move of a float64 tensor with a TypeError. Only then is float32 accepted.
     """
     try:
         moved = fn(tensor)
@@ -27,20 +38,58 @@ def apply_without_narrowing(fn: Callable[[Tensor], Tensor], tensor: Tensor) -> T
 
 
 def guarded(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """``fn`` without narrowing. Guarding a guarded one changes nothing: modules inside one another each ask for it,
-    and a second guard would take the float32 fallback of the first for a narrowing."""
+    """Return ``fn`` wrapped by :func:`apply_without_narrowing`; a function that is already wrapped stays as it is.
+
+    Nested modules each wrap the function. A second wrapper would take the float32 fallback of the first for a
+    narrowing cast.
+    """
     if isinstance(fn, partial) and fn.func is apply_without_narrowing:
         return fn
     return partial(apply_without_narrowing, fn)
 
 
 class KeepsPrecision(nn.Module):
-    """Base of the modules whose state survives ``.half()``, ``.bfloat16()`` and ``.float()`` unnarrowed.
+    """Base of modules whose state stays as wide as it is under ``.half()``, ``.bfloat16()`` and ``.float()``.
 
-    Bin edges in bfloat16 would move samples between bins, and sums in half precision overflow.
-    ``.double()`` still widens, and device moves are unaffected.
+    Bin edges in bfloat16 would move samples between bins, and sums in half precision would overflow. ``.double()``
+    still widens the state, and moves between devices work as usual.
+
+    A buffer that leaves the meta device takes its initial value, so that no state is uninitialised memory after
+    ``to_empty()`` or Hugging Face's ``from_pretrained`` with a checkpoint that lacks the buffer.
     """
 
+    _loading = False
+
+    def _initial_state(self, name: str) -> Tensor | float:
+        """Return the value of a buffer in a new module. Subclasses override the default, 0."""
+        return 0.0
+
+    def _initialize(self, name: str) -> None:
+        with torch.no_grad():
+            value = self._initial_state(name)
+            tensor = getattr(self, name)
+            tensor.copy_(value) if isinstance(value, Tensor) else tensor.fill_(value)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> KeepsPrecision:
+        meta = [name for name, buffer in self._buffers.items() if buffer is not None and buffer.is_meta]
         super()._apply(guarded(fn), recurse)  # type: ignore[no-untyped-call]
+        for name in meta:
+            if not getattr(self, name).is_meta:
+                self._initialize(name)
         return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = self.__dict__.get("_buffers", {}).get(name)
+        super().__setattr__(name, value)
+        # transformers replaces meta buffers by assignment. It marks the tensors that it read from a checkpoint, and
+        # leaves uninitialised memory unmarked.
+        leaves_meta = old is not None and old.is_meta and isinstance(value, Tensor) and not value.is_meta
+        if leaves_meta and not self._loading and not getattr(value, "_is_hf_initialized", False):
+            self._initialize(name)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._loading = True  # load_state_dict(assign=True) assigns buffers, too
+        try:
+            super()._load_from_state_dict(*args, **kwargs)
+        finally:
+            self._loading = False

@@ -1,4 +1,4 @@
-"""DenseWeight: from a kernel estimate of the label density to per-sample weights; stands where LDS stands."""
+"""DenseWeight: sample weights from a kernel estimate of the label density, used in place of LDS."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from scipy.optimize import brentq
-from torch import Generator, Tensor, nn
-from torch.utils.data import WeightedRandomSampler
+from torch import Tensor, nn
 
-from dir._precision import KeepsPrecision
-from dir.bins import LabelBins, check_finite
+from dir._checks import check_interval, check_not_negative, check_positive
+from dir._labels import USE_MASK, Labels, as_mask, as_tensor, check_finite, like_input
+from dir.bins import LabelBins
+from dir.reweighter import Reweighter, masked_weights
 
 Bandwidth = Literal["silverman"] | float
 _POINTS = 4096
 
 
 def silverman_bandwidth(labels: np.ndarray) -> float:
-    r"""Silverman's rule :math:`h = 1.06 \, \hat\sigma \, n^{-1/5}`; 1 for labels that are all equal.
+    r"""Return the bandwidth of Silverman's rule, :math:`h = 1.06 \, \hat\sigma \, n^{-1/5}`; 1 for equal labels.
 
     Example:
         >>> round(silverman_bandwidth(np.array([0.0, 2.0])), 4)
@@ -32,11 +33,11 @@ def silverman_bandwidth(labels: np.ndarray) -> float:
 
 
 def kernel_reach(bandwidth: float) -> float:
-    """How far a Gaussian kernel is followed, and how far the grid goes beyond the labels at least.
+    """Return the distance at which a Gaussian kernel is cut off, and by which the grid extends beyond the labels.
 
-    The rule of the published weights has units: to where the kernel's density is 1e-4, found to 1e-3, plus 1e-3. It
-    is kept for bandwidths from 0.01 to 100, and 4 bandwidths are taken beyond, where it would cut into the kernel or
-    leave the grid mostly empty.
+    The published rule depends on the unit of the labels: it cuts where the density of the kernel is 1e-4, found with
+    a tolerance of 1e-3, plus 1e-3. The rule applies to bandwidths from 0.01 to 100. Outside this range it would cut
+    into the kernel or leave most of the grid empty, and the result is 4 bandwidths.
 
     Example:
         >>> round(kernel_reach(1.0), 2), kernel_reach(1e4)
@@ -56,20 +57,21 @@ def kernel_reach(bandwidth: float) -> float:
 
 
 def density_on_grid(labels: np.ndarray, bandwidth: float) -> tuple[np.ndarray, np.ndarray]:
-    r"""Gaussian kernel estimate of the labels' density on 4096 points, scaled to [0, 1].
+    r"""Return a Gaussian kernel estimate of the label density on 4096 points, scaled to [0, 1].
 
     .. math:: p(x) = \frac{1}{n h} \sum_i \phi\!\left(\frac{x - y_i}{h}\right), \qquad
         p' = \frac{p - \min p}{\max p - \min p}
 
-    Labels are shared between the two nearest points (linear binning) and convolved by FFT: O(n + 4096 log 4096).
+    Each label is divided between the two nearest points (linear binning), and an FFT applies the kernel:
+    O(n + 4096 log 4096).
 
     Args:
         labels: all training labels, float64.
-        bandwidth: h, above 0, in the labels' unit.
+        bandwidth: h, > 0, in the unit of the labels.
 
-    Shape:
-        ``[n]`` -> points and p', float64 ``[4096]`` each. The grid goes beyond the labels by 5 % of their range, or
-        by :func:`kernel_reach` if that is more.
+    Returns:
+        Points and p', float64 ``[4096]`` each. The grid extends beyond the labels by 5 % of their range, or by
+        :func:`kernel_reach` if that is more.
 
     Example:
         >>> points, density = density_on_grid(np.array([0.0, 0.0, 4.0]), bandwidth=0.5)
@@ -97,34 +99,37 @@ def density_on_grid(labels: np.ndarray, bandwidth: float) -> tuple[np.ndarray, n
     return points, density / density.max()
 
 
-class DenseWeight(KeepsPrecision):
-    r"""Per-sample weights that fall linearly with the density of the labels.
+class DenseWeight(Reweighter):
+    r"""Sample weights that decrease linearly with the density of the labels.
 
     .. math:: w_i = \frac{1}{c} \max(1 - \alpha p'(y_i), \epsilon)
 
-    with p' the density scaled to [0, 1], and c such that the weights of the fitted labels have mean one. A bounded
-    counterpart of LDS: where LDS divides by the density, the weight of the rarest label here is 1 / c.
+    with p' the density scaled to [0, 1], and c such that the weights of the fitted labels have mean one. The weights
+    are bounded: LDS divides by the density, whereas the weight of the rarest label here is 1 / c.
 
     Args:
-        bins: label bins, or None. They only say which labels are out: those that they exclude weigh 1 and are not
-            fitted. None: all labels are in.
-        alpha: strength, 0 or more: 0 gives all weights 1, 1 lets the densest label's weight vanish, more lets
-            those of a range of dense labels vanish.
-        bandwidth: of the kernel, above 0, in the labels' unit; or ``"silverman"``.
-        eps: least weight before scaling, above 0: no sample is ignored altogether.
+        bins: label bins, or None. Labels that the bins exclude get the weight 1 and are not fitted. None: all labels
+            are fitted.
+        alpha: strength, >= 0. With 0 all weights are 1, with 1 the weight of the densest label vanishes, and with
+            more the weights of a range of dense labels vanish.
+        bandwidth: bandwidth of the kernel, > 0, in the unit of the labels; or ``"silverman"``.
+        eps: smallest weight before scaling, in (0, 1]. No sample is ignored completely.
 
     Shape:
-        labels of any shape -> weights of that shape, on that device; in the labels' dtype where they are floating,
-        else in the default dtype. Labels that are not finite weigh 1, labels beyond the grid weigh what its ends do.
+        - labels: any shape, as a tensor, NumPy array, pandas Series or list. Several targets ``[N, K]`` are refused.
+        - mask: bool, of the labels' shape, True for labels that count. Default: all labels count.
+        - Output: weights of the labels' shape and device, a NumPy array unless the labels are a tensor. They have the
+          dtype of floating labels, otherwise the default dtype. Labels that are not finite get the weight 1, labels
+          beyond the grid the weight of its end, and labels where the mask is False the weight 0.
 
     State:
-        grid, density, weights: float64 ``[4096]``, the points, p' and w at them, written by ``fit``. A label takes
-        the values of the point to its left, as published.
+        grid, density, weights: float64 ``[4096]``, the points, p' and w, written by ``fit``. A label uses the values
+        of the point to its left, as in the published code.
 
     Raises:
-        ValueError: labels to fit that are empty, not finite (with the rows) or all excluded; bad arguments.
+        ValueError: wrong arguments; in ``fit``, labels that are empty, not finite (with the rows) or all excluded.
         TypeError: labels in half precision.
-        RuntimeError: called before it was fitted or loaded.
+        RuntimeError: a call before the weights were fitted or loaded.
 
     Example:
         >>> dense = DenseWeight(bandwidth=0.5).fit(torch.tensor([0.0, 0.0, 0.0, 4.0]))
@@ -147,28 +152,25 @@ class DenseWeight(KeepsPrecision):
         eps: float = 1e-6,
     ) -> None:
         super().__init__()
-        if not (math.isfinite(alpha) and alpha >= 0):
-            raise ValueError(f"alpha must be finite and 0 or more, got {alpha}")
-        if bandwidth != "silverman" and (isinstance(bandwidth, str) or not 0 < bandwidth < math.inf):
-            raise ValueError(f"bandwidth must be 'silverman' or a finite number above 0, got {bandwidth!r}")
-        if not 0 < eps <= 1:
-            raise ValueError(f"eps must be above 0 and at most 1, got {eps}")
+        check_not_negative("alpha", alpha)
+        if bandwidth != "silverman":
+            check_positive("bandwidth", bandwidth, "Or choose 'silverman'.")
+        check_interval("eps", eps, "(0, 1]")
         self.bins = bins
         self.alpha = float(alpha)
         self.bandwidth = bandwidth
         self.eps = float(eps)
         for name in ("grid", "density", "weights"):
             self.register_buffer(name, torch.zeros(_POINTS, dtype=torch.float64))
-        # A Python flag, because asking the buffers would synchronise in every step.
-        self._fitted = False
 
-    def fit(self, labels: Tensor | np.ndarray) -> DenseWeight:
-        """Fit to all training labels at once; returns itself."""
-        given = torch.as_tensor(labels).detach().flatten().to(self.grid.device)
-        check_finite(given, "labels")
+    def fit(self, labels: Labels, mask: Any = None) -> DenseWeight:
+        """Fit to all training labels and return the module; see the class for the arguments."""
+        given = as_tensor(labels).detach().to(self.grid.device)
+        given = given.flatten() if mask is None else given[as_mask(mask, given)]
+        check_finite(given, "labels", USE_MASK)
         kept = given[self._inside(given)].cpu().double()
         if len(kept) == 0:
-            raise ValueError("labels must put at least one sample into the bins, got none")
+            raise ValueError("labels: expected at least one label in the bins, got none.")
         values = kept.numpy()
         bandwidth = silverman_bandwidth(values) if self.bandwidth == "silverman" else float(self.bandwidth)
         grid, density = (torch.from_numpy(array) for array in density_on_grid(values, bandwidth))
@@ -176,59 +178,52 @@ class DenseWeight(KeepsPrecision):
         self.grid.copy_(grid)
         self.density.copy_(density)
         self.weights.copy_(raw / raw[_point_left_of(kept, grid)].mean())
-        self._fitted = True
+        self._known_fitted = True
         return self
 
-    def forward(self, labels: Tensor) -> Tensor:
-        """Weight of every label; see the class."""
-        if not self._fitted:
-            raise RuntimeError("this DenseWeight has not seen any labels: call fit(training_labels) before using it")
-        inside = self._inside(labels)
-        weights = self.weights[_point_left_of(labels.to(self.grid.dtype), self.grid)]
-        dtype = labels.dtype if labels.is_floating_point() else torch.get_default_dtype()
-        return torch.where(inside, weights, 1.0).to(dtype)
-
-    def sampler(self, labels: Tensor | np.ndarray, generator: Generator | None = None) -> WeightedRandomSampler:
-        """A sampler that draws training samples in proportion to their weight, with replacement."""
-        weights = self(torch.as_tensor(labels)).flatten().double().cpu()
-        return WeightedRandomSampler(weights.tolist(), num_samples=len(weights), generator=generator)
+    def forward(self, labels: Labels, mask: Any = None) -> Any:
+        """Return the weight of each label; see the class."""
+        self._check_fitted()
+        given = as_tensor(labels)
+        dtype = given.dtype if given.is_floating_point() else torch.get_default_dtype()
+        if not isinstance(labels, Tensor):
+            given = given.to(self.grid.device)
+        weights = self.weights[_point_left_of(given.to(self.grid.dtype), self.grid)]
+        weights = torch.where(self._inside(given), weights, 1.0).to(dtype)
+        return like_input(masked_weights(weights, mask), labels)
 
     def _inside(self, labels: Tensor) -> Tensor:
-        if labels.dtype in (torch.float16, torch.bfloat16):
-            raise TypeError(f"labels must not be in half precision (it moves labels), got {labels.dtype}")
         if self.bins is None:
             return torch.isfinite(labels)
         index: Tensor = self.bins(labels)
         return index < self.bins.num_bins
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        self._fitted = bool(self.weights.sum() > 0)
-
     def extra_repr(self) -> str:
-        return f"alpha={self.alpha}, bandwidth={self.bandwidth!r}, eps={self.eps}, fitted={self._fitted}"
+        return f"alpha={self.alpha}, bandwidth={self.bandwidth!r}, eps={self.eps}, fitted={self.fitted}"
 
 
 def _point_left_of(labels: Tensor, grid: Tensor) -> Tensor:
-    """Index of the last grid point that is not above each label; of the ends for labels beyond them."""
+    """Return the index of the last grid point that is not above each label, clamped to the grid."""
     after = torch.searchsorted(grid, labels.contiguous(), right=True)
     return (after - 1).clamp(0, len(grid) - 1)
 
 
 class DenseLoss(nn.Module):
-    """A criterion whose samples DenseWeight weighs: for a criterion's place where there is none for a reweighter.
+    """Criterion that weights its samples by DenseWeight, for training loops without a place for a reweighter.
 
-    In the recipes DenseWeight stands where LDS stands, which comes to the same.
+    In the recipes, DenseWeight is used in place of LDS, with the same result.
 
     Args:
-        base: criterion called with ``weight=`` (such as ``dir.losses.WeightedMSE()``, the published choice).
-        dense: the reweighter, of targets in the criterion's unit.
+        base: criterion called with ``weight=``, such as ``dir.losses.WeightedMSE()`` (the published choice).
+        dense: the reweighter, for targets in the unit of the criterion.
 
     Shape:
-        pred, target ``[N]``, weight ``[N]`` or None -> what ``base`` gives. A weight multiplies that of DenseWeight.
+        - pred, target: ``[N]``.
+        - weight: ``[N]`` or None; multiplied with the weights of DenseWeight.
+        - Output: the output of ``base``.
 
     State:
-        that of ``dense``.
+        The state of ``dense``.
 
     Example:
         >>> from dir.losses import WeightedMSE
@@ -237,10 +232,10 @@ class DenseLoss(nn.Module):
         tensor(True)
 
     Reference:
-        Steininger et al. 2021, Sec. 3, there on a squared error.
+        Steininger et al. 2021, Sec. 3, with a squared error.
     """
 
-    # Weights from elsewhere would correct it once more.
+    # Other weights by rarity would correct the imbalance twice.
     corrects_imbalance = True
 
     def __init__(self, base: nn.Module, dense: DenseWeight) -> None:
@@ -249,12 +244,12 @@ class DenseLoss(nn.Module):
         self.dense = dense
 
     def fit(self, targets: Tensor, bins: LabelBins | None = None) -> DenseLoss:
-        """Fit the weights to all training targets; the bins play no part."""
+        """Fit the weights to all training targets; the bins are ignored."""
         self.dense.fit(targets)
         return self
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The weighted loss of ``pred`` against ``target``."""
+        """Return the weighted loss of ``pred`` against ``target``."""
         dense = self.dense(target)
         loss: Tensor = self.base(pred, target, weight=dense if weight is None else weight * dense)
         return loss

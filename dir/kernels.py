@@ -1,12 +1,14 @@
-"""Smoothing windows over neighbouring bins, and the matrix that applies one."""
+"""Smoothing windows over neighbouring bins, and the smoothing matrix of a window."""
 
 from __future__ import annotations
 
-import math
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from dir._checks import as_integer, check_choice, check_positive, message
 
 Kernel = Literal["gaussian", "exact_gaussian", "triangular", "laplace"]
 
@@ -17,26 +19,26 @@ def kernel_window(
     sigma: float = 2.0,
     normalize: Literal["max", "sum"] = "max",
 ) -> Tensor:
-    r"""Symmetric window k(d) for d = -h..h, h = (kernel_size - 1) / 2.
+    r"""Return the symmetric window k(d) for d = -h..h, h = (kernel_size - 1) / 2.
 
     * ``"gaussian"``: the window of the published code, ``scipy.ndimage.gaussian_filter1d`` of a unit impulse of
-      length ``kernel_size`` with reflected tails. For small sizes it is nearly a box
-      (size 5, sigma 2: .858 .946 1 .946 .858), which published settings rely on.
+      length ``kernel_size`` with reflected tails. For small sizes this window is almost a box
+      (size 5, sigma 2: .858 .946 1 .946 .858), and published settings depend on this shape.
     * ``"exact_gaussian"``: :math:`\exp(-d^2 / 2\sigma^2)`.
-    * ``"triangular"``: :math:`1 - |d| / (h + 1)`; sigma is not used.
+    * ``"triangular"``: :math:`1 - |d| / (h + 1)`; sigma is ignored.
     * ``"laplace"``: :math:`\exp(-|d| / \sigma)`.
 
     Args:
         kernel: one of the names above.
-        kernel_size: odd number of bins, 1 or more; may exceed the number of bins.
+        kernel_size: odd number of bins, >= 1; may exceed the number of bins.
         sigma: width in bins, > 0.
-        normalize: LDS divides by the maximum, FDS by the sum.
+        normalize: ``"max"`` divides by the maximum (LDS), ``"sum"`` by the sum (FDS).
 
-    Shape:
-        float64 ``[kernel_size]``.
+    Returns:
+        float64 ``[kernel_size]``, on the CPU.
 
     Raises:
-        ValueError: an even size, a sigma that is not positive, an unknown name.
+        ValueError: an even size, a sigma that is not positive, or an unknown name.
 
     Example:
         >>> [round(v, 3) for v in kernel_window("gaussian", 5, 2.0).tolist()]
@@ -45,16 +47,16 @@ def kernel_window(
     Reference:
         Yang et al., Delving into Deep Imbalanced Regression, ICML 2021, Eq. 1.
     """
-    if kernel not in get_args(Kernel):
-        raise ValueError(f"kernel must be one of {', '.join(get_args(Kernel))}, got {kernel!r}")
-    if int(kernel_size) != kernel_size or kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size must be an odd number >= 1 (an even window has no centre), got {kernel_size}")
-    if not (math.isfinite(sigma) and sigma > 0):
-        raise ValueError(f"sigma must be finite and > 0, got {sigma}")
-    if normalize not in ("max", "sum"):
-        raise ValueError(f"normalize must be 'max' or 'sum', got {normalize!r}")
+    check_choice("kernel", kernel, get_args(Kernel))
+    if as_integer("kernel_size", kernel_size) % 2 == 0:
+        raise ValueError(
+            message("kernel_size", "expected an odd number", kernel_size, "An even window has no centre.")
+        )
+    check_positive("sigma", sigma)
+    check_choice("normalize", normalize, ("max", "sum"))
     half = int(kernel_size) // 2
-    distance = torch.arange(-half, half + 1, dtype=torch.float64).abs()
+    # On the CPU also where another device is the default: NumPy and SciPy compute the window.
+    distance = torch.arange(-half, half + 1, dtype=torch.float64, device="cpu").abs()
     if kernel == "gaussian":
         window = _reflected_gaussian(half, sigma)
     elif kernel == "exact_gaussian":
@@ -67,19 +69,23 @@ def kernel_window(
 
 
 def _reflected_gaussian(half: int, sigma: float) -> Tensor:
-    # Here and not at the top: scipy.ndimage would be the dearest part of importing the package.
+    # Import here, because scipy.ndimage would take most of the time of importing the package.
     from scipy.ndimage import gaussian_filter1d
 
-    impulse = torch.zeros(2 * half + 1, dtype=torch.float64)
+    impulse = np.zeros(2 * half + 1)
     impulse[half] = 1.0
-    return torch.from_numpy(gaussian_filter1d(impulse.numpy(), sigma=sigma))
+    return torch.from_numpy(gaussian_filter1d(impulse, sigma=sigma))
 
 
 def smoothing_matrix(window: Tensor, num_bins: int) -> Tensor:
-    """The banded matrix ``K[i, j] = window[j - i + h]``, zero outside the window.
+    """Return the banded matrix ``K[i, j] = window[j - i + h]``, which is 0 outside the window.
 
-    Shape:
-        window ``[2h + 1]`` -> ``[num_bins, num_bins]``, same dtype and device. Rows are not normalised.
+    Args:
+        window: ``[2h + 1]``.
+        num_bins: number of rows and columns.
+
+    Returns:
+        ``[num_bins, num_bins]``, of the window's dtype and device. Rows are not normalised.
 
     Example:
         >>> smoothing_matrix(torch.tensor([1.0, 2.0, 1.0]), 3).tolist()

@@ -1,4 +1,4 @@
-"""Corrections of the predictions, fitted on the validation split after training."""
+"""Corrections of predictions that are fitted on the validation split after training."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dir._checks import check_choice
+
 Posthoc = Literal["affine", "isotonic"]
 
 
 class Correction:
     """A monotone map from predictions to labels, fitted on validation predictions.
 
-    ``"affine"`` is least squares, ``label = slope * prediction + intercept``; ``"isotonic"`` is the non-decreasing
-    function of least squares, linear between its points and constant beyond the validation predictions.
+    ``"affine"`` is the least-squares line ``label = slope * prediction + intercept``. ``"isotonic"`` is the
+    least-squares non-decreasing function, linear between its points and constant beyond the validation predictions.
 
-    The validation metrics that a run reports are after the correction, which has seen their labels: only the test
-    split tells what it is worth.
+    The correction has seen the labels of the validation split. Validation metrics after the correction are therefore
+    too optimistic, and only the test split shows its effect.
 
     Args:
-        kind: "affine" or "isotonic".
+        kind: ``"affine"`` or ``"isotonic"``.
 
     Raises:
-        ValueError: another kind.
+        ValueError: an unknown kind.
 
     Example:
         >>> correction = Correction("affine").fit(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]))
@@ -33,14 +35,16 @@ class Correction:
     """
 
     def __init__(self, kind: Posthoc) -> None:
-        if kind not in get_args(Posthoc):
-            raise ValueError(f"posthoc: expected one of {', '.join(get_args(Posthoc))} or null, got {kind!r}")
+        check_choice("posthoc", kind, get_args(Posthoc), "null turns the correction off.")
         self.kind = kind
-        # Points of the map; between them it is linear. An affine one has two and goes on beyond them.
+        # Points of the map, which is linear between them. An affine map has two points and is linear beyond them.
         self._x, self._y = np.array([0.0, 1.0]), np.array([0.0, 1.0])
 
     def fit(self, predictions: Tensor, labels: Tensor) -> Correction:
-        """Fits to validation predictions and labels [N]; predictions that are all equal leave a constant."""
+        """Fit to validation predictions and labels ``[N]`` and return the correction.
+
+        Predictions that are all equal give a constant map.
+        """
         x, y = predictions.double().numpy(), labels.double().numpy()
         if self.kind == "isotonic":
             from sklearn.isotonic import IsotonicRegression
@@ -59,7 +63,7 @@ class Correction:
         return {"kind": self.kind, "x": [float(x) for x in self._x], "y": [float(y) for y in self._y]}
 
     def __call__(self, predictions: Tensor) -> Tensor:
-        """The corrected predictions, [N]."""
+        """Return the corrected predictions, ``[N]``."""
         x = predictions.double().numpy()
         if self.kind == "isotonic":
             return torch.from_numpy(np.interp(x, self._x, self._y)).to(predictions.dtype)

@@ -146,7 +146,7 @@ def test_gradient_of_dense_loss() -> None:
 
 
 def test_wrong_order() -> None:
-    with pytest.raises(RuntimeError, match="call fit"):
+    with pytest.raises(RuntimeError, match=r"DenseWeight.*fit"):
         DenseWeight()(torch.zeros(3))
 
 
@@ -162,9 +162,9 @@ def test_bad_arguments() -> None:
             DenseWeight(eps=eps)
     with pytest.raises(ValueError, match="row 1"):
         DenseWeight().fit(torch.tensor([0.0, float("nan")]))
-    with pytest.raises(ValueError, match="at least one value"):
+    with pytest.raises(ValueError, match=r"labels.*none"):
         DenseWeight().fit(torch.zeros(0))
-    with pytest.raises(ValueError, match="at least one sample"):
+    with pytest.raises(ValueError, match=r"labels.*none"):
         DenseWeight(LabelBins.uniform(0, 1, 2, out_of_range="exclude")).fit(torch.tensor([5.0]))
-    with pytest.raises(TypeError, match="half precision"):
+    with pytest.raises(TypeError, match=r"labels.*float16"):
         DenseWeight().fit(torch.zeros(3))(torch.zeros(3, dtype=torch.bfloat16))

@@ -55,12 +55,12 @@ def test_a_narrow_kernel_leaves_distinct_labels_alone() -> None:
 @pytest.mark.parametrize("name", ["bandwidth", "alpha"])
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_arguments_must_be_above_zero(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be a finite number above 0"):
+    with pytest.raises(ValueError, match=rf"{name}.*got"):
         CMixup(**{"bandwidth": 1.0, name: value})
 
 
 def test_token_ids_are_refused() -> None:
-    with pytest.raises(TypeError, match="inputs must be floating"):
+    with pytest.raises(TypeError, match=r"inputs.*int64"):
         CMixup(1.0)(torch.ones(4, 2, dtype=torch.int64), torch.rand(4))
 
 

@@ -1,4 +1,4 @@
-"""Features of an encoder: their shape beside the labels, and one pass over a loader as evaluation sees it."""
+"""Shape check of features and labels, and features of an encoder in eval mode."""
 
 from __future__ import annotations
 
@@ -8,27 +8,43 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dir._checks import message
+
 
 def check_features(features: Tensor, labels: Tensor, num_features: int) -> None:
-    """Refuse features that are not ``[N, D]`` or dense ``[N, D, ...]``, and labels that do not belong to them."""
-    shape = tuple(features.shape)
+    """Check the dtype and shape of features ``[N, D]`` or dense features ``[N, D, ...]``, and the shape of labels.
+
+    Raises:
+        TypeError: features that are not floating.
+        ValueError: features or labels of another shape.
+    """
+    shape = list(features.shape)
     if not features.is_floating_point():
-        raise TypeError(f"features must be floating, got {features.dtype}")
+        raise TypeError(message("features", "expected a floating dtype", features.dtype))
     if features.ndim < 2 or shape[1] != num_features:
-        raise ValueError(f"features must be [N, {num_features}] (or [N, {num_features}, ...]), got {shape}")
-    fits = [(shape[0], 1, *shape[2:])] if features.ndim > 2 else [(shape[0],), (shape[0], 1)]
-    if tuple(labels.shape) not in fits:
-        want = " or ".join(map(str, fits))
-        raise ValueError(f"labels must be {want} for features of shape {shape}, got {tuple(labels.shape)}")
+        raise ValueError(message("features", f"expected [N, {num_features}] or [N, {num_features}, ...]", shape))
+    expected = [[shape[0], 1, *shape[2:]]] if features.ndim > 2 else [[shape[0]], [shape[0], 1]]
+    if list(labels.shape) not in expected:
+        several = labels.ndim == features.ndim and labels.ndim > 1 and labels.shape[1] > 1
+        raise ValueError(
+            message(
+                "labels",
+                f"expected {' or '.join(map(str, expected))} for features {shape}",
+                list(labels.shape),
+                "For several targets, use one LabelBins, FDS and head per target, each with its own labels."
+                if several
+                else "",
+            )
+        )
 
 
 @torch.no_grad()
 def eval_features(
     loader: Iterable[Any], encoder: Callable[..., Tensor], device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (features, labels) per batch of (inputs, labels), in eval mode and without gradients.
+    """Yield the features and labels of each batch of (inputs, labels), in eval mode and without gradients.
 
-    Where the encoder is a Module, the mode of every submodule is restored at the end, whatever happens.
+    If the encoder is a Module, each of its submodules returns to its mode at the end, also after an error.
     """
     modules = list(encoder.modules()) if isinstance(encoder, nn.Module) else []
     modes = [module.training for module in modules]
@@ -43,6 +59,7 @@ def eval_features(
 
 
 def _to(inputs: Any, device: torch.device) -> Any:
+    """Return inputs with all tensors in them on the device."""
     if isinstance(inputs, Tensor):
         return inputs.to(device)
     if isinstance(inputs, dict):

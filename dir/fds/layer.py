@@ -1,4 +1,4 @@
-"""Feature distribution smoothing (FDS): running per-bin feature statistics, and the calibration they give."""
+"""FDS, the layer for feature distribution smoothing: it collects statistics per label bin and calibrates features."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from dir._checks import as_integer, check_choice, check_interval, check_not_negative, message
 from dir._epoch_sums import EpochSums, Sums
-from dir._precision import KeepsPrecision
+from dir._labels import as_mask
 from dir.bins import LabelBins
 from dir.fds import statistics as fs
 from dir.fds._inputs import check_features, eval_features
+from dir.fds._reminder import EpochReminder
+from dir.fds._tables import BinTables
 from dir.fds.calibration import calibrate
-from dir.kernels import Kernel, kernel_window, smoothing_matrix
+from dir.kernels import Kernel, kernel_window
 
 
-class FDS(KeepsPrecision):
+class FDS(BinTables):
     r"""Calibrate features toward the smoothed statistics of neighbouring label bins, in training.
 
     .. math:: \hat z = \sqrt{\mathrm{clip}(\tilde v_b / v_b)}\,(z - m_b) + \tilde m_b
@@ -30,45 +33,49 @@ class FDS(KeepsPrecision):
 
     **This module is stateful.** ``fds(features, labels)``
 
-    * accumulates (count, sum, sum of squares per bin, of the raw detached features) if and only if it is in
-      training mode, labels are given and gradients are enabled;
-    * calibrates in training mode with the tables of the last closed epoch;
-    * is the identity in eval mode, or without labels.
+    * collects (count, sum and sum of squares per bin, of the raw detached features) if the module is in training
+      mode, labels are given and gradients are enabled;
+    * calibrates in training mode, with the tables of the last closed epoch;
+    * returns a copy of the features in eval mode or without labels.
 
-    ``fds.end_epoch()`` after each pass over the data closes the epoch: it updates the statistics and writes the
-    tables, and nothing else does. Keep the module out of checkpointed segments (they run twice).
+    ``fds.end_epoch()`` after each pass over the data closes the epoch. Only this method updates the statistics and
+    the tables. A layer that collects much longer than an epoch without ``end_epoch()`` warns once (not under
+    ``torch.compile``). Keep the layer out of checkpointed segments, which run twice.
 
     Args:
         num_features: D.
         bins: the label bins.
         kernel, kernel_size, sigma: see :func:`dir.kernels.kernel_window`; normalised over the seen bins.
-        momentum: weight of the *old* running value, in [0, 1); None for the cumulative average by counts.
+        momentum: weight of the *old* running value, in [0, 1). None: the cumulative average by counts.
         start_update: epochs before this one are discarded.
-        start_smooth: first epoch that is calibrated; must lie after ``start_update``. None: collect only.
+        start_smooth: first epoch that is calibrated; must be greater than ``start_update``. None: only collect.
         ratio_clip: bounds of the variance ratio. Published: (0.1, 10) ages, (0.5, 2) STS-B, (0.2, 5) depth.
-        min_count: under this many samples in an epoch a bin's mean moves and its variance does not; a variance
-            never trusted stays out of the smoothing, and its bin is calibrated with scale 1.
-        count_weighted: weigh the kernel by the samples of each bin.
-        shrinkage: tau; the target becomes ``a * own + (1 - a) * smoothed`` with ``a = n / (n + tau)``, n the
-            samples of the bin's last epoch, so that dense bins stay as they are. None: off.
-        statistics: ``"mean_var"``, or ``"mean"`` to shift only (variances, also zero ones, then play no part).
+        min_count: with fewer samples than this in an epoch, a bin updates its mean but not its variance. A variance
+            that was never updated is left out of the smoothing, and its bin is calibrated with scale 1.
+        count_weighted: weight the kernel by the samples of each bin.
+        shrinkage: tau. The target becomes ``a * own + (1 - a) * smoothed`` with ``a = n / (n + tau)``, n the samples
+            of the bin's last epoch, so that bins with many samples keep their statistics. None: off.
+        statistics: ``"mean_var"``, or ``"mean"`` to only shift features and ignore variances.
 
     Shape:
-        features ``[N, D]`` with labels ``[N]`` or ``[N, 1]``, or dense ``[N, D, H, W]`` with labels
-        ``[N, 1, H, W]`` -> a new tensor of the features' shape and dtype.
+        - features: ``[N, D]``, or dense ``[N, D, H, W]``.
+        - labels: ``[N]`` or ``[N, 1]``, or dense ``[N, 1, H, W]``.
+        - mask: bool, of the labels' shape, True for labels that count. Default: all. Where the mask is False,
+          features are not collected and not changed, and the label may be NaN.
+        - Output: a new tensor of the features' shape and dtype.
 
     State:
         scale, shift: ``[B + 1, D]``, the tables, written by ``end_epoch``; the last row is the identity, for
-        excluded and non-finite labels.
-        running_mean, running_var: float64 ``[B, D]``; num_samples, num_samples_var: int64 ``[B]``, how many
-        samples stand behind them; last_count: int64 ``[B]``, samples in the last epoch that saw the bin;
-        epoch: int64, closed epochs. All written by ``end_epoch``.
-        sums: the sums of the epoch in progress (:class:`dir._epoch_sums.EpochSums`), no buffers.
+        excluded, masked and non-finite labels.
+        running_mean, running_var: float64 ``[B, D]``; num_samples, num_samples_var: float64 ``[B]``, the number of
+        samples that they rest on; last_count: float64 ``[B]``, samples of the last epoch that saw the bin; epoch:
+        float64, closed epochs. All written by ``end_epoch``.
+        sums: the sums of the unfinished epoch (:class:`dir._epoch_sums.EpochSums`), which are no buffers.
 
     Raises:
-        ValueError: shapes that do not fit; bad arguments; in ``end_epoch``, labels that were not finite.
+        ValueError: wrong shapes or arguments; in ``end_epoch``, labels that were not finite.
         TypeError: labels in half precision, features that are not floating.
-        RuntimeError: ``end_epoch`` with nothing collected on any rank.
+        RuntimeError: ``end_epoch`` after no rank collected anything.
 
     Example:
         >>> fds = FDS(num_features=2, bins=LabelBins.integers(0, 9))
@@ -81,20 +88,10 @@ class FDS(KeepsPrecision):
 
     Reference:
         Yang et al., Delving into Deep Imbalanced Regression, ICML 2021, Sec. 3.2, Eq. 2 to 6. The last three
-        arguments are ours. Departures from the published code: whitening and colouring come from the same epoch,
-        features are not edited in place, bins never seen do not take part, borders renormalise, out-of-range
-        labels are binned alike in every batch.
+        arguments are ours. Departures from the published code: whitening and re-colouring use the same epoch,
+        features are not changed in place, bins that were never seen are ignored, the kernel is renormalised at the
+        borders, and out-of-range labels get the same bin in every batch.
     """
-
-    scale: Tensor
-    shift: Tensor
-    running_mean: Tensor
-    running_var: Tensor
-    num_samples: Tensor
-    num_samples_var: Tensor
-    last_count: Tensor
-    epoch: Tensor
-    window: Tensor
 
     def __init__(
         self,
@@ -113,59 +110,50 @@ class FDS(KeepsPrecision):
         statistics: fs.Statistics = "mean_var",
     ) -> None:
         super().__init__()
-        if int(num_features) != num_features or num_features < 1:
-            raise ValueError(f"num_features must be a whole number >= 1, got {num_features}")
-        if momentum is not None and not 0 <= momentum < 1:
-            raise ValueError(f"momentum (the weight of the old value) must be in [0, 1) or None, got {momentum}")
-        if start_update < 0:
-            raise ValueError(f"start_update must be >= 0, got {start_update}")
+        self.num_features = as_integer("num_features", num_features)
+        if momentum is not None:
+            check_interval("momentum", momentum, "[0, 1)", "It is the weight of the old value.")
+        as_integer("start_update", start_update, minimum=0)
         if start_smooth is not None and start_smooth <= start_update:
-            raise ValueError(f"start_smooth must be > start_update={start_update}, or None, got {start_smooth}")
+            raise ValueError(
+                message("start_smooth", f"expected an epoch > start_update={start_update} or None", start_smooth)
+            )
         if not (len(ratio_clip) == 2 and 0 < ratio_clip[0] <= 1 <= ratio_clip[1]):
-            raise ValueError(f"ratio_clip must be (low, high) with 0 < low <= 1 <= high, got {ratio_clip!r}")
-        if min_count < 2:
-            raise ValueError(f"min_count must be >= 2 (one sample has no variance), got {min_count}")
-        if shrinkage is not None and not shrinkage >= 0:
-            raise ValueError(f"shrinkage must be >= 0 or None, got {shrinkage}")
-        if statistics not in get_args(fs.Statistics):
-            raise ValueError(f"statistics must be 'mean_var' or 'mean', got {statistics!r}")
-        self.num_features = int(num_features)
+            raise ValueError(message("ratio_clip", "expected (low, high) with 0 < low <= 1 <= high", ratio_clip))
+        as_integer("min_count", min_count, minimum=2, advice="One sample has no variance.")
+        if shrinkage is not None:
+            check_not_negative("shrinkage", shrinkage)
+        check_choice("statistics", statistics, get_args(fs.Statistics))
+        kernel_window(kernel, kernel_size, sigma, "sum")  # checks the three arguments
         self.bins = bins
         self.kernel, self.kernel_size, self.sigma = kernel, kernel_size, sigma
         self.momentum, self.min_count = momentum, min_count
         self.start_update, self.start_smooth = start_update, start_smooth
         self.ratio_clip = (float(ratio_clip[0]), float(ratio_clip[1]))
         self.count_weighted, self.shrinkage, self.statistics = count_weighted, shrinkage, statistics
-        b, d = bins.num_bins, self.num_features
-        self.register_buffer("window", kernel_window(kernel, kernel_size, sigma, "sum"), persistent=False)
-        self.register_buffer("scale", torch.empty(b + 1, d))
-        self.register_buffer("shift", torch.empty(b + 1, d))
-        for name in ("running_mean", "running_var"):
-            self.register_buffer(name, torch.empty(b, d, dtype=torch.float64))
-        for name in ("num_samples", "num_samples_var", "last_count"):
-            self.register_buffer(name, torch.empty(b, dtype=torch.int64))
-        self.register_buffer("epoch", torch.empty((), dtype=torch.int64))
-        self.sums = EpochSums(b + 1, d)
+        self._register_tables()
+        self.sums = EpochSums(bins.num_bins + 1, self.num_features)
         self.reset()
 
     def reset(self) -> None:
-        """Start over: forget all statistics, tables become the identity."""
-        self.scale.fill_(1.0)
-        for name in ("shift", "running_mean", "num_samples", "num_samples_var", "last_count", "epoch"):
-            getattr(self, name).zero_()
-        self.running_var.fill_(1.0)
+        """Discard all statistics and make the tables the identity."""
+        for name in self._buffers:
+            self._initialize(name)
         self.sums.clear()
+        self._reminder = EpochReminder()
         self._warned = False
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Accumulate and calibrate; see the class."""
+    def forward(self, features: Tensor, labels: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Collect and calibrate features; see the class."""
         if labels is None or not self.training:
             return features.clone()
         check_features(features, labels, self.num_features)
-        index = self.bins(labels).flatten()
+        labels, index = self._index(labels, mask)
         rows = self._rows(features)
         if torch.is_grad_enabled():
             self.sums.add(rows, labels, index, self._pivot())
+            if not torch.compiler.is_compiling():  # counters in Python would recompile the graph
+                self._reminder.collected(rows.shape[0])
         if self.start_smooth is None:
             return features.clone()
         calibrated = calibrate(rows, index, self.scale, self.shift)
@@ -174,118 +162,86 @@ class FDS(KeepsPrecision):
         shape = (features.shape[0], *features.shape[2:], self.num_features)
         return calibrated.view(shape).movedim(-1, 1)
 
+    def _index(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the labels, finite where masked, and the row of the tables of each label, ``[N]``."""
+        if mask is None:
+            return labels, self.bins(labels).flatten()
+        mask = as_mask(mask, labels)
+        labels = labels.masked_fill(~mask, 0)
+        index: Tensor = self.bins(labels).masked_fill(~mask, self.bins.num_bins)
+        return labels, index.flatten()
+
     def _rows(self, features: Tensor) -> Tensor:
         return features if features.ndim == 2 else features.movedim(1, -1).reshape(-1, self.num_features)
 
     def _pivot(self) -> Tensor | None:
-        # Only a device without float64 sums about the running mean.
+        # Only sums in float32, on a device without float64, need a pivot.
         if self.sums.total.dtype != torch.float32:
             return None
         return torch.cat([self.running_mean, self.running_mean.new_zeros(1, self.num_features)])
 
     @torch.no_grad()
     def end_epoch(self, process_group: dist.ProcessGroup | None = None) -> dict[str, float]:
-        """Close an FDS epoch: what was collected since the last call, on all ranks, becomes statistics and tables.
+        """Close an epoch: update statistics and tables with the samples collected on all ranks since the last call.
 
         Args:
-            process_group: ranks to add up over; None is the default group, where one is initialised.
+            process_group: ranks whose sums are added. Default: the default group, if one is initialised.
 
         Returns:
-            diagnostics: ``bins_seen``, ``bins_empty``, ``bins_trusted``, ``bins_nonfinite`` (sums not finite:
-            the bin keeps its old statistics for this epoch), ``labels_excluded``, ``mean_gap`` and ``var_gap``
-            (root mean square of smoothed minus own mean in units of the own standard deviation; mean absolute
-            log ratio of the variances), ``clipped`` (share of ratios at the clip).
+            Diagnostics: ``bins_seen``, ``bins_empty``, ``bins_trusted`` (with a variance), ``bins_nonfinite`` (the
+            sums are not finite and the bin keeps its old statistics), ``labels_excluded`` (or masked),
+            ``mean_gap`` (root mean square of smoothed minus own mean, in own standard deviations), ``var_gap`` (mean
+            absolute log ratio of smoothed and own variance) and ``clipped`` (share of ratios at the clip).
 
         Raises:
-            RuntimeError: nothing was collected on any rank; the state is unchanged.
+            RuntimeError: no rank collected anything; the state is unchanged.
             ValueError: labels that were not finite, with their number; the state is unchanged.
         """
-        sums = self.sums.reduced(process_group)
-        if sums.nonfinite > 0:
-            raise ValueError(f"labels: {int(sums.nonfinite)} were not finite; fds.sums.clear() discards the epoch")
-        if not sums.n[:-1].sum() > 0:
-            raise RuntimeError(
-                "end_epoch() found nothing collected in any bin: call fds(features, labels) in training mode with "
-                "gradients enabled (or fds.collect) before it, and end_epoch() once per epoch"
-            )
-        closed, excluded = int(self.epoch), float(sums.n[-1])
-        try:
-            nonfinite = self._update(sums) if closed >= self.start_update else 0
-        finally:
-            self.sums.clear()  # used up
-        diagnostics = self._write_tables(live=self.start_smooth is not None and closed + 1 >= self.start_smooth)
+        with self.sums.lock:
+            sums = self.sums.reduced(process_group)
+            self._check_sums(sums)
+            closed, excluded = int(self.epoch.round()), float(sums.n[-1])
+            try:
+                nonfinite = self._update(sums) if closed >= self.start_update else 0
+            finally:
+                self.sums.clear()  # _update has overwritten the sums
+            live = self.start_smooth is not None and closed + 1 >= self.start_smooth
+            diagnostics = self._write_tables(live)
         diagnostics |= {"bins_nonfinite": float(nonfinite), "labels_excluded": excluded}
         self.epoch.add_(1)
-        if (doubt := fs.doubt(diagnostics, self.bins.num_bins)) and closed >= self.start_update and not self._warned:
+        self._reminder.ended()
+        warning = fs.calibration_warning(diagnostics, self.bins.num_bins)
+        if warning and closed >= self.start_update and not self._warned:
             self._warned = True
-            warnings.warn(f"FDS: {doubt} ({diagnostics})", stacklevel=3)  # past the frame of no_grad
+            warnings.warn(f"FDS: {warning} ({diagnostics})", stacklevel=3)  # 2 would be the frame of no_grad
         return diagnostics
 
-    def _update(self, sums: Sums) -> int:
-        n, total, square = sums.n[:-1], sums.total[:-1], sums.square[:-1]
-        lost = fs.nonfinite_rows(total, square)
-        for sum_ in (total, square):
-            sum_.index_fill_(0, lost, 0.0)
-        seen = n.index_fill(0, lost, 0.0)
-        trusted = torch.where(seen >= self.min_count, seen, 0.0)
-        keep_mean = fs.kept_share(self.num_samples.to(seen.dtype), seen, self.momentum)
-        keep_var = fs.kept_share(self.num_samples_var.to(seen.dtype), trusted, self.momentum)
-        for mean, var, some, squares in fs.columns(self.running_mean, self.running_var, total, square):
-            new_mean, new_var = fs.moments_(n, some, squares)
-            fs.move_(mean, new_mean.add_(mean) if total.dtype == torch.float32 else new_mean, keep_mean)
-            fs.move_(var, new_var, keep_var)
-        self.num_samples.add_(seen.long())
-        self.num_samples_var.add_(trusted.long())
-        self.last_count.copy_(torch.where(seen > 0, seen.long(), self.last_count))
-        return int(n.index_select(0, lost).count_nonzero())
-
-    def smoothed_statistics(self) -> tuple[Tensor, Tensor]:
-        """The smoothed (and, where asked for, shrunk) running mean and variance, ``[B, D]`` each."""
-        return self._smooth(*self._kernels(), self.running_mean, self.running_var)
-
-    def _kernels(self) -> tuple[Tensor, Tensor]:
-        """What smooths (and shrinks) the means, and what smooths the variances, ``[B, B]``."""
-        matrix = smoothing_matrix(self.window, self.bins.num_bins).to(self.running_mean.dtype)
-        weight = self.last_count.to(matrix.dtype) if self.count_weighted else None
-
-        def kernel(seen: Tensor) -> Tensor:
-            smoothing = fs.smoothing_kernel(matrix, seen, weight)
-            n = torch.where(seen, self.last_count, 0)  # a variance never trusted is none to keep
-            return smoothing if self.shrinkage is None else fs.shrink(smoothing, n, self.shrinkage)
-
-        return kernel(self.num_samples > 0), kernel(self.num_samples_var > 0)
-
-    def _smooth(self, of_mean: Tensor, of_var: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
-        reach = self.window.shape[0] // 2
-        return fs.smooth(mean, of_mean, reach), fs.smooth(var, of_var, reach)
-
-    def _write_tables(self, live: bool) -> dict[str, float]:
-        seen, trusted = self.num_samples > 0, self.num_samples_var > 0
-        both = self.statistics == "mean_var"
-        shifted = (~(trusted & both)).nonzero().flatten()  # and not scaled
-        unseen = ~seen.index_select(0, shifted)[:, None]
-        kernels, sums, clip = self._kernels(), [], self.ratio_clip if both else (0.0, float("inf"))
-        tables = self.running_mean, self.running_var, self.scale[:-1], self.shift[:-1]
-        for own_mean, own_var, scale, shift in fs.columns(*tables):
-            mean, var = self._smooth(*kernels, own_mean, own_var)
-            ratio, still = fs.variance_ratio(own_var, var)
-            sums.append(fs.gaps(own_mean, mean, own_var, ratio, still, clip))
-            if live:
-                new_scale, new_shift = fs.fold_tables(own_mean, mean, ratio, still, self.ratio_clip, scale.dtype)
-                gap = mean.index_select(0, shifted).sub_(own_mean.index_select(0, shifted)).masked_fill_(unseen, 0.0)
-                scale.copy_(new_scale.index_fill_(0, shifted, 1.0))
-                shift.copy_(new_shift.index_copy_(0, shifted, gap.to(shift.dtype)))
-        return fs.diagnostics(seen, trusted, torch.stack(sums).sum(0))
+    @staticmethod
+    def _check_sums(sums: Sums) -> None:
+        if sums.nonfinite > 0:
+            raise ValueError(
+                message(
+                    "labels",
+                    "expected finite values",
+                    f"{int(sums.nonfinite)} labels that are NaN or infinite",
+                    "Pass mask=~labels.isnan() to leave labels out. fds.sums.clear() discards the epoch.",
+                )
+            )
+        if not sums.n[:-1].sum() > 0:
+            raise RuntimeError(
+                "FDS.end_epoch: nothing was collected in any bin. Call fds(features, labels) in training mode with "
+                "gradients enabled, or fds.collect(), before end_epoch(), and end_epoch() once per epoch."
+            )
 
     @torch.no_grad()
     def collect(self, loader: Iterable[Any], encoder: Callable[..., Tensor]) -> None:
-        """Collect a whole epoch in one pass in eval mode, without gradients: the paper's protocol.
+        """Collect a whole epoch in one pass in eval mode, without gradients: the protocol of the paper.
 
-        Replaces what was accumulated since the last ``end_epoch``, which is to be called afterwards as usual.
+        The pass replaces all samples collected since the last ``end_epoch``. Call ``end_epoch`` afterwards as usual.
 
         Args:
             loader: yields (inputs, labels).
-            encoder: inputs -> features; where it is a Module, the mode of every submodule is restored.
+            encoder: maps inputs to features. If it is a Module, the mode of every submodule is restored.
         """
         self.sums.clear()
         try:

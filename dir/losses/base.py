@@ -54,11 +54,6 @@ def mean_or_zero(loss: Tensor) -> Tensor:
     return loss.mean() if loss.numel() > 0 else loss.sum()
 
 
-def widest(values: Tensor) -> Tensor:
-    """In float64, where the device has it."""
-    return values if values.device.type == "mps" else values.double()
-
-
 def check_reduction(reduction: str) -> None:
     """Raise a ValueError for an unknown reduction."""
     if reduction not in get_args(Reduction):

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dir._precision import to_float64
 from dir.bins import LabelBins
-from dir.losses.base import mean_or_zero, widest
+from dir.losses.base import mean_or_zero
 
 
 class NIG(NamedTuple):
@@ -88,7 +89,7 @@ def nig_nll(nig: NIG, target: Tensor) -> Tensor:
     """
     omega = 2 * nig.beta * (1 + nig.nu)
     ratio = (target - nig.mean).square() * nig.nu / omega
-    alpha = widest(nig.alpha)  # of many observations the two below are large and nearly the same
+    alpha = to_float64(nig.alpha)  # of many observations the two below are large and nearly the same
     volume = (torch.lgamma(alpha) - torch.lgamma(alpha + 0.5)).to(ratio.dtype)
     return 0.5 * (math.log(math.pi) - nig.nu.log() + omega.log()) + (nig.alpha + 0.5) * torch.log1p(ratio) + volume
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dir.losses.base import widest
+from dir._precision import to_float64
 
 
 def feature_rows(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,9 +51,9 @@ class _PairDistances(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         rows, distance = ctx.saved_tensors
-        # Near duplicates divide a difference of two products by next to nothing: in the widest type there is.
-        wide, coincide = widest(rows), distance == 0
-        share = widest(grad / distance.masked_fill(coincide, 1.0)).masked_fill(coincide, 0.0)
+        # Near duplicates divide a difference of two products by next to nothing: in float64.
+        wide, coincide = to_float64(rows), distance == 0
+        share = to_float64(grad / distance.masked_fill(coincide, 1.0)).masked_fill(coincide, 0.0)
         share = share + share.T
         with torch.autocast(rows.device.type, enabled=False):
             pulled: Tensor = share.sum(dim=1, keepdim=True) * wide - share @ wide

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from dir.bins import LabelBins
@@ -25,12 +24,6 @@ class Head(nn.Module):
     def variance(self, output: Tensor) -> Tensor | None:
         """The variance that the head predicts for the label, or None."""
         return None
-
-
-def widened(output: Tensor) -> Tensor:
-    """In single precision or better: what autocast or a cast of the model left of a linear layer is not to be worked
-    on in half."""
-    return output.to(torch.promote_types(output.dtype, torch.float32))
 
 
 class LinearHead(nn.Linear, Head):

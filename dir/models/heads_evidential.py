@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dir._precision import at_least_float32
 from dir.bins import LabelBins
 from dir.losses.evidential import NIG, Prior, nig_posterior
-from dir.models.heads import Head, widened
+from dir.models.heads import Head
 
 _BOUND = 8.0
 
@@ -43,7 +44,7 @@ class EvidentialHead(Head):
         self.linear = nn.Linear(num_features, 3)
 
     def forward(self, features: Tensor) -> Tensor:
-        mean, variance, count = widened(self.linear(features)).unbind(dim=1)
+        mean, variance, count = at_least_float32(self.linear(features)).unbind(dim=1)
         variance, count = (torch.exp(_BOUND * torch.tanh(x / _BOUND)) for x in (variance, count))
         scale = self.prior.variance**0.5
         return torch.stack([self.prior.mean + scale * mean, scale**2 * variance, count], dim=1)
@@ -55,5 +56,5 @@ class EvidentialHead(Head):
         return self._posterior(output).variance()
 
     def _posterior(self, output: Tensor) -> NIG:
-        mean, variance, count = widened(output).unbind(dim=1)
+        mean, variance, count = at_least_float32(output).unbind(dim=1)
         return nig_posterior(mean, variance, count, self.prior)

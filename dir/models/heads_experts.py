@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dir._precision import at_least_float32
 from dir.bins import LabelBins
-from dir.models.heads import Head, widened
+from dir.models.heads import Head
 
 _BOUND = 10.0
 
@@ -51,7 +52,7 @@ class ExpertsHead(Head):
         self.linear = nn.Linear(num_features, 2 * self.num_experts)
 
     def forward(self, features: Tensor) -> Tensor:
-        mean, log_variance = widened(self.linear(features)).view(-1, self.num_experts, 2).unbind(dim=2)
+        mean, log_variance = at_least_float32(self.linear(features)).view(-1, self.num_experts, 2).unbind(dim=2)
         return torch.stack([mean, _BOUND * torch.tanh(log_variance / _BOUND)], dim=2)
 
     def predict(self, output: Tensor) -> Tensor:
@@ -59,4 +60,4 @@ class ExpertsHead(Head):
         return output[..., 0].gather(1, surest).squeeze(1)
 
     def variance(self, output: Tensor) -> Tensor:
-        return widened(output[..., 1].amin(dim=1)).exp()
+        return at_least_float32(output[..., 1].amin(dim=1)).exp()

@@ -195,4 +195,4 @@ def test_a_rank_that_raises_in_a_step_ends_them_all(spawn_ranks: Any) -> None:
     with pytest.raises(AssertionError) as caught:
         spawn_ranks(one_rank_fails, 3)
     assert "ranks hung: [], exit codes [1, 1, 1]" in str(caught.value)
-    assert f"ValueError: features must be [N, {D}]" in str(caught.value)
+    assert "ValueError: features: expected" in str(caught.value)

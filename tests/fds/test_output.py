@@ -86,5 +86,5 @@ def test_what_does_not_fit_is_refused() -> None:
         OutputFDS(FDS(1, BINS))
     with pytest.raises(ValueError, match="track"):
         OutputFDS(fds(), "features")
-    with pytest.raises(ValueError, match=r"predictions must be \[N\]"):
+    with pytest.raises(ValueError, match=r"predictions.*got \[3, 2\]"):
         OutputFDS(fds())(torch.zeros(3, 2), torch.zeros(3), torch.zeros(3))

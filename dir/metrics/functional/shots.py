@@ -130,7 +130,7 @@ def add_batch(
     by_bin = dict(zip(("count", "hits"), states["tallies"], strict=True))
     if summed:
         by_bin |= dict(zip(summed, states["sums"], strict=True))
-    for index, some_preds, some_labels in bins.pieces(target, preds, target):
+    for index, some_preds, some_labels in bins.index_in_blocks(target, preds, target):
         pair = flatten(some_preds, some_labels)
         if "moments" in states:
             batch = binned_moments(*pair, index.to(torch.int64), bins.num_bins + 1)
