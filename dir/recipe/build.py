@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -25,22 +24,7 @@ from dir.models.regressor import Regressor
 from dir.posthoc import Correction
 from dir.recipe.compatibility import check_parts
 from dir.recipe.module import RegressionModule
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The parts of a run that :func:`build` returns: data, module, label bins and training counts.
-
-    The evaluation fits ``correction`` on the validation predictions. ``architecture`` holds the settings that
-    encoder and head were built from, for the model bundle.
-    """
-
-    data: RegressionData
-    module: RegressionModule
-    bins: LabelBins
-    counts: Tensor
-    correction: Correction | None = None
-    architecture: dict[str, Any] = field(default_factory=dict)
+from dir.recipe.parts import Parts, RunSettings
 
 
 def instantiate_with(node: Any, **kwargs: Any) -> Any:
@@ -203,4 +187,14 @@ def build(cfg: DictConfig) -> Parts:
         "encoder": dict(encoder_node) | encoder_args,
         "head": OmegaConf.to_container(cfg.method.head, resolve=True),
     }
-    return Parts(data, module, bins, bins.counts(train), correction, architecture)
+    return Parts(
+        data=data,
+        module=module,
+        bins=bins,
+        counts=bins.counts(train),
+        settings=RunSettings.from_config(cfg),
+        make_trainer=instantiate(cfg.trainer, _convert_="all", _partial_=True),
+        make_logger=instantiate(cfg.logger, _convert_="all", _partial_=True) if cfg.logger else None,
+        correction=correction,
+        architecture=architecture,
+    )

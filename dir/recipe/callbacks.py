@@ -1,4 +1,4 @@
-"""Small Lightning callbacks of the recipes: random state by epoch, early stopping, progress without a terminal."""
+"""Lightning callbacks of the recipes: random state by epoch, early stopping, interrupts and progress lines."""
 
 from __future__ import annotations
 
@@ -14,19 +14,41 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 
 from dir.data.seeds import seed_all
+from dir.recipe.run_folder import RunFolder
+
+
+class KeepFolder(Callback):
+    """Keep the run folder once the run has trained a step.
+
+    A run that fails earlier leaves no folder behind, see :meth:`dir.recipe.run_folder.RunFolder.in_use`.
+
+    Args:
+        folder: folder of the run.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.folder.keep()
 
 
 class EpochSeed(Callback):
-    """Seeds torch, NumPy and Python at each epoch from (seed, epoch, rank).
+    """Seed torch, NumPy and Python at each epoch from (seed, epoch, rank).
 
-    The random state of an epoch then does not depend on what ran before it, and a run that was killed and
-    resumed draws the same augmentation and dropout masks as one that was not.
+    The random state of an epoch then depends on nothing that ran before the epoch. A run that was killed and resumed
+    draws the same augmentation and dropout masks as an uninterrupted one.
+
+    Args:
+        seed: seed of the run.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    # Lightning leaves out on_train_epoch_start in the first epoch after some resumes.
+    # After some resumes, Lightning does not call on_train_epoch_start in the first epoch.
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         seed_all(self.seed, trainer.current_epoch, trainer.global_rank)
 
@@ -35,18 +57,19 @@ class EpochSeed(Callback):
 
 
 class EndsTogether(Callback):
-    """SIGTERM ends each of several ranks at once, with the checkpoint of the last epoch that was finished.
+    """End every one of several ranks at once on SIGTERM; the checkpoint of the last finished epoch stays.
 
-    Lightning's own handler broadcasts the signal, and ranks that it meets at different points of a step wait for each
-    other for ever. On gloo a rank that waits for one that has ended loses the connection, and ends as well. What
-    requeues SLURM's jobs is Lightning's and stays as it is; so does the end of a single process.
+    Lightning's own handler broadcasts the signal, and ranks that receive it at different points of a step wait for
+    each other for ever. On gloo, a rank that waits for an ended rank loses the connection and ends as well. The
+    callback changes neither the requeueing of SLURM jobs nor the end of a single process.
     """
 
-    # Between the signal and the end of a process that did not get there by itself.
+    # Seconds between the signal and the forced end of a process that has not ended by itself.
     grace = 10.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._before = signal.getsignal(signal.SIGTERM)  # Lightning adds its own behind this
+        # Lightning adds its own handler after this call.
+        self._before = signal.getsignal(signal.SIGTERM)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         environment = getattr(trainer.strategy, "cluster_environment", None)
@@ -55,29 +78,35 @@ class EndsTogether(Callback):
             return
 
         def end(number: int, frame: Any) -> None:
-            signal.signal(number, signal.SIG_IGN)  # once is enough:
-            last = threading.Timer(self.grace, os._exit, [1])  # an exception raised here may get lost
-            last.daemon = True
-            last.start()
+            # Ignore further signals: an exception raised in a second handler may get lost.
+            signal.signal(number, signal.SIG_IGN)
+            forced = threading.Timer(self.grace, os._exit, [1])
+            forced.daemon = True
+            forced.start()
             launcher: Any = trainer.strategy.launcher
-            if launcher is not None:  # the other ranks are this one's children
+            if launcher is not None:  # the other ranks are children of this process
                 launcher.kill(number)
             if callable(self._before):
                 self._before(number, frame)
             raise SystemExit(1)
 
-        signal.signal(signal.SIGTERM, end)  # Lightning puts the one from before the training back
+        # Lightning restores the handler from before the training.
+        signal.signal(signal.SIGTERM, end)
 
 
 class StopEarly(EarlyStopping):
-    """Early stopping that stays stopped: a run killed after its last epoch does not train on when it is resumed."""
+    """Early stopping that survives a resume: a run killed after its last epoch does not train on."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
 class PlainProgress(Callback):
-    """One line per epoch, for logs and pipes where a progress bar would only be noise."""
+    """Print a line per epoch, for logs and pipes.
+
+    Args:
+        monitor: name of the logged metric that the line shows beside the training loss.
+    """
 
     def __init__(self, monitor: str) -> None:
         self.monitor = monitor
@@ -92,24 +121,28 @@ class PlainProgress(Callback):
             print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {'  '.join(shown)}", flush=True)
 
 
-# Steps between two looks at a loss that is not on the CPU.
+# Steps between two checks of a loss that is not on the CPU.
 EVERY = 50
 
 
-def due(device: torch.device, step: int) -> bool:
-    """Whether to look at the loss after this step, counted from 0: elsewhere than on the CPU, looking waits."""
+def should_check(device: torch.device, step: int) -> bool:
+    """Whether to check the loss after this step, counted from 0.
+
+    Every step is checked on the CPU. On other devices a check waits for the device, so only every 50th step is.
+    """
     return device.type == "cpu" or step % EVERY == EVERY - 1
 
 
 class ExplodingLoss(Callback):
-    """Raises RuntimeError for a loss that is not finite, with epoch, step, and the batch's labels and weights.
+    """Raise a RuntimeError for a loss that is not finite, with its epoch, step, labels and weights.
 
-    The first such step is kept on the device, and looked at when it is :func:`due` and at the end of an epoch. The
-    loss is checked, not the gradients: those that a gradient scaler skips are its own business.
+    The device records the first such step. The record is read where :func:`should_check` says so, and at the end of
+    each epoch. The callback checks the loss and not the gradients: a gradient scaler skips infinite gradients by
+    design.
     """
 
     def __init__(self) -> None:
-        # Step, and lowest and highest label and weight of the batch; the step is -1 as long as all is well.
+        # Step, lowest and highest label, lowest and highest weight of the batch. The step is -1 while all is well.
         self._first: Tensor | None = None
 
     def on_train_batch_end(
@@ -124,21 +157,21 @@ class ExplodingLoss(Callback):
         now = torch.stack([step, *labels.aminmax(), *weights.aminmax()]).to(self._first)
         exploded = ~torch.isfinite(loss) & (self._first[0] < 0)
         self._first = torch.where(exploded, now, self._first)
-        if due(loss.device, batch_idx):
-            self._look(trainer)
+        if should_check(loss.device, batch_idx):
+            self._check(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._look(trainer)
+        self._check(trainer)
 
-    def _look(self, trainer: Trainer) -> None:
+    def _check(self, trainer: Trainer) -> None:
         if self._first is None:
             return
         step, *ranges = self._first.tolist()
         if step >= 0:
             low, high, lightest, heaviest = ranges
             raise RuntimeError(
-                f"training diverged: the loss is not finite in epoch {trainer.current_epoch + 1}, "
-                f"step {int(step) + 1}; labels of that batch {low:g} to {high:g}, weights {lightest:g} to "
-                f"{heaviest:g}. Lower optimizer.lr, set trainer.gradient_clip_val or method.lds.max_weight, or look "
-                "for extreme inputs"
+                f"Training diverged: the loss is not finite in epoch {trainer.current_epoch + 1}, "
+                f"step {int(step) + 1}. The labels of that batch are {low:g} to {high:g}, its weights "
+                f"{lightest:g} to {heaviest:g}. Lower optimizer.lr, set trainer.gradient_clip_val or "
+                "method.lds.max_weight, or look for extreme inputs."
             )

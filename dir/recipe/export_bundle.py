@@ -9,25 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from dir.bundle.description import Description, bins_to_dict
 from dir.bundle.fields import BundleError
 from dir.bundle.saving import save
 from dir.data.base import RegressionData
 from dir.data.stsb import STSBTokens
-from dir.recipe.build import Parts, in_target_units
-from dir.recipe.run_folder import commit
+from dir.recipe.build import in_target_units
+from dir.recipe.parts import Parts, RunSettings
+from dir.recipe.run_info import commit
 from dir.recipe.summary import Groups
 
 
-def save_network(cfg: DictConfig, folder: Path, parts: Parts, splits: dict[str, Groups]) -> None:
+def save_network(folder: Path, parts: Parts, splits: dict[str, Groups]) -> None:
     """Save the trained network of a run; see :func:`_save`.
 
     Args:
-        cfg: config of the run.
         folder: the bundle.
-        parts: of the run, with the weights that were evaluated and a fitted correction.
+        parts: parts of the run, with the weights that were evaluated and a fitted correction.
         splits: shot metrics by split.
     """
     module, bins = parts.module, parts.bins
@@ -40,7 +39,7 @@ def save_network(cfg: DictConfig, folder: Path, parts: Parts, splits: dict[str, 
 
     def describe() -> Description:
         return Description(
-            **_common(cfg, parts.data, splits, offset, scale),
+            **_common(parts.settings, parts.data, splits, offset, scale),
             architecture=parts.architecture,
             head_bins=bins_to_dict(in_target_units(bins, offset, scale)),
             label_bins=bins_to_dict(bins),
@@ -52,10 +51,10 @@ def save_network(cfg: DictConfig, folder: Path, parts: Parts, splits: dict[str, 
 
 
 def save_estimator(
-    cfg: DictConfig, folder: Path, estimator: Any, data: RegressionData, splits: dict[str, Groups]
+    folder: Path, estimator: Any, data: RegressionData, settings: RunSettings, splits: dict[str, Groups]
 ) -> None:
     """Save the fitted scikit-learn regressor of a run; see :func:`_save`."""
-    _save(folder, estimator, lambda: Description(**_common(cfg, data, splits, 0.0, 1.0)))
+    _save(folder, estimator, lambda: Description(**_common(settings, data, splits, 0.0, 1.0)))
 
 
 def _save(folder: Path, model: Any, describe: Any, tokenizer: Any = None) -> None:
@@ -67,23 +66,23 @@ def _save(folder: Path, model: Any, describe: Any, tokenizer: Any = None) -> Non
 
 
 def _common(
-    cfg: DictConfig, data: RegressionData, splits: dict[str, Groups], offset: float, scale: float
+    settings: RunSettings, data: RegressionData, splits: dict[str, Groups], offset: float, scale: float
 ) -> dict[str, Any]:
     encoding = data.encoding()
     packages = ("torch", "numpy", "pandas", "scikit-learn", "transformers")
     return {
         "input": encoding,
         "target": {
-            "name": str(encoding.get("target", cfg.task.unit)),
-            "unit": str(cfg.task.unit),
+            "name": str(encoding.get("target", settings.unit)),
+            "unit": str(settings.unit),
             "offset": offset,
             "scale": scale,
         },
-        "shots": OmegaConf.to_container(cfg.task.shots, resolve=True),
+        "shots": settings.shots,
         "batch_size": data.eval_batch_size,
         "run": {
-            "name": cfg.name,
-            "seed": cfg.seed,
+            "name": settings.name,
+            "seed": settings.seed,
             "commit": commit(),
             "versions": {"python": platform.python_version(), "torch": torch.__version__}
             | {name: version for name in packages[1:] if (version := _version(name))},

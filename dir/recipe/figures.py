@@ -1,4 +1,4 @@
-"""The label density figure of a run's TensorBoard log."""
+"""The label density figure in the TensorBoard log of a run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def density_figure(bins: LabelBins, lds: LDS, unit: str) -> Figure:
-    """Training labels per bin, and the effective density whose inverse the weights of LDS are.
+    """Return a figure of the training labels per bin and of their effective density.
 
     Args:
         bins: label bins.
-        lds: fitted on the training labels.
-        unit: of the label, for the axis.
+        lds: fitted on the training labels; its weights are the inverse of the effective density.
+        unit: unit of the label, for the axis.
     """
-    # matplotlib takes half a second to import; pyplot would keep every figure of a sweep in memory.
+    # Importing matplotlib takes half a second. pyplot would keep every figure of a sweep in memory.
     from matplotlib.figure import Figure
 
     centers, counts, density = (t.double().cpu().numpy() for t in (bins.centers, lds.counts, lds.density))

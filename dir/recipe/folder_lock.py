@@ -1,4 +1,14 @@
-"""A lock that one process holds on a folder until it ends, however it ends, and that leaves nothing behind."""
+"""A lock on a folder that ends with the process that holds it.
+
+The lock is written by hand, not taken from the ``filelock`` package, for three reasons. ``filelock`` leaves the lock
+file behind, so that every finished run folder would hold one. Its older versions let forked loader workers inherit
+the lock: after ``kill -9`` of a run, workers that live on for seconds would keep the folder locked. On a file system
+without locks it falls back to a marker file, which ``kill -9`` leaves behind for ever.
+
+The lock is ``flock``, which the kernel releases when the process ends, after ``kill -9`` as well. On NFS, Linux turns
+``flock`` into a lock of the server, so that runs on several machines see it. A network file system without lock
+service cannot keep two runs apart: the run warns and continues.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +18,17 @@ import warnings
 import weakref
 from pathlib import Path
 
+from dir._checks import message
+
 if sys.platform == "win32":
     import msvcrt
 
-    def _take(handle: int) -> None:
+    def _lock_handle(handle: int) -> None:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
-    def _take(handle: int) -> None:
+    def _lock_handle(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -25,13 +37,14 @@ _held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
 
 
 class FolderLock:
-    """An operating system's lock on the file ``.lock`` of a folder, gone with the process that holds it.
+    """A lock of the operating system on the file ``.lock`` of a folder.
 
-    Released, the file is removed while it is still locked; whoever opened it before that finds that it is no longer
-    the file of that name, and tries again. So no two processes can hold one folder, and a finished one is clean.
+    :meth:`release` removes the file while the file is still locked. A process that opened the file before the removal
+    then finds that the file has no name any more, and opens the new one. Two processes therefore never hold the same
+    folder, and a finished folder holds no lock file.
 
     Args:
-        folder: made by :meth:`acquire` if it is not there.
+        folder: :meth:`acquire` makes the folder if it is missing.
 
     Example:
         >>> import tempfile
@@ -54,21 +67,22 @@ class FolderLock:
         return self._handle is not None
 
     def acquire(self) -> bool:
-        """Takes the lock if nobody else has it; True where it is held then. Never waits."""
+        """Lock the folder without waiting; return False if another process holds the lock."""
         while not self.held:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
             except FileNotFoundError:
-                continue  # a refused run removed the empty folder between the two
+                continue  # a refused run removed the empty folder between the two calls
             try:
-                _take(handle)
+                _lock_handle(handle)
             except (BlockingIOError, PermissionError):
                 os.close(handle)
                 return False
-            except OSError as error:  # some network file systems have no locks
+            except OSError as error:
+                advice = "Start only one run at a time in this folder."
                 warnings.warn(
-                    f"{self.path} cannot be locked here ({error}): see to it that no two runs share a folder",
+                    message(str(self.path), f"the file system cannot lock files ({error})", advice=advice),
                     stacklevel=2,
                 )
             if self._is_current(handle):
@@ -79,11 +93,11 @@ class FolderLock:
         return True
 
     def release(self) -> None:
-        """Gives the lock back if this object has it."""
+        """Release the lock if this object holds it."""
         handle, self._handle = self._handle, None
         if handle is None:
             return
-        if sys.platform == "win32":  # there an open file cannot be removed, and a removed one not be locked
+        if sys.platform == "win32":  # Windows neither removes an open file nor locks a removed one
             os.close(handle)
             self._remove()
         else:
@@ -93,18 +107,19 @@ class FolderLock:
     def _remove(self) -> None:
         try:
             self.path.unlink()
-        except OSError:  # the folder was removed, or on Windows taken by the next run
+        except OSError:  # the folder was removed, or on Windows locked by the next run
             return
 
     def _is_current(self, handle: int) -> bool:
+        """Whether the locked file still has its name."""
         try:
             return os.path.samestat(os.fstat(handle), self.path.stat())
         except FileNotFoundError:
             return False
 
 
-def _forget() -> None:
-    """Worker processes live on for seconds after a kill of the run, and must not hold its folder for it."""
+def _close_inherited() -> None:
+    """Close the locks that a forked process inherits: loader workers outlive a killed run by seconds."""
     for lock in list(_held):
         if lock._handle is not None:
             os.close(lock._handle)
@@ -112,4 +127,4 @@ def _forget() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_close_inherited)

@@ -1,69 +1,38 @@
-"""Where a run writes, and what it may write over: nothing that is finished."""
+"""The folder that a run writes its files to; a finished run is never overwritten."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import json
-import re
-import subprocess
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from dir._atomic import write_atomic
+from dir._checks import message
 from dir.recipe.checkpoints import LAST, PREVIOUS
 from dir.recipe.folder_lock import FolderLock
+from dir.recipe.resume import check_same_settings
 
-# Settings that may change when a run goes on: where things are, and how it is shown or placed.
-ELSEWHERE = {
-    "resume",
-    "logger",
-    "data.path",
-    "data.csv",
-    "data.glove",
-    "data.cache_dir",
-    "data.num_workers",
-    "trainer.enable_progress_bar",
-    "trainer.accelerator",
-}
-# Overrides that the folder's name leaves out: it holds them elsewhere, or they change nothing that is computed.
-UNNAMED = ELSEWHERE | {"experiment", "method", "seed", "name", "data.label", "data.target"}
-MAX_SUFFIX = 200
-# No room on the disk, within the quota, or for a file of this size.
+# Errors of a full disk, an exhausted quota, and a file above the allowed size.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def suffix(overrides: Iterable[str]) -> str:
-    """The part of a run folder's name that says what was overridden: ``,key=value`` for each, sorted.
-
-    Characters that file systems or shells treat specially become ``_``; an overlong suffix becomes a hash.
-
-    Example:
-        >>> suffix(["+experiment=agedb", "seed=3", "method=lds", "method.lds.sigma=1", "optimizer.lr=0.01"])
-        ',method.lds.sigma=1,optimizer.lr=0.01'
-        >>> suffix(["model=a/b"])
-        ',model=a_b'
-    """
-    kept = sorted(line.lstrip("+") for line in overrides if line.lstrip("+~").split("=")[0] not in UNNAMED)
-    text = "".join(f",{re.sub(r'[^A-Za-z0-9_.=~+@-]', '_', line)}" for line in kept)
-    if len(text) > MAX_SUFFIX:
-        text = "," + hashlib.sha256("\n".join(kept).encode()).hexdigest()[:16]
-    return text
+_MAKE_ROOM = "Make room on the disk, then set resume=true."
 
 
 class RunFolder:
-    """The files of one run: config.yaml, checkpoints/, TensorBoard events, predictions.npz and metrics.json.
+    """The files of one run, see docs/run_folder.md.
 
-    metrics.json is written last and in one step: where it is, the run is finished.
+    metrics.json is written last and in one step: a folder with this file holds a finished run.
 
     Args:
-        path: the folder; made by :meth:`start`.
+        path: the folder; :meth:`start` makes it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,6 +46,8 @@ class RunFolder:
         self.last = self.checkpoints / LAST
         self.previous = self.checkpoints / PREVIOUS
         self._lock = FolderLock(path)
+        # True while a failure would leave nothing of value: the run made the folder and has trained no step.
+        self._disposable = False
 
     @property
     def finished(self) -> bool:
@@ -84,44 +55,68 @@ class RunFolder:
 
     @property
     def best_or_last(self) -> Path:
-        """The checkpoint to evaluate. Where validation counts steps, a run may end before the first one."""
+        """The checkpoint to evaluate. A run that validates by steps may end before its first validation."""
         return self.best if self.best.is_file() else self.last
 
-    def check(self, resume: bool | str) -> None:
-        """Raises RuntimeError if a run in this folder would destroy another one's results, or disturb one at work.
+    def check(self, resume: bool | str, config: dict[str, Any] | None = None) -> None:
+        """Raise an error if a run in this folder would overwrite results or disturb another run.
 
-        A folder to go on in is locked from here on, so that it stays as it was found.
+        If the run resumes, the folder is locked from here on, so that its files stay as they were checked.
+
+        Args:
+            resume: the setting of that name.
+            config: resolved config, compared with the config of an interrupted run. None skips the comparison.
+
+        Raises:
+            RuntimeError: the folder holds a finished run, or an interrupted run and ``resume`` is false, or another
+                run uses the folder.
+            ValueError: the interrupted run was started with other settings.
         """
         if not self.finished and self.path.is_dir() and (resume or self._lock.path.is_file()):
             self.lock()
         if self.finished:
             raise RuntimeError(
-                f"{self.path} holds a finished run, which is never overwritten: remove the folder to run it "
-                "again, or change name, seed or method"
+                message(
+                    str(self.path),
+                    "the folder holds a finished run, which is never overwritten",
+                    advice="Remove the folder to run it again, or change name, seed or method.",
+                )
             )
         if not resume and self._holds_something():
             raise RuntimeError(
-                f"{self.path} holds an unfinished run: set resume=true to go on with it, or remove the folder"
+                message(
+                    str(self.path),
+                    "the folder holds an unfinished run",
+                    advice="Set resume=true to resume it, or remove the folder.",
+                )
             )
+        if config is not None:
+            check_same_settings(config, self.config)
 
     def lock(self) -> None:
-        """Takes the folder for this process until :meth:`release`, or until it ends, however it ends.
+        """Lock the folder for this process until :meth:`release` or the end of the process.
 
         Raises:
-            RuntimeError: another process has it.
+            RuntimeError: another process holds the lock.
         """
         if not self._lock.acquire():
-            raise RuntimeError(f"{self.path} is in use by another run: wait for it, or change name, seed or method")
+            raise RuntimeError(
+                message(
+                    str(self.path),
+                    "the folder is in use by another run",
+                    advice="Wait for the other run, or change name, seed or method.",
+                )
+            )
 
     def release(self) -> None:
-        """Gives the folder back, if this object has it."""
+        """Release the lock if this object holds it."""
         self._lock.release()
 
     def _holds_something(self) -> bool:
         return self.path.is_dir() and any(path != self._lock.path for path in self.path.iterdir())
 
     def resume_from(self, resume: bool | str) -> Path | None:
-        """The checkpoint to go on from; None where no epoch was finished.
+        """Return the checkpoint to resume from; None where no epoch was finished.
 
         Raises:
             ValueError: ``resume=previous`` without a previous checkpoint.
@@ -129,73 +124,81 @@ class RunFolder:
         if resume == "previous":
             if not self.previous.is_file():
                 raise ValueError(
-                    f"resume=previous: there is no {self.previous}; set resume=true, or remove the folder"
+                    message(
+                        "resume",
+                        f"there is no file {self.previous}",
+                        resume,
+                        "Set resume=true, or remove the folder to start again.",
+                    )
                 )
             return self.previous
-        # A kill between two renames leaves the previous one alone, where the file system has no hard links.
+        # Without hard links, a kill between two renames leaves the previous checkpoint alone.
         return next((path for path in (self.last, self.previous) if path.is_file()), None)
 
-    def check_config(self, cfg: DictConfig) -> None:
-        """Raises ValueError if an interrupted run in this folder was started with other settings."""
-        if not self.config.is_file():
-            return
-        before, now = _flat(OmegaConf.load(self.config)), _flat(cfg)
-        # Going on elsewhere continues the same run; anything else would be a mixture of two.
-        changed = sorted(
-            key
-            for key in {*before, *now}
-            if before.get(key) != now.get(key) and not any(key == k or key.startswith(f"{k}.") for k in ELSEWHERE)
-        )
-        if changed:
-            shown = ", ".join(f"{key} ({before.get(key)} -> {now.get(key)})" for key in changed[:5])
-            raise ValueError(
-                f"resume=true: {self.path} was started with other settings: {shown}; give the same ones, or "
-                "remove the folder"
-            )
-
-    def start(self, cfg: DictConfig) -> None:
-        """Takes the folder, made if it is not there, and writes the resolved config.
+    def start(self, config: dict[str, Any]) -> None:
+        """Lock the folder, make it if it is missing, and write the resolved config to config.yaml.
 
         Raises:
-            RuntimeError: another run took it since :meth:`check`.
+            RuntimeError: another run took the folder since :meth:`check`.
         """
         self.lock()
-        self.check(cfg.resume)
-        # Lightning's csv logger removes the file that it finds, of the epochs before the interruption.
+        self.check(config["resume"])
+        self._disposable = not self._holds_something()
+        # Lightning's csv logger deletes the log of the epochs before the interruption: rename that log.
         for log in self.path.glob("*/metrics.csv"):
             log.replace(log.with_name(f"metrics_before_{len(list(log.parent.iterdir()))}.csv"))
-        _write(self.config, OmegaConf.to_yaml(cfg, resolve=True).encode())
+        _write(self.config, OmegaConf.to_yaml(OmegaConf.create(config)).encode())
+
+    def keep(self) -> None:
+        """Keep the files of the run if it fails from here on. Called once the run has trained a step."""
+        self._disposable = False
 
     def finish(
         self, content: dict[str, Any], labels: Tensor, predictions: Tensor, variances: Tensor | None = None
     ) -> None:
-        """Writes the test predictions, with their variances where there are any, then metrics.json in one step."""
+        """Write the test predictions, with their variances where there are any, then metrics.json in one step."""
         arrays = io.BytesIO()
         more: dict[str, Any] = {} if variances is None else {"variance": variances.numpy()}
         np.savez(arrays, label=labels.numpy(), prediction=predictions.numpy(), **more)
         _write(self.predictions, arrays.getvalue())
         _write(self.metrics, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
-    def explain(self, error: OSError) -> RuntimeError | None:
-        """For a full disk an error that says how to go on; None for any other, which says enough."""
-        if error.errno not in FULL:
-            return None
-        return RuntimeError(f"{self.path}: {error.strerror}; make room, then go on with resume=true")
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Run the body of a ``with`` statement, and leave the folder in order however the body ends.
 
-    def how_to_go_on(self) -> str:
-        """What to tell the user of a run that was interrupted."""
+        A failure before the first training step removes the files that the run wrote. A full disk becomes a
+        RuntimeError with instructions. The lock is released in every case.
+        """
+        try:
+            yield
+        except Exception as error:
+            self._remove_if_disposable()
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise RuntimeError(message(str(self.path), str(error.strerror), advice=_MAKE_ROOM)) from error
+            raise
+        finally:
+            self.release()
+
+    def _remove_if_disposable(self) -> None:
+        # A first stage that has trained stays, although the second stage has trained no step.
+        if self._disposable and not any(self.path.glob("*/config.yaml")):
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def resume_instructions(self) -> str:
+        """Return the message that ends an interrupted run."""
         if not (self.last.is_file() or self.previous.is_file()):
             return (
-                f"interrupted before the end of the first epoch, so {self.path} holds no checkpoint: "
-                "resume=true starts the run again"
+                f"Interrupted before the end of the first epoch: {self.path} holds no checkpoint. "
+                "Set resume=true to start the run again."
             )
         return (
-            f"interrupted: {self.checkpoints} holds the last epoch that was finished; go on with resume=true, or "
-            f"remove {self.path}"
+            f"Interrupted: {self.checkpoints} holds the last finished epoch. Set resume=true to resume the run, or "
+            f"remove {self.path}."
         )
 
     def remove_if_empty(self) -> None:
-        """Removes the folders that Hydra made for a run that was then refused; nothing above where we are."""
+        """Remove the empty folders that Hydra made for a refused run, up to the working directory."""
         self.release()
         above = [path for path in self.path.parents if Path.cwd() in path.parents]
         for path in (self.path, *above):
@@ -209,27 +212,6 @@ def _write(path: Path, content: bytes) -> None:
     try:
         write_atomic(path, content)
     except OSError as error:
-        raise RuntimeError(f"{path} could not be written: {error}; make room, then go on with resume=true") from error
-
-
-def _flat(cfg: Any, prefix: str = "") -> dict[str, Any]:
-    node = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
-    if not isinstance(node, dict):
-        return {prefix: node}
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        flat |= _flat(value, f"{prefix}.{key!s}" if prefix else str(key))
-    return flat
-
-
-def commit() -> str | None:
-    """The commit of the checkout that this package runs from, with -dirty where files differ; None elsewhere."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return shown.stdout.strip() or None
+        raise RuntimeError(
+            message(str(path), f"the file could not be written ({error})", advice=_MAKE_ROOM)
+        ) from error

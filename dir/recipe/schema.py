@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from dir._checks import check_choice
-from dir.recipe.run_folder import suffix
+from dir.recipe.folder_name import suffix
 
 
 class Family(NamedTuple):
@@ -261,7 +261,7 @@ def register_configs() -> None:
     """Register the schema and the resolvers of configs/ with Hydra; a second call changes nothing.
 
     The resolvers are ``${dir_stem:a/b.csv}`` (gives ``b``), ``${plus_one:9}`` (gives 10), ``${run_suffix:...}``, see
-    :func:`dir.recipe.run_folder.suffix`, and ``${loss_family:...}``, see :func:`loss_family`.
+    :func:`dir.recipe.folder_name.suffix`, and ``${loss_family:...}``, see :func:`loss_family`.
     """
     store = ConfigStore.instance()
     store.store(name="_run", node=Run, provider="dir")

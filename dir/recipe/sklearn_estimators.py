@@ -1,4 +1,4 @@
-"""Runs of scikit-learn's regressors on a table: the same rows, metrics and run folder as a network's."""
+"""Runs of scikit-learn regressors on a table, with the rows, metrics and run folder of a network's run."""
 
 from __future__ import annotations
 
@@ -7,32 +7,35 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
+from lightning import seed_everything
+from omegaconf import DictConfig, OmegaConf
 
 from dir.data.tabular import TabularData
 from dir.models import EncodedRegressor
 from dir.recipe.build import build_data, instantiate_with, standardisation
-from dir.recipe.evaluate import Predictions, finish_run, summarise
 from dir.recipe.export_bundle import save_estimator
+from dir.recipe.finish import Training, finish_run
+from dir.recipe.parts import RunSettings
+from dir.recipe.predictions import Predictions, Results, summarise
 from dir.recipe.run_folder import RunFolder
-from dir.recipe.summary import Groups
 
 
-def fit_estimator(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
-    """Fits ``method.estimator``, in ``method.ensemble`` where there is one, and leaves the run in its folder.
+def fit_estimator(cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) -> float:
+    """Fit ``method.estimator``, inside ``method.ensemble`` where there is one, and finish the run folder.
 
-    There is no checkpoint: an interrupted run starts again with ``resume=true``. The trainer, the optimizer, the
+    The run has no checkpoint: an interrupted run starts again with ``resume=true``. The trainer, the optimizer, the
     scheduler, the model and the logger of the config are not used.
 
     Args:
-        cfg, folder, facts: see :func:`dir.recipe.train.train`; the folder is checked already.
+        cfg, folder, run_info: see :func:`dir.recipe.train.train`; the folder is checked already.
 
     Returns:
         ``val/all/<monitor>``.
 
     Raises:
-        ValueError: data that is no table.
+        ValueError: the data is not a table.
     """
+    seed_everything(cfg.seed, workers=True, verbose=False)
     data, _, labels, metrics = build_data(cfg)
     offset, scale = standardisation(cfg, labels)
     features, targets = data.table("train")
@@ -45,15 +48,17 @@ def fit_estimator(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> 
     )
     if cfg.method.ensemble is not None:
         model = instantiate_with(cfg.method.ensemble, estimator=model)
-    folder.start(cfg)
+    config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    folder.start(config)
     began = time.perf_counter()
     model.fit(features, targets)
     seconds = time.perf_counter() - began
-    splits: dict[str, Groups] = {}
+    results = Results({}, {})
     for split in ("val", "test"):
         rows = data.table(split)[0]
-        truth = data.labels(split)
         predictions = torch.from_numpy(np.asarray(model.predict(rows), dtype=np.float32))
-        splits[split] = summarise(metrics, truth, predictions)
-    save_estimator(cfg, folder.model, model, data, splits)
-    return finish_run(cfg, folder, facts, splits, Predictions(truth, predictions, None), seconds, "cpu")
+        results.predictions[split] = Predictions(data.labels(split), predictions, None)
+        results.metrics[split] = summarise(metrics, *results.predictions[split])
+    settings, training = RunSettings.from_config(cfg), Training(seconds, "cpu", {})
+    save_estimator(folder.model, model, data, settings, results.metrics)
+    return finish_run(folder, settings, training, results, run_info)

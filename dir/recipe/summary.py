@@ -1,16 +1,16 @@
-"""The summary that a run prints: shot groups down, metrics across."""
+"""The tables that a run prints: one row per shot group, one column per metric."""
 
 from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
 
-# One split's results: group -> metric -> value, None where a group is empty or a statistic undefined.
+# The metrics of one split: group -> metric -> value, None where a group is empty or a statistic is undefined.
 Groups = dict[str, dict[str, float | int | None]]
 
 
 def number(value: float | int | None) -> str:
-    """Four decimals, whole numbers as they are, a dash where there is no value.
+    """Return a number as text: four decimals, whole numbers without decimals, a dash for None.
 
     Example:
         >>> number(7.123456), number(250), number(None)
@@ -22,7 +22,7 @@ def number(value: float | int | None) -> str:
 
 
 def summary(title: str, groups: Groups) -> Table:
-    """A rich table of one split's shot metrics."""
+    """Return a rich table of one split's shot metrics."""
     names = list(groups["all"])
     table = Table(title=title, title_justify="left")
     table.add_column("shot")
@@ -34,7 +34,7 @@ def summary(title: str, groups: Groups) -> Table:
 
 
 def print_summary(splits: dict[str, Groups], unit: str) -> None:
-    """Prints the table of each split, wide enough for all columns where output is not a terminal."""
+    """Print the table of each split; without a terminal, wide enough for all columns."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)

@@ -1,164 +1,142 @@
-"""One training run from config to metrics.json; readable from top to bottom."""
+"""One training run from config to metrics.json, readable from top to bottom."""
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
-import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from lightning import Callback, Trainer, seed_everything
+from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from omegaconf import DictConfig
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from dir.callbacks.lightning import FDSCallback
+from dir._checks import message
+from dir.callbacks.lightning import EndEpoch
 from dir.lds import LDS
-from dir.recipe.build import Parts, build, instantiate_with, last_stage
-from dir.recipe.callbacks import EndsTogether, EpochSeed, ExplodingLoss, PlainProgress, StopEarly
-from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint, check_resumable
+from dir.recipe.callbacks import EndsTogether, EpochSeed, ExplodingLoss, KeepFolder, PlainProgress, StopEarly
+from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from dir.recipe.compatibility import check
-from dir.recipe.evaluate import evaluate_splits, finish_run, load_weights
+from dir.recipe.evaluate import load_weights
 from dir.recipe.export_bundle import save_network
 from dir.recipe.figures import density_figure
+from dir.recipe.finish import Training, finish_run
 from dir.recipe.module import RegressionModule
+from dir.recipe.parts import RunSettings
+from dir.recipe.predictions import Results, evaluate_splits
+from dir.recipe.quiet import quiet_lightning
+from dir.recipe.resume import check_resumable
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.settings import check_settings
 from dir.recipe.sklearn_estimators import fit_estimator
-from dir.recipe.two_stage import first_checkpoint, first_folder, first_results, first_stage, load_encoder, predicts
+from dir.recipe.two_stage import NoLoss, Stage, build_stages
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
-    """Trains, evaluates the best epoch on val and test, and leaves everything in the run folder.
+def train(cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) -> float:
+    """Train, evaluate the best epoch on val and test, and write everything to the run folder.
 
     Args:
         cfg: composed config, see configs/train.yaml.
-        folder: where to write; everything is checked before anything is written.
-        facts: what else metrics.json should say about the run, such as the method's name.
+        folder: run folder; everything is checked before anything is written.
+        run_info: further entries of metrics.json about the run, such as the method's name.
 
     Returns:
-        The best epoch's ``val/all/<monitor>``.
+        The best epoch's ``val/all/<monitor>``; NaN on every process but the first.
 
     Raises:
-        RuntimeError: if the folder holds a finished run, or an unfinished one and ``resume`` is false, or another
-            run works in it; if the training diverges; if the disk is full.
-        ValueError, FileNotFoundError: for settings or data that a run cannot be made of.
-        SystemExit: after Ctrl-C or SIGTERM, saying how to go on. One of several processes says so and ends there.
+        RuntimeError: the folder holds a finished run, or an unfinished one and ``resume`` is false, or another run
+            uses the folder; or the training diverges; or the disk is full.
+        ValueError, FileNotFoundError: settings or data that cannot be used.
+        SystemExit: after Ctrl-C or SIGTERM, with instructions for resuming. One of several processes prints the
+            instructions and ends.
     """
-    try:
-        return _train(cfg, folder, facts)
-    except OSError as error:
-        explained = folder.explain(error)
-        if explained is None:
-            raise
-        raise explained from error
-    finally:
-        folder.release()
-
-
-def _train(cfg: DictConfig, folder: RunFolder, facts: dict[str, Any]) -> float:
     quiet_lightning()
-    check_settings(cfg)
-    check(cfg)
-    monitor = f"val/all/{cfg.task.monitor}"
-    # Only the first process sees the folder as it was; the others come when it is in use.
-    main_process = _rank() == 0
-    if main_process:
-        folder.check(cfg.resume)
-        folder.check_config(cfg)
-    seed_everything(cfg.seed, workers=True, verbose=False)
-    if cfg.method.estimator is not None:
-        # An estimator of scikit-learn has no use for further processes.
-        return fit_estimator(cfg, folder, facts) if main_process else float("nan")
-    parts = build(cfg)
-    retrain, stage = cfg.method.retrain, last_stage(cfg)
-    if retrain is not None and retrain.checkpoint is not None:
-        load_encoder(parts, Path(retrain.checkpoint))
-    first = retrain is not None and retrain.checkpoint is None
-    logger: Logger | None = instantiate_with(cfg.logger, save_dir=str(folder.path)) if cfg.logger else None
-    trainer = make_trainer(stage, logger or False, callbacks(stage, folder, monitor))
-    # The first stage goes on from its own checkpoints.
-    resume_from = None if first and not first_folder(folder).finished else folder.resume_from(cfg.resume)
+    with folder.in_use():
+        check_settings(cfg)
+        check(cfg)
+        # Only the first process sees the folder as it was: it locks the folder for all.
+        main_process = _is_main_process()
+        if main_process:
+            config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+            folder.check(config["resume"], config)
+        if cfg.method.estimator is not None:
+            # scikit-learn does not share its work with other processes.
+            return fit_estimator(cfg, folder, run_info) if main_process else float("nan")
+        runs = [prepare(stage) for stage in build_stages(cfg, folder)]
+        if main_process:
+            for run in reversed(runs):
+                open_folder(run)
+        return [_train(run, run_info) for run in runs][-1]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stage of a run, built and checked; nothing is written yet."""
+
+    stage: Stage
+    logger: Logger | None
+    figure: Figure | None
+    trainer: Trainer
+    resume_from: Path | None
+
+
+def prepare(stage: Stage) -> Run:
+    """Check the module of a stage, and make its logger, its callbacks and its trainer.
+
+    A setting that cannot work fails here, before a file is written.
+    """
+    parts, folder = stage.parts, stage.folder
+    check_optimizer(parts.module)
+    # A second stage that waits for the first has no checkpoints yet: the first stage resumes from its own.
+    resume_from = None if stage.waits else folder.resume_from(parts.settings.resume)
     if resume_from is not None:
         check_resumable(resume_from, parts.module)
-    check_optimizer(parts.module)
-
-    if main_process:
-        folder.start(cfg)
-        log_density(cfg, parts, logger)
-    if first:
-        if not first_folder(folder).finished:
-            train(first_stage(cfg), first_folder(folder), facts)
-            # The first process evaluates and writes while the others are done.
-            trainer.strategy.barrier()
-        load_encoder(parts, first_checkpoint(cfg, folder))
-    began = time.perf_counter()
-    try:
-        trainer.fit(parts.module, datamodule=parts.data, ckpt_path=resume_from and str(resume_from))
-    except SystemExit:
-        # After Ctrl-C or SIGTERM Lightning ends the process without a word on how to go on.
-        if not trainer.interrupted:
-            raise
-    if trainer.interrupted:
-        _leave(folder, trainer)
-    seconds = time.perf_counter() - began
-    if not trainer.is_global_zero:
-        return float("nan")
-
-    best_epoch = load_weights(parts.module, folder.best_or_last)
-    progress: Any = trainer.fit_loop.epoch_progress.current  # its type is declared too narrow
-    epochs = progress.processed  # also right where a resumed run had nothing to do
-    device = trainer.strategy.root_device
-    splits, test = evaluate_splits(parts, device)
-    if logger is not None:
-        numbers = {
-            f"test/{group}/{name}": value
-            for group, values in splits["test"].items()
-            for name, value in values.items()
-            if value is not None
-        }
-        logger.log_metrics(numbers, step=trainer.global_step)
-        logger.finalize("success")
-    if predicts(cfg):
-        save_network(cfg, folder.model, parts, splits)
-    return finish_run(
-        cfg,
-        folder,
-        facts | (first_results(folder) if first else {}),
-        splits,
-        test,
-        seconds,
-        device.type,
-        {"epochs": epochs, "best_epoch": best_epoch},
-        table=predicts(cfg),
+    if stage.first is None:
+        stage.load_encoder()
+    logger = None if parts.make_logger is None else parts.make_logger(save_dir=str(folder.path))
+    figure = None
+    if isinstance(logger, TensorBoardLogger):
+        lds = parts.module.lds
+        if not isinstance(lds, LDS):
+            lds = LDS(parts.bins, **parts.settings.density_kernel).fit_counts(parts.counts)
+        figure = density_figure(parts.bins, lds, parts.settings.unit)
+    callbacks = make_callbacks(parts.settings, folder)
+    trainer = parts.make_trainer(
+        logger=logger or False,
+        callbacks=callbacks,
+        # Without a terminal the recipe's own callback prints a line per epoch.
+        enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
+        plugins=[AtomicCheckpointIO()],
     )
+    return Run(stage, logger, figure, trainer, resume_from)
 
 
-def _leave(folder: RunFolder, trainer: Trainer) -> NoReturn:
-    """Ends an interrupted run and says how to go on with it."""
-    if trainer.world_size < 2:
-        raise SystemExit(folder.how_to_go_on())
-    if trainer.is_global_zero:
-        print(folder.how_to_go_on(), file=sys.stderr)
-    folder.release()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # An orderly end of the interpreter waits for collectives that ranks which have ended will never join.
-    os._exit(1)
+def check_optimizer(module: RegressionModule) -> None:
+    """Raise a ValueError if the optimizer or the scheduler refuses its settings."""
+    try:
+        module.configure_optimizers()
+    except (TypeError, ValueError) as error:
+        raise ValueError(message("optimizer, scheduler", str(error))) from error
 
 
-def callbacks(cfg: DictConfig, folder: RunFolder, monitor: str) -> list[Callback]:
-    """FDS epochs, repeatable random state, checkpoints, early stopping and progress."""
-    found: list[Callback] = [
-        FDSCallback(),
-        EpochSeed(cfg.seed),
+def make_callbacks(settings: RunSettings, folder: RunFolder) -> list[Callback]:
+    """Return the callbacks of a run: FDS epochs, random state, checkpoints, early stopping and progress."""
+    monitor = f"val/all/{settings.monitor}"
+    callbacks: list[Callback] = [
+        KeepFolder(folder),
+        EndEpoch(),
+        EpochSeed(settings.seed),
         ExplodingLoss(),
         EndsTogether(),
-        # At an epoch's end, after the FDS callback, or after each validation where those are counted in steps.
+        # Saves at the end of an epoch, after EndEpoch, or after each validation if validations are counted in steps.
         RunCheckpoint(
             folder.checkpoints,
             "best",
@@ -169,64 +147,97 @@ def callbacks(cfg: DictConfig, folder: RunFolder, monitor: str) -> list[Callback
         ),
         RunCheckpoint(folder.checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
-    if cfg.early_stopping.patience is not None:
-        found.append(
-            StopEarly(monitor, patience=cfg.early_stopping.patience, mode="min", check_on_train_epoch_end=False)
+    if settings.patience is not None:
+        callbacks.append(StopEarly(monitor, patience=settings.patience, mode="min", check_on_train_epoch_end=False))
+    if settings.show_progress:
+        callbacks.append(RichProgressBar() if Console().is_terminal else PlainProgress(monitor))
+    return callbacks
+
+
+def open_folder(run: Run) -> None:
+    """Write the first files of a stage: its config, and its density figure where the logger takes figures."""
+    run.stage.folder.start(run.stage.config)
+    if isinstance(run.logger, TensorBoardLogger):
+        run.logger.experiment.add_figure("label density", run.figure)
+
+
+def _train(run: Run, run_info: dict[str, Any]) -> float:
+    """Fit the module of a stage, evaluate its best epoch, and finish the folder of the stage."""
+    stage, parts, folder, trainer = run.stage, run.stage.parts, run.stage.folder, run.trainer
+    with folder.in_use():
+        if stage.first is not None:
+            # The first process evaluates the first stage while the others are done with it.
+            trainer.strategy.barrier()
+            stage.load_encoder()
+
+        seconds = fit(run)
+        if not trainer.is_global_zero:
+            return float("nan")
+
+        best_epoch = load_weights(parts.module, folder.best_or_last)
+        progress: Any = trainer.fit_loop.epoch_progress.current  # Lightning declares its type too narrow
+        # The loop's own count is right where a resumed run had nothing left to train.
+        epochs = {"epochs": progress.processed, "best_epoch": best_epoch}
+        device = trainer.strategy.root_device
+        results = evaluate_splits(parts, device)
+        if run.logger is not None:
+            log_test_metrics(run.logger, results, trainer.global_step)
+        trained_to_predict = not isinstance(parts.module.criterion, NoLoss)
+        if trained_to_predict:
+            save_network(folder.model, parts, results.metrics)
+        return finish_run(
+            folder,
+            parts.settings,
+            Training(seconds, device.type, epochs),
+            results,
+            run_info | stage.first_results(),
+            print_tables=trained_to_predict,
         )
-    if cfg.trainer.enable_progress_bar:
-        found.append(RichProgressBar() if Console().is_terminal else PlainProgress(monitor))
-    return found
 
 
-def make_trainer(cfg: DictConfig, logger: Logger | bool, callbacks: list[Callback]) -> Trainer:
-    """The Lightning Trainer of the config."""
-    bar = any(isinstance(callback, RichProgressBar) for callback in callbacks)
-    trainer: Trainer = instantiate_with(
-        cfg.trainer,
-        logger=logger,
-        callbacks=callbacks,
-        enable_progress_bar=bar,
-        plugins=[AtomicCheckpointIO()],
-    )
-    return trainer
+def fit(run: Run) -> float:
+    """Train the module and return the seconds that the training took.
 
-
-def check_optimizer(module: RegressionModule) -> None:
-    """Raises ValueError if optimizer or scheduler refuse their settings, which else shows when files are there."""
+    Raises:
+        SystemExit: after Ctrl-C or SIGTERM, with instructions for resuming.
+    """
+    began = time.perf_counter()
     try:
-        module.configure_optimizers()
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"optimizer, scheduler: {error}") from error
+        ckpt_path = None if run.resume_from is None else str(run.resume_from)
+        run.trainer.fit(run.stage.parts.module, datamodule=run.stage.parts.data, ckpt_path=ckpt_path)
+    except SystemExit:
+        # Lightning ends the process after Ctrl-C or SIGTERM, without instructions for resuming.
+        if not run.trainer.interrupted:
+            raise
+    if run.trainer.interrupted:
+        _exit_interrupted(run.stage.folder, run.trainer)
+    return time.perf_counter() - began
 
 
-def log_density(cfg: DictConfig, parts: Parts, logger: Logger | None) -> None:
-    """Label density with its effective density; by the task's own LDS setting where the method has none."""
-    if not isinstance(logger, TensorBoardLogger):
-        return
-    lds = parts.module.lds
-    if not isinstance(lds, LDS):
-        lds = LDS(parts.bins, kernel_size=cfg.task.lds.kernel_size, sigma=cfg.task.lds.sigma)
-        lds.fit_counts(parts.counts)
-    logger.experiment.add_figure("label density", density_figure(parts.bins, lds, cfg.task.unit))
+def _exit_interrupted(folder: RunFolder, trainer: Trainer) -> NoReturn:
+    """End an interrupted run with instructions for resuming."""
+    if trainer.world_size < 2:
+        raise SystemExit(folder.resume_instructions())
+    if trainer.is_global_zero:
+        print(folder.resume_instructions(), file=sys.stderr)
+    folder.release()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A regular exit of the interpreter waits for collectives that ranks which have ended will never join.
+    os._exit(1)
 
 
-def quiet_lightning() -> None:
-    """Silences what Lightning says in every run and what nothing can be done about."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.accelerators.cuda").setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",  # our datasets are in memory: workers would slow them down
-        ".*smaller than the logging interval.*",  # we log by epoch
-        ".*treespec, LeafSpec.*",  # Lightning's own use of torch
-        r".*recommended to use `self\.log\(.*sync_dist=True.*",  # metrics and diagnostics are of all processes
-        r".*module\(s\) in eval mode.*",  # the frozen encoder of a second stage
-        ".*Checkpoint directory .* exists and is not empty.*",  # resumed
-        ".*Experiment logs directory .* exists and is not empty.*",  # resumed; what it would remove was renamed
-    ):
-        warnings.filterwarnings("ignore", message=message)
+def log_test_metrics(logger: Logger, results: Results, step: int) -> None:
+    """Log the shot metrics of the test split and close the logger."""
+    numbers = {
+        f"test/{group}/{name}": value
+        for group, values in results.metrics["test"].items()
+        for name, value in values.items()
+        if value is not None
+    }
+    logger.log_metrics(numbers, step=step)
+    logger.finalize("success")
 
 
-def _rank() -> int:
-    from lightning.pytorch.utilities import rank_zero_only
-
-    return int(getattr(rank_zero_only, "rank", 0) or 0)
+def _is_main_process() -> bool:
+    return not getattr(rank_zero_only, "rank", 0)

@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, read without running what they hold, refused in words."""
+"""Checkpoint files: written in one step, read without running code, and refused with the reason."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from dir.recipe.checkpoints import AtomicCheckpointIO, check_resumable, read_checkpoint
+from dir.recipe.checkpoints import AtomicCheckpointIO, read_checkpoint
 from dir.recipe.evaluate import evaluate_checkpoint
+from dir.recipe.resume import check_resumable
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
 
@@ -32,7 +33,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_last_becomes_previous_and_other_names_are_replaced(tmp_path: Path) -> None:
+def test_last_becomes_previous_and_other_files_are_replaced(tmp_path: Path) -> None:
     io = AtomicCheckpointIO()
     for epoch in range(3):
         io.save_checkpoint(content(epoch), tmp_path / "new/last.ckpt")
@@ -55,7 +56,7 @@ def test_the_file_is_synced_before_it_takes_its_name_and_the_folder_after(
         fsync(handle)
 
     def renamed(self: Path, target: Path) -> Path:
-        assert self.parent == target.parent  # on one file system, or the rename would be a copy
+        assert self.parent == target.parent  # a rename across file systems would copy
         calls.append(f"{self.name} -> {target.name}")
         return replace(self, target)
 
@@ -70,7 +71,7 @@ def test_the_file_is_synced_before_it_takes_its_name_and_the_folder_after(
 
 
 @pytest.mark.parametrize("place", ["write", "sync", "rename"])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+def test_failed_write_leaves_the_old_file_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     io = AtomicCheckpointIO()
@@ -82,24 +83,22 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
 
     target = {"write": (torch, "save"), "sync": (os, "fsync"), "rename": (Path, "replace")}[place]
     monkeypatch.setattr(*target, full)
-    with pytest.raises(
-        RuntimeError, match=r"last\.ckpt could not be written: .*No space left.*earlier epoch is kept"
-    ):
+    with pytest.raises(RuntimeError, match=r"last\.ckpt: .*No space left.*earlier epoch is kept"):
         io.save_checkpoint(content(1), tmp_path / "last.ckpt")
     assert (tmp_path / "last.ckpt").read_bytes() == before
     assert names(tmp_path) == {"last.ckpt"}
 
 
-def test_a_kill_between_the_two_renames_leaves_no_third_name_behind(tmp_path: Path) -> None:
+def test_kill_between_the_two_renames_leaves_no_third_name(tmp_path: Path) -> None:
     io = AtomicCheckpointIO()
     io.save_checkpoint(content(0), tmp_path / "last.ckpt")
-    os.link(tmp_path / "last.ckpt", tmp_path / "previous.ckpt")  # as such a kill leaves them
+    os.link(tmp_path / "last.ckpt", tmp_path / "previous.ckpt")  # the state after such a kill
     io.save_checkpoint(content(1), tmp_path / "last.ckpt")
     assert names(tmp_path) == {"previous.ckpt", "last.ckpt"}
     assert [read_checkpoint(tmp_path / f"{name}.ckpt")["epoch"] for name in ("previous", "last")] == [0, 1]
 
 
-def test_without_hard_links_one_of_the_two_is_always_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_hard_links_one_of_two_files_always_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_links(*args: Any) -> None:
         raise PermissionError(errno.EPERM, "no links here")
 
@@ -120,7 +119,7 @@ def test_without_hard_links_one_of_the_two_is_always_there(tmp_path: Path, monke
     assert [read_checkpoint(tmp_path / f"{name}.ckpt")["epoch"] for name in ("previous", "last")] == [0, 1]
 
 
-def test_a_run_killed_between_two_renames_goes_on_from_the_previous_one(tmp_path: Path) -> None:
+def test_run_killed_between_two_renames_resumes_from_the_previous_checkpoint(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert folder.resume_from(True) is None
     AtomicCheckpointIO().save_checkpoint(content(0), folder.previous)
@@ -131,7 +130,7 @@ def test_a_run_killed_between_two_renames_goes_on_from_the_previous_one(tmp_path
 
 
 class Evil:
-    """What a pickle can do: call anything when it is read."""
+    """A pickle that calls a function when it is read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -141,12 +140,12 @@ class Evil:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 0.3, 0.9, -1])
-def test_a_truncated_file_is_named(tmp_path: Path, cut: float) -> None:
+def test_truncated_file_is_named(tmp_path: Path, cut: float) -> None:
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint(content(0), path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(cut * len(whole)) if isinstance(cut, float) else cut])
-    with pytest.raises(ValueError, match=r"last\.ckpt cannot be read as a checkpoint, it is cut off or no such file"):
+    with pytest.raises(ValueError, match=r"last\.ckpt: the file cannot be read"):
         read_checkpoint(path)
 
 
@@ -158,45 +157,45 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, form: str) -> None:
         path.write_bytes(pickle.dumps(harmful, protocol=2))
     else:
         torch.save(harmful, path, _use_new_zipfile_serialization=form == "torch")
-    with pytest.raises(ValueError, match=r"last\.ckpt cannot be read"):
+    with pytest.raises(ValueError, match=r"last\.ckpt: the file cannot be read"):
         read_checkpoint(path)
     assert not trace.exists()
     torch.load(path, weights_only=False) if form != "pickle" else pickle.loads(path.read_bytes())
-    assert trace.exists()  # it would have been
+    assert trace.exists()  # without the check, the code runs
 
 
 @pytest.mark.parametrize("value", [torch.ones(2), [1, 2], {"w": torch.ones(2)}, {"state_dict": [1], "epoch": 0}])
-def test_a_file_of_something_else_is_no_checkpoint(tmp_path: Path, value: Any) -> None:
+def test_file_with_other_content_is_refused(tmp_path: Path, value: Any) -> None:
     torch.save(value, tmp_path / "last.ckpt")
-    with pytest.raises(ValueError, match=r"last\.ckpt is no checkpoint of a run"):
+    with pytest.raises(ValueError, match=r"last\.ckpt: .*state_dict"):
         read_checkpoint(tmp_path / "last.ckpt")
 
 
-def test_a_checkpoint_of_another_model_names_what_differs(tmp_path: Path) -> None:
+def test_checkpoint_of_another_model_names_the_differences(tmp_path: Path) -> None:
     own = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
     (tmp_path / "run/checkpoints").mkdir(parents=True)
     path = tmp_path / "run/checkpoints/last.ckpt"
     AtomicCheckpointIO().save_checkpoint(content(0, own), path)
     check_resumable(path, own)
-    with pytest.raises(ValueError, match=r"last\.ckpt is of another model: 0\.weight \(2, 3\) instead of \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"last\.ckpt: .*another model: 0\.weight \(2, 3\) instead of \(2, 4\)"):
         check_resumable(path, nn.Sequential(nn.Linear(4, 2)))
-    with pytest.raises(ValueError, match=r"of another model: 0\.bias"):
+    with pytest.raises(ValueError, match=r"another model: 0\.bias"):
         check_resumable(path, nn.Sequential(nn.Linear(3, 2, bias=False)))
-    with pytest.raises(ValueError, match=f"remove {path.parents[1]} to start again"):
+    with pytest.raises(ValueError, match=f"Remove {path.parents[1]} to start again"):
         check_resumable(path, nn.ReLU())
     AtomicCheckpointIO().save_checkpoint(content(1, own), path)
-    with pytest.raises(ValueError, match="go on from the epoch before with resume=previous"):
+    with pytest.raises(ValueError, match="resume=previous"):
         check_resumable(path, nn.ReLU())
 
 
 def interrupted(cfg: DictConfig, path: Path) -> None:
-    """A run that is as a kill after its last epoch leaves it."""
+    """Leave a run folder as a kill after the last epoch does."""
     train(cfg, RunFolder(path), {})
     (path / "metrics.json").unlink()
     (path / "predictions.npz").unlink()
 
 
-def test_a_run_refuses_what_is_no_checkpoint_of_it_and_changes_nothing(tiny: Config, tmp_path: Path) -> None:
+def test_run_refuses_foreign_checkpoints_and_changes_nothing(tiny: Config, tmp_path: Path) -> None:
     settings = ("method=lds_fds", "trainer.max_epochs=2", "logger=none")
     path = tmp_path / "run"
     interrupted(tiny(*settings), path)
@@ -205,9 +204,9 @@ def test_a_run_refuses_what_is_no_checkpoint_of_it_and_changes_nothing(tiny: Con
     torch.save(content(0, nn.Linear(1, 1)), tmp_path / "other.ckpt")
     cases = {
         "cannot be read": good[: len(good) // 2],
-        "cut off or no such file": b"",
-        "lacks optimizer_states": best,
-        "is of another model": (tmp_path / "other.ckpt").read_bytes(),
+        "the file cannot be read": b"",
+        "optimizer_states": best,
+        "another model": (tmp_path / "other.ckpt").read_bytes(),
     }
     for message, damaged in cases.items():
         last.write_bytes(damaged)
@@ -218,16 +217,16 @@ def test_a_run_refuses_what_is_no_checkpoint_of_it_and_changes_nothing(tiny: Con
         assert "resume=previous" in str(error.value)
         assert {p: p.stat().st_mtime_ns for p in path.rglob("*")} == before
     (path / "checkpoints/previous.ckpt").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"previous\.ckpt cannot be read"):
+    with pytest.raises(ValueError, match=r"previous\.ckpt: the file cannot be read"):
         train(tiny(*settings, "resume=previous"), RunFolder(path), {})
 
 
-def test_a_damaged_or_other_best_checkpoint_is_named_by_the_evaluation(tiny: Config, tmp_path: Path) -> None:
+def test_evaluation_names_a_damaged_or_foreign_checkpoint(tiny: Config, tmp_path: Path) -> None:
     path = tmp_path / "run"
     train(tiny("trainer.max_epochs=1", "logger=none"), RunFolder(path), {})
     best = path / "checkpoints/best.ckpt"
-    with pytest.raises(ValueError, match=r"does not fit .*layers\.0\.weight \(8, 4\) instead of \(9, 4\)"):
+    with pytest.raises(ValueError, match=r"best\.ckpt: .*layers\.0\.weight \(8, 4\) instead of \(9, 4\)"):
         evaluate_checkpoint(best, ["model.encoder.num_features=9"])
     best.write_bytes(best.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"best\.ckpt cannot be read as a checkpoint"):
+    with pytest.raises(ValueError, match=r"best\.ckpt: the file cannot be read"):
         evaluate_checkpoint(best, [])

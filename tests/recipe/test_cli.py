@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from dir.recipe.cli import evaluate_main, train_main
-from dir.recipe.run_folder import RunFolder, suffix
+from dir.recipe.folder_name import suffix
+from dir.recipe.run_folder import RunFolder
 
 TINY = Path(__file__).parent / "tiny"
 SHORT = ["data=tiny", "model=tiny", "name=tiny", "trainer.max_epochs=1", "trainer.accelerator=cpu"]

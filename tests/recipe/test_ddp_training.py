@@ -16,12 +16,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 import dir.recipe.train as recipe
+from dir.recipe import two_stage
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder
 
 TINY = Path(__file__).parent / "tiny"
 EPOCHS, BATCH = 3, 48
-# No dropout and no batch norm; four joined batches; odd numbers of rows to validate on.
+# No dropout and no batch norm; four joined batches; odd numbers of validation rows.
 EQUAL = ("model.encoder.dropout=0", "data.sizes=[192,61,59]", f"trainer.max_epochs={EPOCHS}", "logger=csv")
 SETTINGS = {
     "lds_fds": ("method=lds_fds",),
@@ -31,7 +32,7 @@ SETTINGS = {
 
 
 def run(config: str, folder: str) -> list[dict[str, torch.Tensor]]:
-    """One run in this process; the module's state and the validation metrics at the end of each epoch."""
+    """Return the module's state and the validation metrics at the end of each epoch of one run in this process."""
     seen: list[dict[str, torch.Tensor]] = []
     original = RegressionModule.on_train_epoch_end
 
@@ -50,11 +51,11 @@ def run(config: str, folder: str) -> list[dict[str, torch.Tensor]]:
 
 
 class InterruptedRunError(Exception):
-    """Stands for whatever ended the run."""
+    """Interrupts a run."""
 
 
 def run_resumed(config: str, folder: str, last_epoch: int) -> list[dict[str, torch.Tensor]]:
-    """A run that is interrupted after `last_epoch` and goes on; the states of the part that went on."""
+    """Interrupt a run after `last_epoch`, resume it, and return the states of the resumed part."""
     original = RegressionModule.on_train_epoch_start
 
     def interrupt(module: RegressionModule) -> None:
@@ -73,7 +74,7 @@ def run_resumed(config: str, folder: str, last_epoch: int) -> list[dict[str, tor
 
 
 def start(rank: int, world_size: int, tiny: str) -> None:
-    """What torchrun tells a rank, in a process that has imported Lightning before."""
+    """Set the variables of torchrun in a process that has imported Lightning before."""
     from lightning.pytorch.utilities import rank_zero_only
 
     places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": world_size}
@@ -94,9 +95,9 @@ def run_twice(rank: int, world_size: int, tiny: str, config: str, folder: str) -
 
 
 def run_two_stages(rank: int, world_size: int, tiny: str, config: str, folder: str) -> list[Any]:
-    """The states of both stages; and whether the first stage had ended when this rank took its encoder."""
+    """Return the states of both stages, and whether the first had ended when this rank loaded its encoder."""
     start(rank, world_size, tiny)
-    evaluate, load = recipe.evaluate_splits, recipe.load_encoder
+    evaluate, load = recipe.evaluate_splits, two_stage.load_encoder
     ended: list[int] = []
 
     def slow(*given: Any) -> Any:
@@ -107,13 +108,13 @@ def run_two_stages(rank: int, world_size: int, tiny: str, config: str, folder: s
         ended.append(int((Path(folder) / "stage_1/metrics.json").is_file()))
         load(*given)
 
-    recipe.evaluate_splits, recipe.load_encoder = slow, watched
+    recipe.evaluate_splits, two_stage.load_encoder = slow, watched
     return [ended, run(config, folder)]
 
 
 @pytest.fixture
 def config(tiny: Callable[..., DictConfig]) -> Callable[..., str]:
-    """The resolved config of a method for so many ranks, as text."""
+    """Return the resolved config of a method for a number of ranks, as text."""
 
     def composed(method: str, world_size: int, *more: str) -> str:
         ranks = (f"data.batch_size={BATCH // world_size}", f"trainer.devices={world_size}")
@@ -123,7 +124,7 @@ def config(tiny: Callable[..., DictConfig]) -> Callable[..., str]:
 
 
 def logged(folder: Path) -> list[dict[str, str]]:
-    """The rows of the only log of a run."""
+    """Return the rows of the only log of a run."""
     (path,) = folder.rglob("metrics.csv")
     return list(csv.DictReader(path.open()))
 

@@ -1,4 +1,4 @@
-"""Runs that SIGTERM or a full disk ends: in words, with the last checkpoint, and able to go on."""
+"""Runs ended by SIGTERM or a full disk: they leave a message and the last checkpoint, and can resume."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import torch
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="watches files through /proc")
-# The process that warm_runs.py is, in conftest.py.
+# The class Runs of conftest.py, which talks to the process of warm_runs.py.
 Runs = Any
 
 
@@ -22,13 +22,13 @@ Runs = Any
     [
         (("training_step", 1), 0),
         (("training_step", 6), 1),
-        # A validation of one batch and the writing of a checkpoint come to their end.
+        # A validation of one batch is finished first, and so is the writing of a checkpoint.
         (("validation_step", 1), 2),
         (("half of .last.ckpt.partial", 0), 1),
         (("half of .last.ckpt.partial", 2), 3),
     ],
 )
-def test_sigterm_ends_a_run_with_a_checkpoint_and_says_how_to_go_on(
+def test_sigterm_ends_a_run_with_a_checkpoint_and_resume_instructions(
     runs: Runs, moment: tuple[str, int], finished: int
 ) -> None:
     name, number = moment
@@ -38,18 +38,18 @@ def test_sigterm_ends_a_run_with_a_checkpoint_and_says_how_to_go_on(
     assert not (runs.folder / folder / ".lock").exists()
     last = runs.folder / folder / "checkpoints/last.ckpt"
     if finished:
-        assert "holds the last epoch that was finished; go on with resume=true" in runs.log(folder)
+        assert "Set resume=true to resume the run" in runs.log(folder)
         assert torch.load(last, weights_only=True)["epoch"] == finished - 1  # counted from 0
         assert runs.run(folder) == 1
-        assert "holds an unfinished run: set resume=true" in runs.log(folder)
+        assert "the folder holds an unfinished run" in runs.log(folder)
     else:
-        assert "before the end of the first epoch" in runs.log(folder)
+        assert "Interrupted before the end of the first epoch" in runs.log(folder)
         assert not last.exists()
     runs.finish(folder, resume=True)
     runs.assert_same_end("whole", folder)
 
 
-def test_sigterm_after_training_ends_at_once_and_nothing_is_lost(runs: Runs) -> None:
+def test_sigterm_after_training_ends_at_once_and_loses_nothing(runs: Runs) -> None:
     moment = runs.moments("whole").index("open .predictions.npz.partial")
     assert runs.run("late", moment=moment, action="term") == -signal.SIGTERM
     runs.finish("late", resume=True)
@@ -57,13 +57,13 @@ def test_sigterm_after_training_ends_at_once_and_nothing_is_lost(runs: Runs) -> 
 
 
 @pytest.mark.parametrize("place", ["open .last.ckpt.partial", "training_step", "open .predictions.npz.partial"])
-def test_a_run_that_may_write_no_more_says_so_and_leaves_the_last_checkpoint(runs: Runs, place: str) -> None:
+def test_run_that_can_write_no_more_says_so_and_leaves_the_last_checkpoint(runs: Runs, place: str) -> None:
     names = runs.moments("whole")
     moment = [n for n, name in enumerate(names) if name == place][-1]
     name = "limit_" + "".join(filter(str.isalpha, place))
     assert runs.run(name, moment=moment, action="limit") == 1
     log = runs.log(name)
-    assert "make room, then go on with resume=true" in log
+    assert "Make room on the disk, then set resume=true" in log
     assert "File too large" in log
     folder = runs.folder / name
     assert not [path for path in folder.rglob("*") if "partial" in path.name or path.name == ".lock"]
@@ -72,7 +72,7 @@ def test_a_run_that_may_write_no_more_says_so_and_leaves_the_last_checkpoint(run
     runs.assert_same_end("whole", name)
 
 
-def test_a_full_disk_ends_the_run_in_words_and_it_goes_on_when_there_is_room(runs: Runs) -> None:
+def test_full_disk_ends_the_run_with_a_message_and_the_run_resumes_when_there_is_room(runs: Runs) -> None:
     disk = runs.folder / "disk"
     disk.mkdir()
     mount = shutil.which("mount")
@@ -90,7 +90,7 @@ def test_a_full_disk_ends_the_run_in_words_and_it_goes_on_when_there_is_room(run
             name = f"disk/{logger}"
             assert runs.run(name, f"logger={logger}", moment=moment, action="fill") == 1
             assert "No space left on device" in runs.log("disk")
-            assert "go on with resume=true" in runs.log("disk")
+            assert "set resume=true" in runs.log("disk")
             assert torch.load(disk / logger / "checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
             (disk / "filler").unlink()
             runs.finish(name, f"logger={logger}", resume=True)

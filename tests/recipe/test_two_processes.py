@@ -94,7 +94,7 @@ def test_a_rank_that_fails_ends_the_run_with_its_error(tmp_path: Path) -> None:
     assert (folder / "checkpoints/last.ckpt").is_file(), "the first epoch was finished"
 
 
-def test_sigterm_ends_all_ranks_at_once_and_the_run_can_go_on(tmp_path: Path) -> None:
+def test_sigterm_ends_all_ranks_at_once_and_the_run_can_resume(tmp_path: Path) -> None:
     (tmp_path / "slow_loss.py").write_text(SLOW)
     settings = (*TINY_RUN, "method=lds_fds", "task.loss._target_=slow_loss.Slow", "trainer.max_epochs=6")
     command = [*LAUNCH, str(ROOT / "scripts/train.py"), *settings, "trainer.devices=2", "trainer.accelerator=cpu"]
@@ -114,7 +114,7 @@ def test_sigterm_ends_all_ranks_at_once_and_the_run_can_go_on(tmp_path: Path) ->
         assert time.monotonic() - sent < 20, "the launcher kills after 30 s what does not end by itself"
     finally:
         run.kill()
-    assert "go on with resume=true" in (tmp_path / "words").read_text()
+    assert "Set resume=true to resume" in (tmp_path / "words").read_text()
     assert not [*tmp_path.rglob("metrics.json")]
     done = torchrun(tmp_path, *settings, "resume=true")
     assert done.returncode == 0, done.stderr[-9000:]

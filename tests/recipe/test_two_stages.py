@@ -1,4 +1,4 @@
-"""Decoupled training (method=rrt): a new head, trained with weights, on an encoder that stays as it was."""
+"""Decoupled training (method=rrt): the second stage trains a new head with weights on a frozen encoder."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
 
 @pytest.fixture
 def modes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, bool, bool]]:
-    """Of every training step: encoder in training mode, head in training mode, weights."""
+    """Record of each training step: encoder in training mode, head in training mode, loss with weights."""
     seen: list[tuple[bool, bool, bool]] = []
     step = RegressionModule.training_step
 
@@ -58,7 +58,7 @@ def modes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, bool, bool]]:
     return seen
 
 
-def test_one_command_trains_both_stages_and_the_second_moves_the_head_alone(
+def test_one_command_trains_both_stages_and_the_second_trains_only_the_head(
     tiny: Config, tmp_path: Path, modes: list[tuple[bool, bool, bool]]
 ) -> None:
     path = tmp_path / "tiny" / "rrt" / "seed_0"
@@ -70,7 +70,7 @@ def test_one_command_trains_both_stages_and_the_second_moves_the_head_alone(
 
     first = path / "stage_1" / "checkpoints/best.ckpt"
     for name in ("best", "last"):
-        # Batch norm's buffers among them.
+        # The buffers of batch norm are compared as well.
         assert_same(weights(first, "encoder"), weights(path / f"checkpoints/{name}.ckpt", "encoder"))
     assert "model.encoder.layers.1.running_mean" in weights(first, "encoder")
     heads = [weights(p, "head")["model.head.weight"] for p in (first, path / "checkpoints/last.ckpt")]
@@ -78,17 +78,17 @@ def test_one_command_trains_both_stages_and_the_second_moves_the_head_alone(
     start = build(tiny(*RRT)).module.model.head.weight
     assert not torch.allclose(start, heads[1], rtol=0.01)
 
-    # The first stage is what the method is without weights, to the last digit.
+    # The first stage equals a run of the method without weights, to the last digit.
     plain = run(tiny(*SHORT, "+regularizer=ranksim"), tmp_path / "plain")
     assert json.loads((path / "stage_1/metrics.json").read_text())["test"] == plain["test"] != content["test"]
-    # One run, which evaluate.py reads as it is; the first stage has a config of its own.
+    # compare.py finds one run; evaluate.py reads both stages, because each has its config.
     assert [one.path for one in find_runs(tmp_path / "tiny")[0]] == [path / "metrics.json"]
     assert evaluate_checkpoint(path / "checkpoints/best.ckpt", [])["test"] == content["test"]
     assert evaluate_checkpoint(first, [])["test"] == plain["test"]
     assert OmegaConf.load(path / "stage_1/config.yaml").method.lds is None
 
 
-def test_the_second_stage_alone_starts_from_any_checkpoint_of_the_model(tiny: Config, tmp_path: Path) -> None:
+def test_second_stage_starts_from_any_checkpoint_of_the_model(tiny: Config, tmp_path: Path) -> None:
     both = run(tiny(*RRT), tmp_path / "both")
     run(tiny(*SHORT), tmp_path / "vanilla")
     given = f"method.retrain.checkpoint={tmp_path / 'vanilla/checkpoints/best.ckpt'}"
@@ -96,14 +96,14 @@ def test_the_second_stage_alone_starts_from_any_checkpoint_of_the_model(tiny: Co
     assert alone["test"] == both["test"]
     assert "stage_1" not in alone["run"]
     assert not (tmp_path / "alone/stage_1").exists()
-    # Of a run with another head and FDS, only the encoder counts.
+    # Only the encoder is loaded from a run with another head and FDS.
     run(tiny(*SHORT, "method=vir"), tmp_path / "vir")
     given = tmp_path / "vir/checkpoints/last.ckpt"
     run(tiny(*RRT, f"method.retrain.checkpoint={given}"), tmp_path / "other")
     assert_same(weights(given, "encoder"), weights(tmp_path / "other/checkpoints/last.ckpt", "encoder"))
 
 
-def test_weights_of_any_kind_act_on_the_second_stage_only(tiny: Config, tmp_path: Path) -> None:
+def test_weights_act_on_the_second_stage_only(tiny: Config, tmp_path: Path) -> None:
     run(tiny(*SHORT), tmp_path / "vanilla")
     given = (*RRT, "method=rrt_lds", f"method.retrain.checkpoint={tmp_path / 'vanilla/checkpoints/best.ckpt'}")
     cfg = tiny(*given, "method.lds.sigma=1", "+regularizer=srl")
@@ -121,7 +121,7 @@ def test_weights_of_any_kind_act_on_the_second_stage_only(tiny: Config, tmp_path
     assert results[0] != results[1]
 
 
-def test_rank_n_contrast_trains_the_encoder_alone_on_two_views_then_the_head(
+def test_rank_n_contrast_trains_the_encoder_on_two_views_and_then_the_head(
     tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows: list[tuple[int, int, bool]] = []
@@ -147,15 +147,15 @@ def test_rank_n_contrast_trains_the_encoder_alone_on_two_views_then_the_head(
     monkeypatch.setattr(RegressionModule, "training_step", spy)
     settings = (*SHORT, "method=rnc_two_stage", "+data.noise=0.1", "method.retrain.epochs=3")
     content = run(tiny(*settings, "early_stopping.patience=1", "optimizer.lr=0.01"), tmp_path)
-    # Two views of 32 samples, the loss of RnC and no other; then one view, and RnC is gone.
+    # First two views of 32 samples with the loss of RnC alone, then one view without RnC.
     assert rows[0] == (64, 1, True)
     assert all(alone for _, count, alone in rows if count)
     assert rows[-1][1:] == (0, False)
     assert max(size for size, count, _ in rows if count == 0) == 32
-    assert content["run"]["stage_1"]["epochs"] == 2  # not stopped early by predictions that nobody trained
+    assert content["run"]["stage_1"]["epochs"] == 2  # early stopping ignores predictions that are not trained
     printed = capsys.readouterr().out
     assert printed.count("best epoch") == 2
-    assert "pearson" not in printed.split("stage_1")[0], "nor are they shown"
+    assert "pearson" not in printed.split("stage_1")[0], "the first stage prints no table"
     assert "pearson" in printed.split("stage_1")[1]
     first = tmp_path / "stage_1/checkpoints"
     assert_same(weights(first / "last.ckpt", "encoder"), weights(tmp_path / "checkpoints/last.ckpt", "encoder"))
@@ -168,7 +168,7 @@ def test_rank_n_contrast_trains_the_encoder_alone_on_two_views_then_the_head(
 
 
 @pytest.mark.parametrize("moment", ["first stage", "between", "second stage"])
-def test_a_killed_run_goes_on_in_the_stage_that_it_was_in(
+def test_killed_run_resumes_in_the_stage_that_was_interrupted(
     tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     whole = run(tiny(*RRT), tmp_path / "whole")
@@ -189,7 +189,7 @@ def test_a_killed_run_goes_on_in_the_stage_that_it_was_in(
     with monkeypatch.context() as patch:
         patch.setattr(RegressionModule, "training_step", counted)
         if moment == "between":
-            patch.setattr("dir.recipe.train.load_encoder", killed)
+            patch.setattr("dir.recipe.two_stage.load_encoder", killed)
         with pytest.raises(OSError, match="killed"):
             run(tiny(*RRT), tmp_path / "killed")
     assert not (tmp_path / "killed/metrics.json").exists()
@@ -200,20 +200,20 @@ def test_a_killed_run_goes_on_in_the_stage_that_it_was_in(
         moment = "over"
         patch.setattr(RegressionModule, "training_step", counted)
         resumed = run(tiny(*RRT, "resume=true"), tmp_path / "killed")
-    # An epoch has seven steps; what was finished is not trained again.
+    # An epoch has seven steps; finished epochs are not trained again.
     assert (before, calls) in [(7 + 4, 7 + 21), (14, 21), (14 + 7 + 4, 14)]
     assert (resumed["val"], resumed["test"]) == (whole["val"], whole["test"])
     assert resumed["run"]["stage_1"]["epochs"] == 2
 
 
-def test_a_checkpoint_that_does_not_fit_is_refused_before_anything_is_written(tiny: Config, tmp_path: Path) -> None:
+def test_unsuitable_checkpoint_is_refused_before_anything_is_written(tiny: Config, tmp_path: Path) -> None:
     run(tiny(*SHORT), tmp_path / "vanilla")
     good = tmp_path / "vanilla/checkpoints/best.ckpt"
     torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.ckpt")
     cases = [
-        (FileNotFoundError, "no such file", tmp_path / "none.ckpt", ()),
-        (ValueError, "no checkpoint of a run", tmp_path / "foreign.ckpt", ()),
-        (ValueError, r"encoder of .* is another one: layers\.0\.weight \(8, 4\) instead of \(9, 4\)", good,
+        (FileNotFoundError, r"none\.ckpt", tmp_path / "none.ckpt", ()),
+        (ValueError, r"foreign\.ckpt.*state_dict", tmp_path / "foreign.ckpt", ()),
+        (ValueError, r"encoder of .*: layers\.0\.weight \(8, 4\) instead of \(9, 4\)", good,
          ("model.encoder.num_features=9",)),
         (ValueError, "tested on other rows", good, ("data.sizes=[200,60,50]",)),
     ]  # fmt: skip
@@ -231,7 +231,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_before_anything_is_written(ti
         ("method.retrain.lr=0.0", "learning rate above 0"),
     ],
 )
-def test_settings_without_a_second_stage_are_refused(
+def test_settings_that_leave_no_second_stage_are_refused(
     tiny: Config, tmp_path: Path, override: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -239,9 +239,9 @@ def test_settings_without_a_second_stage_are_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_second_stage_has_epochs_and_a_schedule_of_its_own(tiny: Config) -> None:
+def test_second_stage_has_its_own_epochs_and_schedule(tiny: Config) -> None:
     cfg = tiny(*RRT, "scheduler=onecycle", "method.retrain.epochs=7")
-    stage = two_stage.first_stage(cfg)
+    stage = two_stage.first_config(cfg)
     assert (stage.method.lds, stage.method.retrain, stage.trainer.max_epochs) == (None, None, 2)
     module = build(cfg).module
     schedule = module.configure_optimizers()["lr_scheduler"]

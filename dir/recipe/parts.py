@@ -1,0 +1,95 @@
+"""The parts of one run: the objects built from its config, and the plain settings that later steps read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.utils import instantiate
+from lightning import Trainer
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+from torch import Tensor
+
+from dir.bins import LabelBins
+from dir.data.base import RegressionData
+from dir.posthoc import Correction
+from dir.recipe.module import RegressionModule
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Plain settings of a run that its training, its tables and metrics.json need.
+
+    Args:
+        name: name of the experiment.
+        seed: seed of the run.
+        unit: unit of the label, shown in tables and figures.
+        monitor: metric of all validation samples whose lowest value marks the best epoch, such as ``"mae"``.
+        resume: whether an interrupted run is resumed, and from which checkpoint: ``"previous"`` names the one before
+            the last.
+        patience: validations without improvement before the training stops; None trains all epochs.
+        show_progress: whether the run shows its epochs while it trains.
+        encoder_checkpoint: checkpoint of another run whose encoder a second stage starts from; or None.
+        encoder_of_last_epoch: whether a second stage starts from the last epoch of its first stage, not its best.
+        shots: arguments of the shot groups, such as ``many`` and ``few``; see :class:`dir.metrics.ShotMetrics`.
+        density_kernel: ``kernel_size`` and ``sigma`` of the effective density in the figure of a run without LDS.
+    """
+
+    name: str
+    seed: int
+    unit: str
+    monitor: str
+    resume: bool | str = False
+    patience: int | None = None
+    show_progress: bool = True
+    encoder_checkpoint: str | None = None
+    encoder_of_last_epoch: bool = False
+    shots: dict[str, Any] = field(default_factory=dict)
+    density_kernel: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_config(cls, cfg: DictConfig) -> RunSettings:
+        """Return the plain settings of a composed config, see configs/train.yaml."""
+        retrain = cfg.method.retrain
+        return cls(
+            name=cfg.name,
+            seed=cfg.seed,
+            unit=cfg.task.unit,
+            monitor=cfg.task.monitor,
+            resume=cfg.resume,
+            patience=cfg.early_stopping.patience,
+            show_progress=cfg.trainer.enable_progress_bar,
+            encoder_checkpoint=None if retrain is None else retrain.checkpoint,
+            encoder_of_last_epoch=retrain is not None and retrain.features_only,
+            shots=instantiate(cfg.task.shots, _convert_="all"),
+            density_kernel={"kernel_size": cfg.task.lds.kernel_size, "sigma": cfg.task.lds.sigma},
+        )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that a run needs after :func:`dir.recipe.build.build`; its config is not read again.
+
+    Args:
+        data: data module, set up.
+        module: module to train on the data.
+        bins: label bins of the task.
+        counts: number of training labels in each bin, int64 [num_bins].
+        settings: plain settings of the run.
+        make_trainer: returns the Lightning Trainer, called with its logger, callbacks and plugins.
+        make_logger: returns the logger, called with ``save_dir``; None where the run has no logger.
+        correction: post-hoc correction, which the evaluation fits on the validation predictions; or None.
+        architecture: settings that the encoder and the head were built from, for the model bundle.
+    """
+
+    data: RegressionData
+    module: RegressionModule
+    bins: LabelBins
+    counts: Tensor
+    settings: RunSettings
+    make_trainer: Callable[..., Trainer]
+    make_logger: Callable[..., Logger] | None
+    correction: Correction | None = None
+    architecture: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,106 @@
+"""Predictions of a trained module on whole splits, and their shot metrics as plain numbers."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dir.metrics import SHOTS, ShotMetrics
+from dir.metrics.functional import ause, gaussian_nll, interval_coverage
+from dir.recipe.module import RegressionModule
+from dir.recipe.parts import Parts
+from dir.recipe.summary import Groups
+
+
+class Predictions(NamedTuple):
+    """Labels, predictions and variances of a split, float32 [N] in raw units; only some heads give variances."""
+
+    labels: Tensor
+    predictions: Tensor
+    variances: Tensor | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of a run.
+
+    Args:
+        metrics: shot metrics of the splits ``val`` and ``test``.
+        predictions: predictions of the same splits.
+    """
+
+    metrics: dict[str, Groups]
+    predictions: dict[str, Predictions]
+
+
+def evaluate_splits(parts: Parts, device: torch.device) -> Results:
+    """Predict val and test and compute their shot metrics, after the post-hoc correction where there is one."""
+    found = {split: predict(parts.module, parts.data.whole(split), device) for split in ("val", "test")}
+    if parts.correction is not None:
+        correct = parts.correction.fit(found["val"].predictions, found["val"].labels)
+        found = {name: split._replace(predictions=correct(split.predictions)) for name, split in found.items()}
+    metrics = {name: summarise(parts.module.metrics, *split) for name, split in found.items()}
+    return Results(metrics, found)
+
+
+@torch.no_grad()
+def predict(module: RegressionModule, loader: DataLoader[Any], device: torch.device) -> Predictions:
+    """Return the module's predictions for a whole split, on the CPU, in the split's order.
+
+    The module runs in one process and in the precision of its parameters, whatever precision and number of
+    processes it was trained with, and each sample counts once.
+    """
+    module = module.to(device).eval()
+    labels, predictions, variances = [], [], []
+    for inputs, label in loader:
+        moved = module.transfer_batch_to_device(inputs, device, 0)
+        prediction, variance = module.predict_variance(moved)
+        predictions.append(prediction.cpu())
+        labels.append(label.cpu())
+        if variance is not None:
+            variances.append(variance.cpu())
+    return Predictions(torch.cat(labels), torch.cat(predictions), torch.cat(variances) if variances else None)
+
+
+def summarise(metrics: ShotMetrics, labels: Tensor, predictions: Tensor, variances: Tensor | None = None) -> Groups:
+    """Return the shot metrics of a split as plain numbers.
+
+    A value is None where its group is empty or its statistic is undefined. Variances add ``nll``, ``coverage90`` and
+    ``ause`` (of the absolute error) to every group.
+    """
+    # Only the first process evaluates, with all samples: a copy that does not gather.
+    metrics = copy.deepcopy(metrics).cpu()
+    metrics.sync_on_compute = metrics._to_sync = False
+    metrics.reset()
+    metrics.update(predictions, labels)
+    computed = metrics.compute()
+    if variances is not None:
+        index = metrics.bins(labels)
+        for group, member in zip(("all", *SHOTS), metrics.members, strict=True):
+            rows = member[index]
+            computed[group] |= uncertainty(predictions[rows], variances[rows], labels[rows])
+    return {
+        group: {name: int(value) if name == "n" else _finite(float(value)) for name, value in values.items()}
+        for group, values in computed.items()
+    }
+
+
+def uncertainty(predictions: Tensor, variances: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Return the scores of the variances [N]; every score is NaN if a variance is not finite."""
+    if not bool(torch.isfinite(variances).all()):
+        return dict.fromkeys(("nll", "coverage90", "ause"), torch.tensor(math.nan))
+    return {
+        "nll": gaussian_nll(predictions, variances, labels),
+        "coverage90": interval_coverage(predictions, variances, labels, level=0.9),
+        "ause": ause(predictions, variances, labels),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

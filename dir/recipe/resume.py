@@ -1,0 +1,89 @@
+"""Checks that an interrupted run can be resumed: the same settings, and a complete checkpoint of the same model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from torch import nn
+
+from dir._checks import message
+from dir.recipe.checkpoints import LAST, PREVIOUS, mismatches, read_checkpoint
+
+# A resumed run may change these settings: the paths of its files, its placement and its display.
+MAY_CHANGE = {
+    "resume",
+    "logger",
+    "data.path",
+    "data.csv",
+    "data.glove",
+    "data.cache_dir",
+    "data.num_workers",
+    "trainer.enable_progress_bar",
+    "trainer.accelerator",
+}
+# Entries that a checkpoint needs for resuming. A checkpoint of the best weights lacks most of them.
+_STATE = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks")
+
+
+def check_same_settings(config: dict[str, Any], config_file: Path) -> None:
+    """Raise a ValueError if an interrupted run was started with other settings than ``config``.
+
+    Args:
+        config: resolved config of the run that resumes.
+        config_file: config.yaml of the interrupted run; nothing is checked where the file is missing.
+    """
+    if not config_file.is_file():
+        return
+    before, now = _flat(OmegaConf.to_container(OmegaConf.load(config_file))), _flat(config)
+    changed = sorted(
+        key
+        for key in {*before, *now}
+        if before.get(key) != now.get(key) and not any(key == k or key.startswith(f"{k}.") for k in MAY_CHANGE)
+    )
+    if changed:
+        shown = ", ".join(f"{key} ({before.get(key)} -> {now.get(key)})" for key in changed[:5])
+        raise ValueError(
+            message(
+                "resume",
+                f"{config_file.parent} was started with other settings: {shown}",
+                advice="Give the same settings, or remove the folder to start again.",
+            )
+        )
+
+
+def check_resumable(path: Path, module: nn.Module) -> None:
+    """Raise a ValueError unless training can resume from a checkpoint with this module.
+
+    The error names the reason, and the other checkpoint that ``resume=previous`` uses where there is one.
+    """
+    advice = f"Remove {path.parent.parent} to start again."
+    if path.name == LAST and path.with_name(PREVIOUS).is_file():
+        advice = (
+            f"Set resume=previous to resume from the epoch before, or remove {path.parent.parent} to start again."
+        )
+    try:
+        content = read_checkpoint(path)
+    except ValueError as error:
+        raise ValueError(f"{error} {advice}") from error
+    missing = [key for key in _STATE if key not in content]
+    if missing:
+        raise ValueError(
+            message(str(path), f"expected a whole training state, it lacks {', '.join(missing)}", advice=advice)
+        )
+    wrong = mismatches(module.state_dict(), content["state_dict"])
+    if wrong:
+        raise ValueError(
+            message(str(path), f"the checkpoint belongs to another model: {', '.join(wrong[:5])}", advice=advice)
+        )
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of a nested config by their dotted keys."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= _flat(value, f"{prefix}.{key!s}" if prefix else str(key))
+    return flat
