@@ -16,7 +16,8 @@ from dir.compare.report import markdown
 from dir.compare.runs import find_runs
 from dir.compare.statistics import compare
 from dir.recipe.build import build
-from dir.recipe.evaluate import evaluate_checkpoint, summarise
+from dir.recipe.evaluate import evaluate_checkpoint
+from dir.recipe.predictions import summarise
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
 
