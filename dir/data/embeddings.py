@@ -1,4 +1,4 @@
-"""Sentence embeddings of a frozen transformer, computed once and kept on disk."""
+"""Sentence embeddings of a frozen transformer, computed once and cached on disk."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from dir._checks import message
 from dir._sentence_encoder import POOLINGS, content_hash, default_encoder, load_model, load_tokenizer
 
 log = logging.getLogger(__name__)
 
 View = tuple[str, int]  # a pooling and the hidden state that it pools
 
-VERSION = 1  # of the cached content: raise it when the same arguments begin to give other numbers
+VERSION = 1  # version of the cached content: increase it if the same arguments give other numbers
 
 
 def sentence_embeddings(
@@ -35,20 +36,20 @@ def sentence_embeddings(
     max_length: int = 128,
     cache_dir: str | Path | None = None,
 ) -> Tensor:
-    """Embeddings of a frozen encoder, one row a text: token states pooled in one or more ways.
+    """Return embeddings of a frozen encoder, one row per text: token states pooled in one or more ways.
 
-    Every distinct text is encoded once. With ``cache_dir`` the result is kept in a file named by a hash of
-    the texts, of the encoder (content of its folder, or its hub name) and of the other arguments; a file that
-    cannot be read is computed anew.
+    Each distinct text is encoded once. With ``cache_dir`` the result is kept in a file that is named by a hash of
+    the texts, of the encoder (content of its folder, or its hub name) and of the other arguments. If the file cannot
+    be read, a warning says so and the embeddings are computed again.
 
     Args:
         texts: N sentences.
-        encoder: hub name or local folder; None takes :func:`dir.models.transformer.default_encoder`.
-        views: what is joined, pairs of a pooling ("mean" or "max") and a hidden state (0 the word embeddings,
-            -1 the last layer).
-        normalize: scale the vector of each view to length one.
-        max_length: tokens after which a sentence is cut.
-        cache_dir: folder of the cache; None computes every time.
+        encoder: hub name or local folder; None for the default encoder, all-MiniLM-L6-v2.
+        views: pairs of a pooling ("mean" or "max") and a hidden state (0 the word embeddings, -1 the last layer);
+            their vectors are concatenated.
+        normalize: whether the vector of each view is scaled to length one.
+        max_length: largest number of tokens; longer sentences are cut.
+        cache_dir: folder of the cache; None for no cache.
 
     Shape:
         - output: float32 ``[N, len(views) * D]``.
@@ -58,10 +59,10 @@ def sentence_embeddings(
         FileNotFoundError: if the encoder cannot be loaded.
     """
     if not texts:
-        raise ValueError("texts: expected at least one sentence")
+        raise ValueError(message("texts", "expected at least one sentence, got none"))
     if not views or any(len(view) != 2 or view[0] not in POOLINGS for view in views):
-        raise ValueError(f"views: expected pairs of {' or '.join(POOLINGS)} and a layer, got {views!r}")
-    # Batches of similar length waste least on padding; the text breaks ties, so that the order is fixed.
+        raise ValueError(message("data.views", f"expected pairs of {' or '.join(POOLINGS)} and a layer", views))
+    # Batches of similar length need the least padding. The text breaks ties, so that the order is fixed.
     distinct = sorted(set(texts), key=lambda text: (len(text), text))
     settings = (distinct, encoder or default_encoder(), views, normalize, max_length)
     path = Path(cache_dir).expanduser() / f"{_key(*settings)}.npz" if cache_dir else None
@@ -84,7 +85,7 @@ def _encode(
     model = model.eval().to(device)
     depth = model.config.num_hidden_layers + 1
     if not all(-depth <= layer < depth for _, layer in views):
-        raise ValueError(f"views: {encoder} has the hidden states 0..{depth - 1}, got {views!r}")
+        raise ValueError(message("data.views", f"{encoder} has the hidden states 0..{depth - 1}", views))
     size = 128
     parts = []
     for start in track(range(0, len(texts), size), description=f"embedding {len(texts)} sentences"):
@@ -126,16 +127,20 @@ def _read(path: Path, rows: int) -> NDArray[np.float32] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        log.warning("embedding cache %s cannot be read and is computed anew (%s)", path, error)
+        log.warning("The embedding cache %s cannot be read (%s). The embeddings are computed again.", path, error)
         return None
     if table.ndim != 2 or table.shape[0] != rows or table.dtype != np.float32 or not np.isfinite(table).all():
-        log.warning("embedding cache %s does not hold %d finite float32 rows; computed anew", path, rows)
+        log.warning(
+            "The embedding cache %s does not hold %d finite float32 rows. The embeddings are computed again.",
+            path,
+            rows,
+        )
         return None
     return table
 
 
 def _write(path: Path, table: NDArray[np.float32]) -> None:
-    """Writes beside the target and renames: another process sees a whole file or none."""
+    """Write a temporary file and rename it, so that another process sees a whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:

@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-PAD = 0  # id of the padding, row of zeros
-UNKNOWN = 1  # id of every word without a vector, row of their mean
+from dir._checks import message
+
+PAD = 0  # id of the padding; its vector is zero
+UNKNOWN = 1  # id of words without a vector; its vector is the mean of all vectors found
 FIRST_WORD = 2
 
 # GloVe 840B was trained on text split as in the Penn treebank: "don't" is "do", "n't"; "it's" is "it", "'s".
@@ -21,7 +23,7 @@ _WORD = re.compile(r"n't\b|'(?:s|m|d|re|ve|ll)\b|\d+(?:[.,:]\d+)+|[^\W_]+(?:-[^\
 
 
 def tokenize(text: str) -> list[str]:
-    """Words and punctuation marks, in their own case, contractions split.
+    """Return the words and punctuation marks of a text. Case is kept, and contractions are split.
 
     Example:
         >>> tokenize("It's 3.5 km; don't run.")
@@ -31,75 +33,85 @@ def tokenize(text: str) -> list[str]:
 
 
 def read_glove(path: str | Path, words: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-    """The vectors of ``words`` out of a GloVe text file (``word x_1 ... x_E`` a line).
+    """Return the vectors of ``words`` in a GloVe text file (``word x_1 ... x_E`` on each line).
 
-    The file is read line by line and only the words asked for are parsed. A line's last E fields are its
-    vector, so that the tokens with spaces of GloVe 840B (". . .") are told from ".".
+    The file is read line by line, and only the lines of ``words`` are parsed. The last E fields of a line are its
+    vector, so that GloVe 840B's tokens with spaces (". . .") are not mistaken for ".".
 
     Args:
         path: the file.
-        words: words that are looked up.
+        words: words to look up.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a needed line has no E finite numbers, or the file is not of this form.
+        ValueError: if the line of a word does not hold E finite numbers, or the file has another form.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"data.glove: no file {path}. Fetch glove.840B.300d.zip (2 GB) from the GloVe page of the Stanford "
-            "NLP group (https://nlp.stanford.edu/projects/glove/), unpack it and set data.glove to "
-            "glove.840B.300d.txt"
+            message(
+                "data.glove",
+                f"file {path} not found",
+                advice="Fetch glove.840B.300d.zip (2 GB) from the GloVe page of the Stanford NLP group "
+                "(https://nlp.stanford.edu/projects/glove/), unpack it and set data.glove to glove.840B.300d.txt.",
+            )
         )
     wanted = set(words)
     vectors: dict[str, NDArray[np.float32]] = {}
     dimension = 0
-    # Only "\n" ends a line: some tokens hold other characters that str.splitlines would take for line ends.
+    # Only "\n" ends a line: some tokens contain other characters at which str.splitlines would cut.
     with path.open("rb") as lines:
         for number, raw in enumerate(lines, start=1):
             try:
                 line = raw.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise ValueError(f"data.glove: {path} line {number}: expected text in UTF-8: {error}") from error
+                where = f"{path} line {number}"
+                raise ValueError(message("data.glove", f"{where}: expected text in UTF-8 ({error})")) from error
             if not dimension:
                 dimension = len(line.split()) - 1
                 if dimension < 2:
                     raise ValueError(
-                        f"data.glove: {path} line 1: expected a word and its vector, got {line[:60]!r}; "
-                        "word2vec headers and binary files are not GloVe text"
+                        message(
+                            "data.glove",
+                            f"{path} line 1: expected a word and its vector",
+                            line[:60],
+                            "Files with a word2vec header and binary files are not GloVe text.",
+                        )
                     )
             if line.partition(" ")[0] not in wanted:
                 continue
             word, *fields = line.rstrip("\r\n ").rsplit(" ", dimension)
             if word not in wanted or word in vectors:
                 continue
-            vectors[word] = _vector(fields, dimension, f"data.glove: {path} line {number}")
+            vectors[word] = _vector(fields, dimension, f"{path} line {number}")
     return vectors
 
 
 def _vector(fields: Sequence[str], dimension: int, where: str) -> NDArray[np.float32]:
     try:
-        with np.errstate(over="ignore"):  # too large a number is refused below
+        with np.errstate(over="ignore"):  # a number that is too large is refused below
             vector = np.array(fields, dtype=np.float32)
     except ValueError:
         vector = np.empty(0, dtype=np.float32)
     if len(vector) != dimension or not np.isfinite(vector).all():
-        raise ValueError(f"{where}: expected {dimension} finite numbers, got {' '.join(fields)[:60]!r}")
+        raise ValueError(
+            message("data.glove", f"{where}: expected {dimension} finite numbers", " ".join(fields)[:60])
+        )
     return vector
 
 
 class Vocabulary:
-    """Ids of words and their frozen vectors.
+    """Ids and frozen vectors of words.
 
-    A word takes its own vector or, failing that, the one of its lower case; other words share the mean
-    of all vectors found.
+    A word without a vector takes the vector of its lower case. Words without both share the mean of all vectors
+    found.
 
     Args:
-        sentences: tokenised sentences; their words make the vocabulary.
+        sentences: tokenised sentences, which contain the words of the vocabulary.
         glove: the GloVe text file.
 
     Raises:
-        ValueError: if not one word has a vector.
+        ValueError: if no word has a vector.
     """
 
     def __init__(self, sentences: Iterable[Sequence[str]], glove: str | Path) -> None:
@@ -113,7 +125,7 @@ class Vocabulary:
                 self.ids[word] = FIRST_WORD + len(rows)
                 rows.append(vector)
         if not rows:
-            raise ValueError(f"data.glove: {glove} holds none of the {len(words)} words of the data")
+            raise ValueError(message("data.glove", f"{glove} has none of the {len(words)} words of the data"))
         self.missing = len(words) - len(rows)
         table = np.stack(rows)
         self.vectors: Tensor = torch.from_numpy(
@@ -121,7 +133,7 @@ class Vocabulary:
         )
 
     def encode(self, sentences: Sequence[Sequence[str]]) -> Tensor:
-        """Ids ``[N, L]`` of N sentences, padded with 0 to the longest."""
+        """Return the ids ``[N, L]`` of N sentences, padded with 0 to the longest sentence."""
         width = max(1, *map(len, sentences))
         ids = torch.full((len(sentences), width), PAD, dtype=torch.int64)
         for row, sentence in enumerate(sentences):

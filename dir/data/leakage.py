@@ -1,4 +1,4 @@
-"""What the test split shares with the training split: identities, sentence pairs, any group of rows."""
+"""Leakage: groups of rows (identities, sentence pairs) that two splits share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from dir._checks import message
 from dir.data.splits import SPLITS, read_split
 from dir.data.stsb import FILES, read_stsb
 from dir.data.tables import read_table, require_columns
@@ -18,7 +19,7 @@ _AGEDB = re.compile(r"[^_]+_(.+)_\d+_[^_]+")
 
 @dataclass(frozen=True)
 class Leakage:
-    """Groups of one split that another one has, too, and the rows that belong to them.
+    """Groups of one split that another split also has, and their rows.
 
     ``shared_groups`` of ``groups`` groups in ``split``, with ``shared_rows`` of its ``rows`` rows.
     """
@@ -32,20 +33,20 @@ class Leakage:
 
     def __str__(self) -> str:
         return (
-            f"{self.split}: {self.shared_groups} of {self.groups} groups are in {self.other}, too, with "
+            f"{self.split}: {self.shared_groups} of {self.groups} groups are also in {self.other}, with "
             f"{self.shared_rows} of {self.rows} rows"
         )
 
 
 def leakage(groups: Mapping[str, Sequence[Hashable]]) -> list[Leakage]:
-    """Which groups of val and test are in train, and which of test in val.
+    """Return the groups that val and test share with train, and test with val.
 
     Args:
-        groups: the group of every row, by split (train, val, test).
+        groups: group of each row, by split (train, val, test).
 
     Example:
         >>> print(leakage({"train": ["a", "b"], "val": ["c"], "test": ["a", "a", "d"]})[1])
-        test: 1 of 2 groups are in train, too, with 2 of 3 rows
+        test: 1 of 2 groups are also in train, with 2 of 3 rows
     """
     found = []
     for split, other in (("val", "train"), ("test", "train"), ("test", "val")):
@@ -57,10 +58,10 @@ def leakage(groups: Mapping[str, Sequence[Hashable]]) -> list[Leakage]:
 
 
 def agedb_identity(path: str) -> str:
-    """Who is on a picture of AgeDB, out of its file name ``id_name_age_gender.jpg``.
+    """Return the person in a picture of AgeDB, from its file name ``id_name_age_gender.jpg``.
 
     Raises:
-        ValueError: a name of another form.
+        ValueError: for a name of another form.
 
     Example:
         >>> agedb_identity("AgeDB/11706_OliviaHussey_31_f.jpg")
@@ -68,16 +69,16 @@ def agedb_identity(path: str) -> str:
     """
     match = _AGEDB.fullmatch(PurePosixPath(path).stem)
     if match is None:
-        raise ValueError(f"path: expected a name of the form id_name_age_gender.jpg, got {path!r}")
+        raise ValueError(message("path", "expected a name of the form id_name_age_gender.jpg", path))
     return match[1]
 
 
 def csv_groups(path: Path, column: str) -> tuple[dict[str, list[Hashable]], pd.DataFrame]:
-    """The groups of a csv of images by split, and its table.
+    """Return the groups of a csv of images by split, and its table.
 
     Args:
         path: csv with the columns path and split.
-        column: holds the groups. "identity" is read out of AgeDB's file names where the csv has no such column.
+        column: column of the groups. "identity" is read from AgeDB's file names if the csv has no such column.
     """
     table = read_table(path, "csv")
     require_columns(table, ["path", "split"], path, "csv")
@@ -89,7 +90,7 @@ def csv_groups(path: Path, column: str) -> tuple[dict[str, list[Hashable]], pd.D
 
 
 def stsb_groups(folder: Path) -> dict[str, list[Hashable]]:
-    """The sentence pairs of the STS-B-DIR files by split; which sentence stands first makes no difference."""
+    """Return the sentence pairs of the STS-B-DIR files by split, whatever the order of the two sentences."""
     pairs = {split: read_stsb(folder / name) for split, name in FILES.items()}
     return {
         split: [frozenset(pair) for pair in zip(part.first, part.second, strict=True)]

@@ -1,4 +1,4 @@
-"""Random state from (seed, epoch, rank), so that a resumed run draws what an uninterrupted one would have."""
+"""Random state from (seed, epoch, rank), so that a resumed run draws the same numbers as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dir.data.shards import Shard
 
 
 def seed_all(*parts: int) -> None:
-    """Seeds torch, NumPy and Python from several whole numbers such as (seed, epoch, rank)."""
+    """Seed torch, NumPy and Python from several whole numbers such as (seed, epoch, rank)."""
     torch_seed, numpy_seed = np.random.SeedSequence([len(parts), *parts]).generate_state(2).tolist()
     torch.manual_seed(torch_seed)
     np.random.seed(numpy_seed)
@@ -19,6 +19,6 @@ def seed_all(*parts: int) -> None:
 
 
 def seed_worker(sampler: Shard, seed: int, rank: int, worker: int) -> None:
-    """Seeds a worker of a loader; the sampler knows the epoch."""
+    """Seed a worker of a loader; the sampler knows the epoch."""
     torch.set_num_threads(1)
     seed_all(seed, sampler.epoch, rank, worker)

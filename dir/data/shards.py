@@ -1,4 +1,4 @@
-"""Which rows of a split each of several processes takes: none of them twice, and as many batches everywhere."""
+"""Rows of each process in distributed training and evaluation, without duplicates, in equally many batches."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from dir._checks import message
+
 
 class Shard(DistributedSampler[Any]):
-    """The rows of one process: those of ``DistributedSampler`` without the duplicates that it pads with.
+    """Rows of one process: those of ``DistributedSampler`` without the duplicates that it pads with.
 
     Args:
         data: a dataset with a length.
-        rank, world_size: which process of how many.
-        size: how many rows, at most the process's share; None for all of it.
+        rank, world_size: number of this process, and number of processes.
+        size: number of rows, at most the share of the process; None for the whole share.
         shuffle, seed: as in ``DistributedSampler``.
 
     Example:
@@ -45,14 +47,14 @@ class Shard(DistributedSampler[Any]):
 
 
 def training_rows(total: int, batch_size: int, rank: int, world_size: int) -> int:
-    """How many of ``total`` rows a process trains on in an epoch, so that all have the same number of batches.
+    """Return how many of ``total`` rows a process trains on in an epoch; all processes have equally many batches.
 
-    Gradients are averaged at every step, so that processes wait for one another. Where the shares differ, the last
-    batch is smaller on some. Batch norm cannot train on a batch of one: where a process would have one, all leave
-    their last batch out of the epoch (fewer than two rows for each process; the order is another in each epoch).
+    Gradients are averaged at every step, so that processes wait for each other. If the shares differ, the last batch
+    of some processes is smaller. Batch norm cannot train on a batch of one: if a process would have such a batch, all
+    processes leave out their last batch. These are fewer than two rows per process, and other rows in each epoch.
 
     Raises:
-        ValueError: fewer rows than processes.
+        ValueError: if there are fewer rows than processes.
 
     Example:
         >>> [training_rows(13, 4, rank, 2) for rank in range(2)]
@@ -61,19 +63,19 @@ def training_rows(total: int, batch_size: int, rank: int, world_size: int) -> in
     check_shares(total, world_size)
     fewest, most = total // world_size, -(-total // world_size)
     own = len(range(rank, total, world_size))
-    # In batches of one, those that only some have are left out.
+    # With batches of one row, the batches that only some processes have are left out.
     if any(size % batch_size == 1 % batch_size for size in (fewest, most)):
         return fewest // batch_size * batch_size or own
     return own
 
 
 def evaluation_batch_size(total: int, batch_size: int, world_size: int) -> int:
-    """The batch size, or one a little above it, with which all processes have the same number of batches.
+    """Return the smallest batch size >= ``batch_size`` with which all processes have equally many batches.
 
-    Evaluation must see every row once, and DistributedDataParallel synchronises buffers at every step of it.
+    Evaluation must see each row once, and DistributedDataParallel synchronises buffers at every step.
 
     Raises:
-        ValueError: fewer rows than processes.
+        ValueError: if there are fewer rows than processes.
 
     Example:
         >>> evaluation_batch_size(10, 4, 2), evaluation_batch_size(9, 4, 2)  # 5 and 4 rows: batches of 4 would differ
@@ -87,6 +89,6 @@ def evaluation_batch_size(total: int, batch_size: int, world_size: int) -> int:
 
 
 def check_shares(total: int, world_size: int) -> None:
-    """Raises ValueError if a process would have no row."""
+    """Raise ValueError if a process would have no row."""
     if total < world_size:
-        raise ValueError(f"expected at least one row for each of {world_size} processes, got {total}")
+        raise ValueError(message("data", f"expected at least one row for each of {world_size} processes", total))

@@ -1,4 +1,4 @@
-"""STS-B-DIR: pairs of sentences with a similarity in 0..5, as embeddings, as tokens and as words."""
+"""STS-B-DIR: pairs of sentences with a similarity in [0, 5], as embeddings, tokens or words."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dir._checks import message
 from dir._sentence_encoder import default_encoder, encoder_identity, load_tokenizer
 from dir.data.arrays import ArrayDataset, Inputs
 from dir.data.base import RegressionData
@@ -28,13 +29,13 @@ COLUMNS = ("sentence1", "sentence2", "score")
 LOW, HIGH = 0.0, 5.0
 FETCH = (
     "Fetch train_new.tsv, dev_new.tsv and test_new.tsv (the STS-B-DIR split) from sts-b-dir/glue_data/STS-B "
-    "of https://github.com/YyzHarry/imbalanced-regression, put them into one folder and set data.path to it"
+    "of https://github.com/YyzHarry/imbalanced-regression, put them into one folder and set data.path=FOLDER."
 )
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """One split: the first sentences, the second ones and the scores (float32 [N])."""
+    """One split: the first sentences, the second sentences and the scores (float32 [N])."""
 
     first: list[str]
     second: list[str]
@@ -44,28 +45,29 @@ class Pairs:
 def read_stsb(path: str | Path) -> Pairs:
     """Read one tab-separated file with the columns sentence1, sentence2 and score.
 
-    Nothing is quoted in these files: a quotation mark is a character of its sentence. (A csv reader's default
-    quoting swallows 133 rows of STS-B-DIR's training file and 43 of its test file.)
+    These files have no quoting: a quotation mark is part of its sentence. (The default quoting of a csv reader would
+    lose 133 rows of STS-B-DIR's training file and 43 of its test file.)
 
     Raises:
-        FileNotFoundError: if there is no such file, with what to fetch and where to put it.
-        ValueError: for text that is not UTF-8, for missing columns, and, naming the lines, for a wrong number of
-            fields and for scores that are no number in 0..5.
+        FileNotFoundError: if there is no such file; the message says where to fetch it.
+        ValueError: for text that is not UTF-8, for missing columns, for rows with a wrong number of fields and for
+            scores outside [0, 5]; the lines are named.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"data.path: no file {path}. {FETCH}")
+        raise FileNotFoundError(message("data.path", f"file {path} not found", advice=FETCH))
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected text in UTF-8: {error}") from error
-    # Only "\n" ends a row: str.splitlines would also cut at characters that occur inside sentences.
+        raise ValueError(message(str(path), f"expected text in UTF-8 ({error})")) from error
+    # Only "\n" ends a row: str.splitlines would also cut at other characters, which occur in sentences.
     header, *lines = (line.rstrip("\r").split("\t") for line in text.split("\n"))
     if lines and lines[-1] == [""]:
         lines.pop()
     missing = [column for column in COLUMNS if column not in header]
     if missing:
-        raise ValueError(f"{path}: expected the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
+        problem = f"expected the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}"
+        raise ValueError(message(str(path), problem))
     _refuse(path, f"{len(header)} tab-separated fields", [len(row) != len(header) for row in lines])
     first, second, score = (header.index(column) for column in COLUMNS)
     scores = np.array([_number(row[score]) for row in lines])
@@ -86,18 +88,18 @@ def _refuse(path: Path, expected: str, bad: Sequence[bool]) -> None:
     numbers = [str(number) for number, is_bad in enumerate(bad, start=2) if is_bad]
     if numbers:
         shown = ", ".join(numbers[:10]) + (", ..." if len(numbers) > 10 else "")
-        raise ValueError(f"{path}: expected {expected}; {len(numbers)} rows differ, lines {shown}")
+        raise ValueError(message(str(path), f"expected {expected}; {len(numbers)} rows differ, lines {shown}"))
 
 
 class STSBData(RegressionData):
-    """Base of the STS-B-DIR data modules: reads the three files; a subclass makes inputs of the sentences.
+    """Base of the STS-B-DIR data modules: reads the three files; a subclass encodes the sentences.
 
     Args:
         path: folder with train_new.tsv, dev_new.tsv and test_new.tsv.
         batch_size, eval_batch_size, num_workers, seed: see :class:`dir.data.base.RegressionData`.
 
     Raises:
-        FileNotFoundError, ValueError: by :meth:`setup`, see :func:`read_stsb`.
+        FileNotFoundError, ValueError: by :meth:`setup`; see :func:`read_stsb`.
     """
 
     def __init__(
@@ -132,11 +134,11 @@ class STSBData(RegressionData):
         return {f"data.path/{file}": self.path / file for file in FILES.values()}
 
     def inputs(self, sentences: list[str]) -> tuple[Tensor, ...]:
-        """One or more tensors with a row for every sentence."""
+        """Return one or more tensors with a row for each sentence."""
         raise NotImplementedError(f"{type(self).__name__} must implement inputs()")
 
     def transform(self, inputs: Inputs) -> Inputs:
-        """What is done to a fetched batch: nothing here."""
+        """Transform the inputs of a fetched batch. The base class returns them unchanged."""
         return inputs
 
 
@@ -145,12 +147,12 @@ class STSBEmbeddings(STSBData):
 
     Args:
         path: folder with train_new.tsv, dev_new.tsv and test_new.tsv.
-        encoder: hub name or local folder of a transformers model; None is the bundled all-MiniLM-L6-v2 (extra
-            ``minilm``) when installed, else its hub name.
-        views: token states that are pooled and joined, pairs of a pooling ("mean" or "max") and a layer
-            (0 the word embeddings, -1 the last layer).
-        normalize: scale the vector of each view to length one.
-        cache_dir: folder for the computed embeddings; None computes them in every run.
+        encoder: hub name or local folder of a transformers model; None for the bundled all-MiniLM-L6-v2 (extra
+            ``minilm``) if installed, else its hub name.
+        views: pairs of a pooling ("mean" or "max") and a layer (0 the word embeddings, -1 the last layer); their
+            vectors are concatenated.
+        normalize: whether the vector of each view is scaled to length one.
+        cache_dir: folder of the cached embeddings; None computes them in every run.
         batch_size, eval_batch_size, num_workers, seed: see :class:`dir.data.base.RegressionData`.
     """
 
@@ -205,12 +207,12 @@ class STSBEmbeddings(STSBData):
 class STSBTokens(STSBData):
     """STS-B-DIR tokenised for a transformer that is trained.
 
-    A batch's inputs are ``(ids_a, mask_a, ids_b, mask_b)``, int64 ``[N, L]``, cut to the batch's longest.
+    A batch's inputs are ``(ids_a, mask_a, ids_b, mask_b)``, int64 ``[N, L]``, with L tokens in the longest sentence.
 
     Args:
         path: folder with train_new.tsv, dev_new.tsv and test_new.tsv.
         encoder: hub name or local folder; None as for :class:`STSBEmbeddings`.
-        max_length: tokens after which a sentence is cut.
+        max_length: largest number of tokens; longer sentences are cut.
         batch_size, eval_batch_size, num_workers, seed: see :class:`dir.data.base.RegressionData`.
     """
 
@@ -280,14 +282,14 @@ class STSBWords(STSBData):
     def inputs(self, sentences: list[str]) -> tuple[Tensor, ...]:
         words = [tokenize(sentence) for sentence in sentences]
         vocabulary = Vocabulary(words, self.glove)
-        log.info("GloVe: %d words, %d without a vector", len(vocabulary.ids), vocabulary.missing)
+        log.info("GloVe has vectors for %d words and none for %d words.", len(vocabulary.ids), vocabulary.missing)
         self.vectors = vocabulary.vectors
         self.words = vocabulary.ids
         return (vocabulary.encode(words),)
 
     def encoder_args(self) -> dict[str, Any]:
         if self.vectors is None:
-            raise RuntimeError("STSBWords is not set up: call setup() first")
+            raise RuntimeError("STSBWords is not set up. Call setup() first.")
         return {"embeddings": self.vectors}
 
     def encoding(self) -> dict[str, Any]:

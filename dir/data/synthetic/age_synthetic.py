@@ -1,4 +1,4 @@
-"""The built-in age benchmark: drawn faces with the age histogram of AgeDB-DIR, nothing to download."""
+"""The built-in age benchmark: drawn faces with the age histogram of AgeDB-DIR, without a download."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dir._checks import check_integer
 from dir.data.arrays import ArrayDataset, Inputs
 from dir.data.base import SPLITS, RegressionData
 from dir.data.npz_images import TO_FLOAT, random_shift, to_float
@@ -16,9 +17,9 @@ from dir.data.synthetic.histograms import AGEDB_DIR_AGES, shuffled_values
 
 
 def augment(images: Tensor, padding: int) -> Tensor:
-    """Shift each picture by up to `padding` pixels either way, and mirror half of them.
+    """Shift each picture by up to `padding` pixels in each direction, and mirror half of the pictures.
 
-    Drawn from torch's global generator, so that seeding the run seeds it.
+    Random numbers come from torch's global generator, which the run seeds.
 
     Shape: uint8 [N, C, H, W] -> uint8 [N, C, H, W].
     """
@@ -31,13 +32,13 @@ def augment(images: Tensor, padding: int) -> Tensor:
 class AgeSyntheticData(RegressionData):
     """Drawn faces of people from 1 to 101: 12,208 / 2,140 / 2,140, with AgeDB-DIR's count of every age and split.
 
-    The pictures are a function of their index and age alone, the same on every machine and for every seed. They
-    are drawn in memory when the run starts (some seconds, 200 MB). Training pictures are shifted and mirrored.
+    A picture depends on its index and age alone, not on the machine or the seed. The pictures are drawn in memory
+    when the run starts (some seconds, 200 MB). Training pictures are shifted and mirrored.
 
     Args:
-        limit: at most this many faces in each split, for tests and trials; None: all. The first `limit` of a
-            split in its fixed shuffled order, so that the age histogram keeps its shape.
-        padding: largest random shift of a training picture in pixels, >= 0; what it uncovers repeats the border.
+        limit: largest number of faces in each split, for tests and trials; None for all. These are the first faces
+            of the split's fixed shuffled order, so that the age histogram keeps its shape.
+        padding: largest random shift of a training picture in pixels, >= 0; the border is repeated.
         batch_size, eval_batch_size, num_workers, seed: see :class:`RegressionData`.
 
     Raises:
@@ -56,10 +57,9 @@ class AgeSyntheticData(RegressionData):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
-        if limit is not None and limit < 2:
-            raise ValueError(f"limit: expected at least 2 faces in each split, or null for all, got {limit}")
-        if padding < 0:
-            raise ValueError(f"padding: expected a number of pixels >= 0, got {padding}")
+        if limit is not None:
+            check_integer("data.limit", limit, minimum=2, advice="null takes all faces.")
+        check_integer("data.padding", padding, minimum=0)
         self.limit = limit
         self.padding = padding
 

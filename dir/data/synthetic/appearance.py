@@ -1,7 +1,7 @@
-"""What a generated face looks like: every trait from its age and from a hash of its index.
+"""Traits of the generated faces, computed from the age and a hash of the index.
 
-Ageing acts through several systems (growth, lines, hair, sagging), each with a biological age of its own, so
-that no single trait gives the age away; identity, light, pose and camera are nuisances that ignore the age.
+Ageing acts through several systems (growth, lines, hair, sagging). Each has its own biological age, so that no single
+trait reveals the age. Identity, light, pose and camera do not depend on the age.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 Traits = dict[str, Tensor]
 """One float32 tensor [N] (colours: [N, 3]) per trait."""
 
-_DATASET = b"faces-1"  # part of every hash: another name is another data set
+_DATASET = b"faces-1"  # part of each hash: another name gives another data set
 
 _SKIN = ((0.97, 0.82, 0.72), (0.86, 0.65, 0.51), (0.62, 0.42, 0.30), (0.40, 0.26, 0.18))
 _HAIR = ((0.08, 0.07, 0.07), (0.25, 0.15, 0.09), (0.48, 0.31, 0.17), (0.80, 0.64, 0.36), (0.55, 0.25, 0.12))
@@ -26,7 +26,7 @@ _GREY = torch.tensor([0.84, 0.84, 0.83])
 
 
 def _uniform(indices: NDArray[np.uint64], name: str) -> Tensor:
-    """Uniform in (0, 1), by SplitMix64 from index and trait name alone: order and batch cannot matter."""
+    """Return uniform numbers in (0, 1), by SplitMix64 from the index and the trait's name; batches do not matter."""
     digest = hashlib.blake2b(name.encode(), digest_size=8, salt=_DATASET).digest()
     z = indices * np.uint64(0x9E3779B97F4A7C15) + np.uint64(int.from_bytes(digest, "little"))
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 0x1)):
@@ -36,7 +36,7 @@ def _uniform(indices: NDArray[np.uint64], name: str) -> Tensor:
 
 
 def _pick(palette: tuple[tuple[float, ...], ...], position: Tensor) -> Tensor:
-    """A colour [N, 3] from a palette, interpolated at a position in [0, 1]."""
+    """Return a colour [N, 3] from a palette, interpolated at a position in [0, 1]."""
     table = torch.tensor(palette)
     at = position * (len(palette) - 1)
     low = at.long().clamp(max=len(palette) - 2)
@@ -44,7 +44,7 @@ def _pick(palette: tuple[tuple[float, ...], ...], position: Tensor) -> Tensor:
 
 
 def appearance(ages: Tensor, indices: Tensor) -> Traits:
-    """Traits of faces: a deterministic function of (age, index), row by row.
+    """Return the traits of faces, a deterministic function of the age and the index of each row.
 
     Lengths are in units of half the head's height, with y pointing down and the head's centre at the origin;
     colours are RGB in [0, 1].
@@ -58,8 +58,8 @@ def appearance(ages: Tensor, indices: Tensor) -> Traits:
         >>> bool(young < old)
         True
 
-    Reference: the directions of change follow craniofacial growth and ageing in outline (eyes low and large in
-    children, a growing jaw, later lines, grey hair, thinner lips); the figures are ours.
+    Reference: the directions of change roughly follow craniofacial growth and ageing (low and large eyes in
+    children, a growing jaw, later lines, grey hair, thinner lips). The numbers were chosen for this data set.
     """
     keys = indices.numpy().astype(np.uint64)
     age = ages.float()
@@ -73,7 +73,7 @@ def appearance(ages: Tensor, indices: Tensor) -> Traits:
     pace = torch.exp(0.05 * n("pace"))
 
     def biological(name: str, spread: float) -> Tensor:
-        """The age of one system: shared pace, its own pace, and an offset that grows with the years."""
+        """Return the biological age of one system: a shared pace, its own pace, and an offset that grows with age."""
         return (age * pace * torch.exp(spread * n(name))).clamp(min=0.3)
 
     growth = 1 - torch.exp(-((biological("growth", 0.10) / 11.0) ** 1.3))

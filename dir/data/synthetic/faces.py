@@ -1,6 +1,6 @@
-"""Procedural faces: 64 x 64 RGB portraits drawn from an age and an index, nothing to download.
+"""Procedural faces: 64 x 64 RGB portraits drawn from an age and an index, without a download.
 
-Soft-edged ellipses and strokes, evaluated at every pixel for a block of faces at once.
+A face is made of ellipses and strokes with soft edges, evaluated at all pixels of a block of faces at once.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dir._checks import message
 from dir.data.synthetic.appearance import Traits, appearance
 
 FACE_SIZE = 64
-_BLOCK = 32  # faces drawn together: their planes stay in the cache
+_BLOCK = 32  # number of faces drawn together; their planes fit into the cache
 _NOISE = 256  # side of the noise field
 
 
 @functools.cache
 def _noise_field() -> tuple[Tensor, Tensor]:
-    """White noise [3, H, W] and smooth noise [H, W] of unit variance; every face looks through its own window."""
+    """Return white noise [3, H, W] and smooth noise [H, W] of unit variance; each face takes its own window."""
     side = _NOISE + FACE_SIZE
     white = torch.from_numpy(np.random.default_rng(64).standard_normal((3, side, side), dtype=np.float32))
     smooth = F.avg_pool2d(white[:1], 5, 1, 2)[0]
@@ -29,7 +30,7 @@ def _noise_field() -> tuple[Tensor, Tensor]:
 
 
 class _Canvas:
-    """A block of pictures being painted, with the coordinates of the pixels in the faces' own frame."""
+    """A block of pictures, with the coordinates of the pixels in the frame of each face."""
 
     def __init__(self, traits: Traits) -> None:
         self.traits = traits
@@ -43,30 +44,31 @@ class _Canvas:
         self.image = torch.empty(n, 3, FACE_SIZE, FACE_SIZE)
 
     def __getitem__(self, name: str) -> Tensor:
-        """A trait, shaped to broadcast over the pixels: [n, 1, 1], colours [n, 3, 1, 1]."""
+        """Return a trait in a shape that broadcasts over the pixels: [n, 1, 1], colours [n, 3, 1, 1]."""
         value = self.traits[name]
         return value[..., None, None]
 
     def ellipse(self, x: Tensor, y: Tensor, a: Tensor | float, b: Tensor | float, soft: float = 1.0) -> Tensor:
-        """Coverage of the ellipse |x / a|^2 + |y / b|^2 < 1, with an edge `soft` pixels wide."""
+        """Return the coverage of the ellipse |x / a|^2 + |y / b|^2 < 1, with an edge `soft` pixels wide."""
         inside = 1 - (x / a).square_() - (y / b).square_()
         return inside.mul_((a * b) ** 0.5 / (2 * soft * self.pixel)).add_(0.5).clamp_(0, 1)
 
     def ring(self, x: Tensor, y: Tensor, a: Tensor | float, b: Tensor | float, width: Tensor) -> Tensor:
-        """Coverage of a stroke along the same ellipse."""
+        """Return the coverage of a stroke along the ellipse."""
         distance = (x / a).square_().add_((y / b).square_()).sqrt_().sub_(1).abs_()
         return 1 - distance.mul_((a * b) ** 0.5 / width).clamp_(max=1)
 
     def paint(self, mask: Tensor, colour: Tensor) -> None:
+        """Blend the colour into the picture where the mask is above 0."""
         self.image.lerp_(colour.expand_as(self.image), mask.unsqueeze(1))
 
     def shade(self, mask: Tensor) -> None:
-        """Darken by the mask (brighten where it is negative)."""
+        """Darken the picture by the mask; negative values brighten it."""
         self.image.mul_((1 - mask).unsqueeze_(1))
 
 
 def _window(field: Tensor, traits: Traits, turn: int) -> Tensor:
-    """Each face's own window of a noise field [..., H, W]; `turn` gives another window of the same face."""
+    """Return the window of each face in a noise field [..., H, W]; `turn` chooses another window of the same face."""
     rows = ((traits["noise_y"] * _NOISE).long() + 37 * turn) % _NOISE
     columns = ((traits["noise_x"] * _NOISE).long() + 91 * turn) % _NOISE
     return torch.stack(
@@ -78,10 +80,10 @@ def _window(field: Tensor, traits: Traits, turn: int) -> Tensor:
 
 
 def _draw_behind(c: _Canvas, strands: Tensor) -> Tensor:
-    """Wall, long hair, neck and shoulders; returns the colour of the hair, pixel by pixel."""
+    """Draw wall, long hair, neck and shoulders; return the colour of the hair at each pixel."""
     slope = c.column * c["wall_dx"] + c.row * c["wall_dy"]
     c.image.copy_(c["wall"] * (1 + slope).unsqueeze(1))
-    # Grey comes strand by strand: the fraction decides how many strands, the noise which.
+    # Hair turns grey in strands: the fraction decides how many strands, the noise decides which.
     mix = (strands * 0.18).add_(c["grey"] * 1.6 - 0.4).clamp_(0, 1)
     hair = torch.lerp(c["hair"], torch.tensor([0.84, 0.84, 0.83]).view(1, 3, 1, 1), mix.unsqueeze(1))
     hair.mul_((strands * 0.10).add_(1).unsqueeze(1))
@@ -95,11 +97,11 @@ def _draw_behind(c: _Canvas, strands: Tensor) -> Tensor:
 
 
 def _draw_skin(c: _Canvas, smooth: Tensor) -> Tensor:
-    """Ears and head with its shading, spots and mottle; returns the head's mask."""
+    """Draw the ears, and the head with shading, spots and mottle; return the mask of the head."""
     x, y, width = c.x, c.y, c["width"]
     ear = c.ellipse(x.abs() - width * 0.98, y - c["eye_y"] - 0.1, width * 0.14, width * 0.26)
     c.paint(ear, c["skin"] * 0.88)
-    # The lower half narrows towards the chin; sagging cheeks fill it again.
+    # The lower half narrows towards the chin; sagging cheeks widen it again.
     lower = y.clamp(min=0)
     breadth = width * (1 - c["taper"] * lower.square())
     head = c.ellipse(x / breadth, y, 1.0, 1.0)
@@ -117,7 +119,7 @@ def _draw_skin(c: _Canvas, smooth: Tensor) -> Tensor:
 
 
 def _draw_lines(c: _Canvas, x: Tensor, head: Tensor) -> None:
-    """Forehead lines, crow's feet, bags under the eyes, folds beside the nose and lines beside the mouth."""
+    """Draw forehead lines, crow's feet, bags under the eyes, folds beside the nose and lines beside the mouth."""
     y, lines, stroke = c.y, c["lines"], c.pixel * 1.6
     side = x.abs()
     wave = torch.cos((y + 0.18 * x.square()) * 38 + c["line_phase"]).clamp_(min=0)
@@ -138,7 +140,7 @@ def _draw_lines(c: _Canvas, x: Tensor, head: Tensor) -> None:
 
 
 def _draw_features(c: _Canvas, x: Tensor, hair: Tensor, head: Tensor) -> None:
-    """Eyes, brows, nose, mouth and beard, at the abscissa that the yaw has moved."""
+    """Draw eyes, brows, nose, mouth and beard at the horizontal positions `x`, which the yaw has shifted."""
     y, eye, white = c.y, c["eye"], torch.full((1, 3, 1, 1), 0.93)
     beard = c.ellipse(x, y - 0.75, c["width"] * 0.72, 0.42, soft=4) * (y > c["nose_y"] + 0.05)
     c.paint(beard * c["beard"] * head, hair)
@@ -166,7 +168,7 @@ def _draw_features(c: _Canvas, x: Tensor, hair: Tensor, head: Tensor) -> None:
 
 
 def _draw_hair(c: _Canvas, hair: Tensor) -> None:
-    """The cap of hair down to the hairline: arched, deep at the temples where hair recedes."""
+    """Draw the hair down to the hairline, which is arched, and higher at the temples of receding hair."""
     cap = c.ellipse(c.x, c.y, c["width"] * 1.07, 1.06)
     line = c["hairline"] + c["temples"] * (c.x / c["width"]).square() * 0.9
     above = ((line - c.y) / (2.5 * c.pixel)).add_(0.5).clamp_(0, 1)
@@ -174,14 +176,14 @@ def _draw_hair(c: _Canvas, hair: Tensor) -> None:
 
 
 def _soften(image: Tensor) -> Tensor:
-    """A blur by (1, 2, 1) / 4 along both axes; the borders repeat."""
+    """Blur by (1, 2, 1) / 4 along both axes, with repeated borders."""
     wide = F.pad(image, (1, 1, 1, 1), mode="replicate")
     rows = (wide[:, :, 1:-1] * 2).add_(wide[:, :, :-2]).add_(wide[:, :, 2:])
     return (rows[..., 1:-1] * 2).add_(rows[..., :-2]).add_(rows[..., 2:]).mul_(1 / 16)
 
 
 def _photograph(c: _Canvas, white: Tensor) -> Tensor:
-    """Something in front of the face, light, lens and sensor."""
+    """Apply an object in front of the face, light, lens and sensor noise, and return bytes."""
     size = c["cover_size"]
     cover = c.ellipse(c.column - c["cover_x"], c.row - c["cover_y"], size, size * 0.7)
     c.paint(cover * c["cover"], c["clothes"].flip(1))
@@ -197,8 +199,8 @@ def draw_faces(ages: Tensor, indices: Tensor) -> Tensor:
 
     Args:
         ages: in years, [N].
-        indices: int64 [N], non-negative: which person, pose, light and camera. The same index at another age is
-            the same person in the same picture, aged.
+        indices: int64 [N], non-negative; each index has its person, pose, light and camera. The same index at another
+            age is the same person in the same picture, older or younger.
 
     Shape: uint8 [N, 3, 64, 64].
 
@@ -210,9 +212,11 @@ def draw_faces(ages: Tensor, indices: Tensor) -> Tensor:
         torch.Size([2, 3, 64, 64])
     """
     if ages.ndim != 1 or ages.shape != indices.shape:
-        raise ValueError(f"ages and indices must both be [N], got {list(ages.shape)} and {list(indices.shape)}")
+        raise ValueError(
+            message("ages", f"expected the shape [N] of indices {list(indices.shape)}", list(ages.shape))
+        )
     if not bool((torch.isfinite(ages) & (ages >= 0)).all()):
-        raise ValueError("ages must be finite and not negative")
+        raise ValueError(message("ages", "expected finite numbers >= 0"))
     traits = appearance(ages, indices)
     white, smooth = _noise_field()
     faces = torch.empty(len(ages), 3, FACE_SIZE, FACE_SIZE, dtype=torch.uint8)

@@ -1,6 +1,6 @@
-"""Label histograms of AgeDB-DIR and STS-B-DIR: figures only, so that generated data can wear real imbalance.
+"""Label histograms of AgeDB-DIR and STS-B-DIR, which give the generated data a real imbalance.
 
-Reference: Yang et al. 2021, "Delving into Deep Imbalanced Regression" (the splits); counted from the label
+Reference: Yang et al. 2021, "Delving into Deep Imbalanced Regression" (the splits). The counts come from the label
 files of the authors' repository (MIT).
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Tables of figures: one line each, not one number a line.
+# Tables of numbers: the formatter would put each number on its own line.
 # fmt: off
 AGEDB_DIR_AGES: dict[str, tuple[int, ...]] = {
     "train": (
@@ -57,11 +57,11 @@ STSB_DIR_SCORES: dict[str, tuple[int, ...]] = {
 
 
 def shuffled_values(counts: tuple[int, ...], seed: int) -> Tensor:
-    """Every index as often as its count says, in an order fixed by the seed.
+    """Return each index as often as its count, in an order given by the seed.
 
     Args:
-        counts: how often each index occurs.
-        seed: of the order.
+        counts: number of times that each index occurs.
+        seed: draws the order.
 
     Shape: int64 [sum(counts)].
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dir._checks import check_integer
 from dir.data.arrays import ArrayDataset
 from dir.data.base import SPLITS, RegressionData
 from dir.data.identity import sentence_ids
@@ -19,21 +20,21 @@ _BIN_WIDTH = 0.1
 
 
 def _encode(sentences: list[str], words: dict[str, int]) -> Tensor:
-    """Word numbers, int64 [N, longest], padded with 0 on the right."""
+    """Return the word numbers, int64 [N, L], padded with 0 on the right to the longest sentence."""
     rows = [[words[word] for word in sentence.split()] for sentence in sentences]
     longest = max(map(len, rows))
     return torch.tensor([row + [0] * (longest - len(row)) for row in rows])
 
 
 class STSSyntheticData(RegressionData):
-    """Pairs of generated sentences and their similarity, 0 to 5: 5,249 / 1,000 / 1,000 as STS-B-DIR has them.
+    """Pairs of generated sentences and their similarity, 0 to 5: 5,249 / 1,000 / 1,000 pairs as in STS-B-DIR.
 
-    Scores are the centres of STS-B-DIR's 50 bins of 0.1, each as often as there. The pairs are the same on every
-    machine and for every seed, and written in about a second.
+    Scores are the centres of STS-B-DIR's 50 bins of 0.1, with the counts of STS-B-DIR. The pairs do not depend on the
+    machine or the seed, and are generated in about a second.
 
     Args:
-        limit: at most this many pairs in each split, for tests and trials; None: all. The first `limit` of a
-            split in its fixed shuffled order.
+        limit: largest number of pairs in each split, for tests and trials; None for all. These are the first pairs
+            of the split's fixed shuffled order.
         batch_size, eval_batch_size, num_workers, seed: see :class:`RegressionData`.
 
     Shape: a batch is ((int64 [N, L_a], int64 [N, L_b]), float32 [N]); 0 is padding.
@@ -51,8 +52,8 @@ class STSSyntheticData(RegressionData):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
-        if limit is not None and limit < 2:
-            raise ValueError(f"limit: expected at least 2 pairs in each split, or null for all, got {limit}")
+        if limit is not None:
+            check_integer("data.limit", limit, minimum=2, advice="null takes all pairs.")
         self.limit = limit
         self.words = vocabulary()
 
