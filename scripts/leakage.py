@@ -1,4 +1,4 @@
-"""Report what a benchmark's test split shares with its training split.
+"""Report the groups that the splits of a benchmark share.
 
 python scripts/leakage.py agedb.csv [--group identity] [--out agedb_with_identity.csv]
 python scripts/leakage.py FOLDER_OF_STSB_DIR
@@ -15,13 +15,13 @@ from dir.data.leakage import csv_groups, leakage, stsb_groups
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="csv with the columns path and split, or folder of STS-B-DIR")
+    parser.add_argument("data", type=Path, help="csv with the columns path and split, or the folder of STS-B-DIR")
     parser.add_argument("--group", default="identity", help="column of the csv (default: identity)")
     parser.add_argument("--out", type=Path, help="write the csv with its group column, for data.group")
     args = parser.parse_args()
     try:
         if args.out is not None and args.out.exists():
-            raise FileExistsError(f"{args.out} exists: give another --out")
+            raise FileExistsError(f"--out: {args.out} exists. Choose another file.")
         table = None
         if args.data.is_dir():
             groups = stsb_groups(args.data)

@@ -1,4 +1,4 @@
-"""Photographs listed in a csv file: the published recipe of the age benchmarks."""
+"""CsvImages: photographs listed in a csv file, the published recipe of the age benchmarks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from dir._checks import check_integer, message
 from dir.data.base import SPLITS, RegressionData
 from dir.data.identity import label_bytes, row_id
 from dir.data.image_files import digests_of_files, find_broken, load_image, make_cache, open_cache
 from dir.data.splits import Names, group_split, read_split
-from dir.data.tables import as_numbers, read_table, require_columns, show_rows
+from dir.data.tables import as_numbers, read_table, require_columns, show_rows, shown
 
 Transform = Callable[[Tensor], Tensor]
 SHOWN = 20
@@ -44,8 +45,8 @@ class FileImages(Dataset[tuple[Tensor, Tensor]]):
         path = self.paths[index]
         try:
             image = load_image(path, self.size)
-        except Exception as error:  # as many types as Pillow has formats, few of which name the file
-            raise ValueError(f"{path} cannot be read as an image: {error}") from error
+        except Exception as error:  # Pillow raises many types, few of which name the file
+            raise ValueError(message(str(path), f"not readable as an image ({error})")) from error
         return self.transform(pil_to_tensor(image)), self.labels[index]
 
 
@@ -76,26 +77,28 @@ class CsvImages(RegressionData):
         csv: the file; its paths are relative to ``path``, its splits train, val and test.
         path: folder of the images.
         label: the column to predict. Default "age".
-        group: a column of identities (people, patients, sites). The csv's own splits then do not count: whole groups
-            are drawn by the seed, and no group is in two splits. None (default): the csv's splits.
-        share: of the rows, for val and for test, about; in (0, 0.33]. Only with ``group``. Default 0.13.
+        group: column of identities (people, patients, sites). The splits of the csv are then ignored: whole groups
+            are drawn by the seed, and no group is in two splits. None (default): the splits of the csv.
+        share: approximate share of the rows for val, and for test; in (0, 0.33]. Only with ``group``. Default 0.13.
         image_size: side of the resized images. Default 224.
         padding: border of the random crop. Default 16.
-        cache_dir: folder for one memory-mapped uint8 array of all resized images, made once and found again
-            by the content of the csv, the image folder and the size (remove it if the images themselves
-            change). None (default): decode in every epoch.
-        check_images: before training, decode every image once (the cache does so anyway); False only looks
-            whether they are there.
-        fetch: what to say about where the data can be had, when it is not there.
+        cache_dir: folder for one memory-mapped uint8 array of all resized images. Its name depends on the content of
+            the csv, the image folder and the size; remove the file if the images change. None (default): images are
+            decoded in every epoch.
+        check_images: whether each image is decoded once before training (the cache always does so). False only
+            checks that the files exist.
+        outside: whether paths may lead out of the folder, by ``..``, an absolute path or a link. Default False.
+        fetch: advice of the error message for missing data.
         batch_size, eval_batch_size, num_workers, seed: see :class:`~dir.data.base.RegressionData`.
 
     Shape:
         A batch is (float32 [N, 3, image_size, image_size] in [-1, 1], float32 [N]).
 
     Raises:
-        FileNotFoundError: no csv file or image folder, or images that are missing or broken: the first 20 and
-            how many there are.
-        ValueError: lacking columns, labels that are not finite numbers (rows are named), other split names.
+        FileNotFoundError: if there is no csv file or image folder, or if images are missing or broken; the message
+            lists the first 20 and their number.
+        ValueError: for missing columns, labels that are not finite numbers (the rows are named), other names of
+            splits, and paths that lead out of the folder.
 
     Reference:
         Yang et al., Delving into Deep Imbalanced Regression, ICML 2021 (AgeDB-DIR, IMDB-WIKI-DIR).
@@ -114,6 +117,7 @@ class CsvImages(RegressionData):
         padding: int = 16,
         cache_dir: str | None = None,
         check_images: bool = True,
+        outside: bool = False,
         fetch: str = "",
         batch_size: int = 256,
         eval_batch_size: int = 256,
@@ -121,8 +125,8 @@ class CsvImages(RegressionData):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
-        if image_size < 1 or padding < 0:
-            raise ValueError(f"image_size must be at least 1 and padding at least 0; got {image_size} and {padding}")
+        check_integer("data.image_size", image_size)
+        check_integer("data.padding", padding, minimum=0)
         self.csv = Path(csv)
         self.path = Path(path)
         self.label = label
@@ -131,6 +135,7 @@ class CsvImages(RegressionData):
         self.image_size = image_size
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.check_images = check_images
+        self.outside = outside
         self.fetch = fetch
         scale = [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)]
         self.plain: Transform = v2.Compose(scale)
@@ -139,7 +144,7 @@ class CsvImages(RegressionData):
         )
 
     def prepare_data(self) -> None:
-        """Makes the cache, if there is to be one, in a single process of each machine."""
+        """Make the cache, if ``cache_dir`` is set. Lightning calls this in one process of each machine."""
         if self.cache_dir is not None:
             self._cache(self._files(self._table()))
 
@@ -217,9 +222,9 @@ class CsvImages(RegressionData):
 
     def _table(self) -> pd.DataFrame:
         if not self.csv.is_file():
-            raise FileNotFoundError(f"no csv file {self.csv} (data.csv). {self.fetch}".strip())
+            raise FileNotFoundError(message("data.csv", f"file {self.csv} not found", advice=self.fetch))
         if not self.path.is_dir():
-            raise FileNotFoundError(f"no image folder {self.path} (data.path). {self.fetch}".strip())
+            raise FileNotFoundError(message("data.path", f"folder {self.path} not found", advice=self.fetch))
         table = read_table(self.csv, "data.csv")
         used = [self.label, "path", "split" if self.group is None else self.group]
         require_columns(table, used, self.csv, "data.csv" if self.group is None else "data.group")
@@ -227,24 +232,35 @@ class CsvImages(RegressionData):
         for name in used:
             gone = np.flatnonzero(table[name].isna().to_numpy())
             if len(gone):
-                raise ValueError(f"{self.csv}, column {name!r}: missing values, in rows {show_rows(gone)}")
+                where = f"{self.csv}: column {name!r}"
+                raise ValueError(message(where, f"missing values in rows {show_rows(gone)}"))
         return table.assign(**{self.label: labels})
 
     def _files(self, table: pd.DataFrame) -> list[Path]:
-        return [self.path / str(name) for name in table["path"]]
+        files = [self.path / str(name) for name in table["path"]]
+        if not self.outside:
+            folder = os.path.realpath(self.path)
+            inside = [os.path.realpath(file).startswith(folder + os.sep) for file in files]
+            bad = np.flatnonzero(~np.array(inside))
+            if len(bad):
+                first = shown(str(table["path"].iloc[bad[0]]))
+                problem = f"{len(bad)} paths lead out of {self.path}, in rows {show_rows(bad)}; the first is {first}"
+                advice = "Set data.outside=true if you trust the file."
+                raise ValueError(message(f"{self.csv}: column 'path'", problem, advice=advice))
+        return files
 
     def _refuse_broken(self, broken: list[str]) -> None:
         if broken:
-            shown = "\n  ".join(line[:LONGEST] for line in broken[:SHOWN])
+            listed = "\n  ".join(line[:LONGEST] for line in broken[:SHOWN])
             more = f"\n  ... and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
             raise FileNotFoundError(
-                f"{len(broken)} images listed in {self.csv} are missing or broken under {self.path}:"
-                f"\n  {shown}{more}\n"
+                f"data.path: {len(broken)} images listed in {self.csv} are missing or broken under {self.path}:"
+                f"\n  {listed}{more}\n"
                 f"Replace them, or remove their lines from a copy of the csv. {self.fetch}".strip()
             )
 
     def _cache(self, files: list[Path]) -> Path:
-        """The cache file, made if it is not there."""
+        """Return the path of the cache file; make the file first if it is missing."""
         assert self.cache_dir is not None
         key = hashlib.sha256(self.csv.read_bytes())
         key.update(f"{self.path.resolve()} {self.image_size}".encode())
@@ -254,8 +270,7 @@ class CsvImages(RegressionData):
         images = open_cache(target)
         shape = (len(files), self.image_size, self.image_size, 3)
         if images.shape != shape or images.dtype != np.uint8:
-            raise ValueError(
-                f"{target} should hold uint8 {list(shape)} but holds {images.dtype} {list(images.shape)}: "
-                "remove it, and it will be made again"
-            )
+            found = f"{images.dtype} {list(images.shape)}"
+            advice = "Remove the file; the next run makes it again."
+            raise ValueError(message(str(target), f"expected uint8 {list(shape)}", found, advice))
         return target

@@ -1,9 +1,9 @@
-"""Images, labels and splits from one npz file."""
+"""NpzImages: images, labels and splits from one npz file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dir._checks import check_choice, check_integer, check_not_negative, message
 from dir.bins import check_finite
 from dir.data.arrays import ArrayDataset, Inputs
 from dir.data.base import SPLITS, RegressionData
@@ -19,18 +20,18 @@ from dir.data.splits import Names, group_split, read_split
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 [N, C, H, W] in 0..255 to float32 in [-1, 1]."""
+    """Return uint8 images [N, C, H, W] in 0..255 as float32 in [-1, 1]."""
     return images.to(torch.float32).mul_(2.0 / 255.0).sub_(1.0)
 
 
 def random_shift(images: Tensor, pixels: int) -> Tensor:
-    """Move every image by its own random whole number of pixels, at most ``pixels`` each way.
+    """Move each image by a random whole number of pixels, at most ``pixels`` in each direction.
 
-    The border is repeated into what the move uncovers. Drawn from PyTorch's default generator.
+    The border is repeated. Random numbers come from PyTorch's default generator.
 
     Args:
         images: [N, C, H, W], any dtype.
-        pixels: largest move along each axis; at least 1.
+        pixels: largest move along each axis, at least 1.
 
     Shape:
         the shape of ``images``.
@@ -56,20 +57,22 @@ def _ids(images: NDArray[np.uint8], labels: NDArray[Any]) -> list[str]:
 
 
 class NpzImages(RegressionData):
-    """Regression on images out of one ``.npz`` file, with splits that the file gives.
+    """Regression on the images of one ``.npz`` file, with the splits of the file.
 
-    Nothing is flipped or rotated: labels may be angles, positions or counts on one side. The augmentations
-    below leave all of these alone, or nearly so, and act in training only.
+    Images are never flipped or rotated, because labels may be angles or positions. Training images are moved and get
+    noise if ``shift`` and ``noise`` are set.
 
     Args:
         path: the file.
         label: key of the labels, numbers of shape [N].
-        images: key of the images, uint8 [N, H, W] or [N, H, W, C]. Default "images".
+        images: key of the images, uint8 [N, H, W], [N, H, W, C] or [N, C, H, W]. Default "images".
         split: key of the splits, [N]: train, val, test or 0, 1, 2. Default "split".
-        group: key of identities (people, patients, sites), [N]. The file's own splits then do not count: whole groups
-            are drawn by the seed, and no group is in two splits. None (default): the file's splits.
-        share: of the rows, for val and for test, about; in (0, 0.33]. Only with ``group``. Default 0.13.
-        shift: move training images by up to this many pixels; 0 (default) moves none.
+        group: key of identities (people, patients, sites), [N]. The splits of the file are then ignored: whole groups
+            are drawn by the seed, and no group is in two splits. None (default): the splits of the file.
+        share: approximate share of the rows for val, and for test; in (0, 0.33]. Only with ``group``. Default 0.13.
+        layout: order of the axes of images with channels: "NHWC" or "NCHW". None (default) finds the axis of 1, 3 or
+            4 channels, and refuses arrays in which none or both of the axes may be channels.
+        shift: largest move of a training image in pixels. Default 0.
         noise: standard deviation of gaussian noise on training images (values in [-1, 1]). Default 0.
         batch_size, eval_batch_size, num_workers, seed: see :class:`~dir.data.base.RegressionData`.
 
@@ -77,8 +80,8 @@ class NpzImages(RegressionData):
         A batch is (float32 [N, C, H, W] in [-1, 1], float32 [N]).
 
     Raises:
-        FileNotFoundError: no file at ``path``.
-        ValueError: keys that the file lacks, arrays of other shapes or types, labels that are not finite, missing
+        FileNotFoundError: if there is no file at ``path``.
+        ValueError: for missing keys, arrays of other shapes or types, labels that are not finite, and missing
             identities.
     """
 
@@ -90,6 +93,7 @@ class NpzImages(RegressionData):
         split: str = "split",
         group: str | None = None,
         share: float = 0.13,
+        layout: Literal["NHWC", "NCHW"] | None = None,
         shift: int = 0,
         noise: float = 0.0,
         batch_size: int = 128,
@@ -98,11 +102,14 @@ class NpzImages(RegressionData):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
-        if shift < 0 or noise < 0:
-            raise ValueError(f"shift and noise must not be negative; got shift={shift}, noise={noise}")
+        check_integer("data.shift", shift, minimum=0)
+        check_not_negative("data.noise", noise)
+        if layout is not None:
+            check_choice("data.layout", layout, ("NHWC", "NCHW"))
         self.path = Path(path)
         self.keys = {"images": images, "label": label} | ({"split": split} if group is None else {"group": group})
         self.share = share
+        self.layout = layout
         self.shift = shift
         self.noise = noise
         self.augments = shift > 0 or noise > 0
@@ -113,8 +120,7 @@ class NpzImages(RegressionData):
         arrays = self._read()
         images, labels = arrays["images"], arrays["label"]
         placed = self.place_rows(lambda: _ids(images, labels), lambda: self._names(arrays))
-        if images.ndim == 3:
-            images = images[..., None]
+        images = self._channels_last(images)
         self._channels = images.shape[3]
         self._size = images.shape[1:3]
         datasets: dict[str, Dataset[Any]] = {}
@@ -152,6 +158,25 @@ class NpzImages(RegressionData):
             return group_split(self._groups(arrays["group"]), self.share, self.seed)
         return read_split(arrays["split"], where=f"{self.path}: array {self.keys['split']!r}")
 
+    def _channels_last(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the images as [N, H, W, C]."""
+        if images.ndim == 3:
+            return images[..., None]
+        layout = self.layout
+        if layout is None:
+            last, first = (images.shape[axis] in (1, 3, 4) for axis in (3, 1))
+            if last == first:
+                raise ValueError(
+                    message(
+                        f"{self.path}: array {self.keys['images']!r}",
+                        "expected [N, H, W, C] or [N, C, H, W] with 1, 3 or 4 channels",
+                        list(images.shape),
+                        "Set data.layout=NHWC or data.layout=NCHW.",
+                    )
+                )
+            layout = "NHWC" if last else "NCHW"
+        return images if layout == "NHWC" else images.transpose(0, 2, 3, 1)
+
     def _plain(self, images: Inputs) -> Inputs:
         return to_float(cast("Tensor", images))
 
@@ -165,20 +190,24 @@ class NpzImages(RegressionData):
     def _read(self) -> dict[str, NDArray[Any]]:
         if not self.path.is_file():
             raise FileNotFoundError(
-                f"no file {self.path}: set data.path to an .npz file with images (uint8 [N, H, W] or "
-                "[N, H, W, C]), labels ([N], data.label=KEY) and splits ([N], 0/1/2 or train/val/test)"
+                message(
+                    "data.path",
+                    f"file {self.path} not found",
+                    advice="Give an .npz file with images (uint8 [N, H, W], [N, H, W, C] or [N, C, H, W]), labels "
+                    "([N], data.label=KEY) and splits ([N], 0/1/2 or train/val/test).",
+                )
             )
         try:
             archive = np.load(self.path, allow_pickle=False)
-        except Exception as error:  # numpy raises half a dozen types for what is not an npz file
-            raise ValueError(f"{self.path} cannot be read as an .npz file: {error}") from error
+        except Exception as error:  # numpy raises many types for damaged files
+            raise ValueError(message(str(self.path), f"not readable as an .npz file ({error})")) from error
         if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError(f"{self.path} holds a single array; an .npz file with named arrays is needed")
+            raise ValueError(message(str(self.path), "expected an .npz file with named arrays, got a single array"))
         with archive:
             missing = [f"data.{name}={key}" for name, key in self.keys.items() if key not in archive.files]
             if missing:
                 found = ", ".join(sorted(archive.files))
-                raise ValueError(f"{self.path} has no array for {', '.join(missing)}; the keys found are: {found}")
+                raise ValueError(message(str(self.path), f"no array for {', '.join(missing)} (found: {found})"))
             arrays = {name: self._array(archive, key) for name, key in self.keys.items()}
         self._check(arrays)
         return arrays
@@ -187,38 +216,33 @@ class NpzImages(RegressionData):
         try:
             array: NDArray[Any] = archive[key]
         except Exception as error:  # from the zip reader to the parser of the header
-            raise ValueError(
-                f"{self.path}: array {key!r} cannot be read ({error}); it is cut off, or holds Python objects, which "
-                "are not read: save numbers or fixed-width strings instead"
-            ) from error
+            advice = "The file is cut off, or the array holds Python objects. Save numbers or fixed-width strings."
+            where = f"{self.path}: array {key!r}"
+            raise ValueError(message(where, f"not readable ({error})", advice=advice)) from error
         if not isinstance(array, np.ndarray):
-            raise ValueError(f"{self.path}: {key!r} is no array as np.savez writes them")
+            raise ValueError(message(f"{self.path}: {key!r}", "expected an array written by np.savez"))
         return array
 
     def _groups(self, groups: NDArray[Any]) -> NDArray[Any]:
         where = f"{self.path}: array {self.keys['group']!r}"
         if groups.ndim != 1:
-            raise ValueError(f"{where} must have one entry per image, shape [N]; got shape {list(groups.shape)}")
+            raise ValueError(message(where, "expected one entry for each image, shape [N]", list(groups.shape)))
         gone = np.flatnonzero(np.isnan(groups)) if groups.dtype.kind == "f" else np.empty(0)
         if len(gone):
             shown = ", ".join(map(str, gone[:20]))
-            raise ValueError(f"{where} has missing values (NaN), {len(gone)} in all, first in rows {shown}")
+            raise ValueError(message(where, f"{len(gone)} missing values (NaN), first in rows {shown}"))
         return groups
 
     def _check(self, arrays: dict[str, NDArray[Any]]) -> None:
         images, labels = arrays["images"], arrays["label"]
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
-            raise ValueError(
-                f"{self.path}: array {self.keys['images']!r} must be uint8 of shape [N, H, W] or "
-                f"[N, H, W, C]; got {images.dtype} {list(images.shape)}"
-            )
+            where, found = f"{self.path}: array {self.keys['images']!r}", f"{images.dtype} {list(images.shape)}"
+            raise ValueError(message(where, f"expected uint8 of shape [N, H, W] or [N, H, W, C], got {found}"))
         if labels.ndim != 1 or labels.dtype.kind not in "fiu":
-            raise ValueError(
-                f"{self.path}: array {self.keys['label']!r} must be numbers of shape [N]; "
-                f"got {labels.dtype} {list(labels.shape)}"
-            )
+            where, found = f"{self.path}: array {self.keys['label']!r}", f"{labels.dtype} {list(labels.shape)}"
+            raise ValueError(message(where, f"expected numbers of shape [N], got {found}"))
         lengths = {key: len(arrays[name]) for name, key in self.keys.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"{self.path}: the arrays differ in length: {lengths}")
-        with np.errstate(over="ignore"):  # as they will be trained on: 1e300 is infinite there
+            raise ValueError(message(str(self.path), "expected arrays of equal length", lengths))
+        with np.errstate(over="ignore"):  # labels are trained on in float32, in which 1e300 is infinite
             check_finite(labels.astype(np.float32), f"{self.path}: labels {self.keys['label']!r}")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dir.data import csv_images
+from dir.data import csv_images, image_files
 from dir.data.csv_images import CsvImages
 from dir.data.image_files import find_broken, load_image, open_cache
 
@@ -117,7 +120,7 @@ def test_a_damaged_cache_is_refused(tmp_path: Path) -> None:
     (cache,) = (tmp_path / "cache").iterdir()
     np.save(cache, np.zeros((2, 16, 16, 3), np.uint8))
     open_cache.cache_clear()
-    with pytest.raises(ValueError, match=r"remove it"):
+    with pytest.raises(ValueError, match=r"\.npy: expected uint8 \[9, 16, 16, 3\], got 'uint8 \[2, 16, 16, 3\]'"):
         data.setup()
 
 
@@ -134,7 +137,7 @@ def test_broken_and_missing_images_are_all_listed(tmp_path: Path, cached: bool) 
     with pytest.raises(FileNotFoundError) as caught:
         data.setup()
     message = str(caught.value)
-    assert message.startswith("27 images listed in")
+    assert message.startswith("data.path: 27 images listed in")
     assert f"{faces / '7.jpg'}: OSError" in message
     assert f"{faces / '8.jpg'}: UnidentifiedImageError" in message
     assert f"{faces / '20.jpg'}: missing" in message
@@ -165,12 +168,12 @@ def test_absent_data_says_what_to_fetch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"age": ["20", "?", *"3456789"]}, r"'age': 1 values are not finite numbers.*'\?'; rows 2$"),
-        ({"age": [np.nan, *range(7), np.nan]}, r"'age': missing values, in rows 1, 9"),
-        ({"age": [np.inf, *range(8)]}, r"'age'.*not finite numbers.*rows 1$"),
-        ({"path": [None, *"bcdefghi"]}, r"'path': missing values, in rows 1"),
+        ({"age": ["20", "?", *"3456789"]}, r"'age': 1 values are not finite numbers.*'\?'.*rows 2\b"),
+        ({"age": [np.nan, *range(7), np.nan]}, r"'age': missing values in rows 1, 9\."),
+        ({"age": [np.inf, *range(8)]}, r"'age'.*not finite numbers.*rows 1\b"),
+        ({"path": [None, *"bcdefghi"]}, r"'path': missing values in rows 1\."),
         ({"split": ["train", "val", "test", "dev", *["train"] * 5]}, r"'split'.*'dev' \(row 4\)"),
-        ({"split": ["train"] * 8 + ["val"]}, "no sample to test"),
+        ({"split": ["train"] * 8 + ["val"]}, "no sample of test"),
     ],
 )
 def test_refuses_tables_it_cannot_use(tmp_path: Path, columns: dict[str, list], message: str) -> None:
@@ -179,5 +182,64 @@ def test_refuses_tables_it_cannot_use(tmp_path: Path, columns: dict[str, list], 
 
 
 def test_names_the_columns_that_are_lacking(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no column \['years'\].*\['age', 'path', 'split'\]"):
+    with pytest.raises(ValueError, match=r"'years'.*'age', 'path', 'split'"):
         data_of(pictures(tmp_path), label="years").setup()
+
+
+def test_fifos_and_devices_are_refused_before_they_are_opened(tmp_path: Path) -> None:
+    data = data_of(pictures(tmp_path), check_images=False)
+    (tmp_path / "images/faces/3.jpg").unlink()
+    os.mkfifo(tmp_path / "images/faces/3.jpg")
+    for check_images in (False, True):
+        data.check_images = check_images
+        with pytest.raises(FileNotFoundError, match=r"(?s)1 images.*3\.jpg: ValueError: expected a regular file"):
+            _in_time(data.setup)
+    with pytest.raises(ValueError, match="regular file"):
+        load_image(Path("/dev/zero"), 16)
+
+
+def _in_time(action: Callable[[], None], seconds: int = 20) -> None:
+    def give_up(*_: object) -> None:
+        raise TimeoutError("the reader waits for the FIFO")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        action()
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("kind", ["dots", "absolute", "link"])
+def test_paths_out_of_the_folder_are_refused_unless_asked(tmp_path: Path, kind: str) -> None:
+    csv = pictures(tmp_path)
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes((tmp_path / "images/faces/0.jpg").read_bytes())
+    name = {"dots": "faces/../../secret.jpg", "absolute": str(secret), "link": "faces/link.jpg"}[kind]
+    if kind == "link":
+        (tmp_path / "images/faces/link.jpg").symlink_to(secret)
+    table = pd.read_csv(csv)
+    table.loc[4, "path"] = name
+    table.to_csv(csv, index=False)
+    with pytest.raises(ValueError, match=r"column 'path': 1 paths lead out of .*rows 5;.*data\.outside=true"):
+        data_of(csv).setup()
+    data_of(csv, outside=True).setup()
+
+
+def test_pictures_above_the_pixel_limit_are_refused_before_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 40 * 30)
+    data = data_of(pictures(tmp_path))
+    data.setup()
+    Image.new("RGB", (41, 30)).save(tmp_path / "images/faces/2.jpg")
+    decoded: list[object] = []
+    monkeypatch.setattr(Image.Image, "load", lambda self: decoded.append(self))
+    with pytest.raises(ValueError, match=r"at most 1,200 pixels, got 41 x 30"):
+        load_image(tmp_path / "images/faces/2.jpg", 16)
+    assert not decoded
+    monkeypatch.undo()
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 40 * 30)
+    with pytest.raises(FileNotFoundError, match=r"(?s)1 images.*2\.jpg: ValueError: expected at most 1,200 pixels"):
+        data_of(tmp_path / "faces.csv").setup()

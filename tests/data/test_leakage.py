@@ -70,7 +70,7 @@ def test_the_script_reports_and_overwrites_nothing(tmp_path: Path) -> None:
 
     first = run()
     assert "val: 1 of 1 groups are also in train" in first.stdout
-    assert "test: 0 of 1 groups are in train" in first.stdout
+    assert "test: 0 of 1 groups are also in train" in first.stdout
     assert out.read_text().splitlines()[1] == "3,A/1_x_3_f.jpg,train,x"
     again = run()
     assert again.returncode == 1

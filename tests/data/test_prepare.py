@@ -35,6 +35,9 @@ def agedb_folder(folder: Path, per_age: dict[int, int]) -> Path:
         ("12_Two_Names_101_m", 101),
         ("notes", None),
         ("1_Name_x_m", None),
+        ("50_0_0_20170117135638318", None),
+        ("1_Name_31_x", None),
+        ("1_R2D2_31_m", None),
     ],
 )
 def test_age_in_an_agedb_name(stem: str, age: int | None) -> None:
@@ -85,7 +88,7 @@ def test_splits_depend_on_the_seed_alone() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_refuses_shares_that_leave_nothing(share: float) -> None:
-    with pytest.raises(ValueError, match="share"):
+    with pytest.raises(ValueError, match=r"^data\.share: .*got"):
         random_split(10, share, 0)
     with pytest.raises(ValueError, match="share"):
         cap_for_share(np.arange(10), share)
@@ -93,10 +96,13 @@ def test_refuses_shares_that_leave_nothing(share: float) -> None:
 
 def test_agedb_csv(tmp_path: Path) -> None:
     images = agedb_folder(tmp_path / "raw", {20: 120, 50: 10, 99: 2})
-    touch(images, ["AgeDB/readme.txt", "AgeDB/strange.jpg", "AgeDB/1_Old_130_m.jpg"])
+    touch(images, ["AgeDB/readme.txt", "AgeDB/strange.jpg", "AgeDB/1_Old_131_m.jpg"])
     out = tmp_path / "new" / "agedb.csv"
     prepared = prepare_csv("agedb", images, out, seed=3)
-    assert prepared.left_out == {"name of another form": 1, "age outside 0..120": 1}
+    assert prepared.left_out == {
+        "name of another form": ["AgeDB/strange.jpg"],
+        "age outside 0..130": ["AgeDB/1_Old_131_m.jpg"],
+    }
     table = pd.read_csv(out)
     assert list(table.columns) == ["age", "path", "split"]
     counts = table.groupby(["age", "split"]).size().to_dict()
@@ -138,7 +144,7 @@ def test_imdb_wiki_csv_leaves_out_what_the_face_scores_rule_out(tmp_path: Path) 
     }
     savemat(images / "imdb_crop" / "imdb.mat", {"imdb": fields})
     prepared = prepare("imdb_wiki", images, seed=0)
-    assert prepared.left_out == {"face scores": 3}
+    assert {reason: len(names) for reason, names in prepared.left_out.items()} == {"face scores": 3}
     assert sorted(zip(prepared.table["path"], prepared.table["age"], strict=True)) == [
         ("imdb_crop/00/nm0_rm0_1970-1-1_2000.jpg", 30),
         ("imdb_crop/00/nm4_rm0_1970-1-1_2000.jpg", 30),
@@ -162,3 +168,32 @@ def test_refuses_folders_without_pictures(tmp_path: Path) -> None:
         prepare("agedb", tmp_path / "none", seed=0)
     with pytest.raises(ValueError, match=r"id_name_age_gender\.jpg"):
         prepare("agedb", touch(tmp_path, ["a.jpg"]), seed=0)
+
+
+UTKFACE = ["50_0_0_20170117135638318.jpg", "116_1_3_20170117135638319.jpg.chip.jpg", "61_1_20170109142408075.jpg"]
+
+
+def test_utkface_names_are_read_as_utkface_and_refused_as_agedb(tmp_path: Path) -> None:
+    images = touch(tmp_path, [*UTKFACE, "132_0_0_20170117135638318.jpg", "11706_OliviaHussey_31_f.jpg"])
+    prepared = prepare("utkface", images, seed=0)
+    assert sorted(prepared.table["age"]) == [50, 61, 116]
+    assert "age outside 0..130: 1 (132_0_0_20170117135638318.jpg)" in prepared.report()
+    assert "name of another form: 1 (11706_OliviaHussey_31_f.jpg)" in prepared.report()
+    (images / "11706_OliviaHussey_31_f.jpg").unlink()
+    with pytest.raises(ValueError, match=r"^--images: .*prepare_data\.py utkface"):
+        prepare("agedb", images, seed=0)
+    with pytest.raises(ValueError, match=r"prepare_data\.py agedb"):
+        prepare("utkface", agedb_folder(tmp_path / "raw", {20: 3}), seed=0)
+
+
+def test_a_report_lists_twenty_names(tmp_path: Path) -> None:
+    prepared = prepare("utkface", touch(tmp_path, [*UTKFACE, *(f"{n}.jpg" for n in range(25))]), seed=0)
+    assert prepared.report().startswith("name of another form: 25 (0.jpg, 1.jpg,")
+    assert prepared.report().endswith(", ...)")
+    assert prepared.report().count(".jpg") == 20
+
+
+def test_the_names_of_agedb_dir_are_all_accepted(shared: Path) -> None:
+    published = pd.read_csv(shared / "data/agedb-dir/agedb.csv")
+    ages = [agedb_age(Path(path).stem) for path in published["path"]]
+    assert ages == published["age"].tolist()
