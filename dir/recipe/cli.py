@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
+from dir._checks import message
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.schema import register_configs
 
@@ -22,6 +26,21 @@ def config_dir() -> str:
     package = Path(__file__).resolve().parents[1]
     installed = package / "configs"
     return str(installed if installed.is_dir() else package.parent / "configs")
+
+
+def is_user_error(error: Exception) -> bool:
+    """Return whether an error is a message of this package or of its configs, rather than a bug.
+
+    Messages are the errors about values, files and the state of a folder that code of this package raises.
+    """
+    if isinstance(error, OmegaConfBaseException):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    package = Path(__file__).resolve().parents[1]
+    raised_here = trace is not None and Path(trace.tb_frame.f_code.co_filename).resolve().is_relative_to(package)
+    return raised_here and isinstance(error, ValueError | FileNotFoundError | RuntimeError)
 
 
 @hydra.main(config_path=config_dir(), config_name="train", version_base="1.3")
@@ -40,6 +59,11 @@ def _run(cfg: DictConfig) -> float | None:
     try:
         # torchrun then names the process that failed first, with its error.
         return record(train)(cfg, folder, run_info)
+    except Exception as error:
+        if is_user_error(error):
+            # Hydra prints an error of this type without a traceback, unless HYDRA_FULL_ERROR is set.
+            raise CompactHydraException(str(error)) from error
+        raise
     finally:
         folder.remove_if_empty()
         # Trainer and module refer to each other; the next run of a sweep needs their memory.
@@ -60,17 +84,32 @@ def train_main() -> None:
 
 
 def evaluate_main(arguments: list[str]) -> None:
-    """Print the tables of a checkpoint, as its run did: ``ckpt=PATH key=value ...``.
+    """Print the tables of a checkpoint, as its run did: ``ckpt=PATH [trust=true] [key=value ...]``.
+
+    A run folder is data: the targets in its config.yaml must be listed in dir/recipe/targets.py. ``trust=true`` lifts
+    this limit, for a run of the user's own classes. The config of a run folder that is trusted can run any code.
 
     Raises:
-        SystemExit: if an argument is not ``key=value`` or ``ckpt`` is missing.
+        SystemExit: if an argument is not ``key=value``, if ``ckpt`` is missing, or if the run cannot be evaluated.
     """
     from dir.recipe.evaluate import evaluate_checkpoint
 
-    wrong = [argument for argument in arguments if "=" not in argument]
-    given = [argument for argument in arguments if argument.startswith("ckpt=")]
-    if wrong or len(given) != 1:
-        sys.exit("usage: evaluate.py ckpt=RUN/checkpoints/best.ckpt [data.path=... key=value ...]")
+    values = {"ckpt": "", "trust": "false"}
+    overrides = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key in values:
+            values[key] = value
+        else:
+            overrides.append(argument)
+    if any("=" not in argument for argument in arguments) or not values["ckpt"]:
+        sys.exit("usage: evaluate.py ckpt=RUN/checkpoints/best.ckpt [trust=true] [data.path=... key=value ...]")
+    if values["trust"] not in ("true", "false"):
+        sys.exit(message("trust", "expected true or false", values["trust"]))
     register_configs()
-    overrides = [argument for argument in arguments if argument not in given]
-    evaluate_checkpoint(Path(given[0].removeprefix("ckpt=")), overrides)
+    try:
+        evaluate_checkpoint(Path(values["ckpt"]), overrides, trust=values["trust"] == "true")
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") or not is_user_error(error):
+            raise
+        sys.exit(str(error))

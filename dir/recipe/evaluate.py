@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dir._checks import message
 from dir.recipe.build import build
@@ -12,16 +12,19 @@ from dir.recipe.checkpoints import mismatches, read_checkpoint
 from dir.recipe.module import RegressionModule
 from dir.recipe.predictions import evaluate_splits
 from dir.recipe.summary import Groups, print_summary
+from dir.recipe.targets import read_config
 
 
-def evaluate_checkpoint(checkpoint: Path, overrides: list[str]) -> dict[str, Groups]:
+def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = False) -> dict[str, Groups]:
     """Print and return the shot metrics of a checkpoint on the splits val and test.
 
     Args:
         checkpoint: file in the ``checkpoints/`` of a run folder.
         overrides: ``key=value`` for keys of the run's config, see :func:`load_config`.
+        trust: whether the run's config may build any target, such as a user's own data module. Such a config runs
+            code of its author's choice.
     """
-    cfg = load_config(checkpoint, overrides)
+    cfg = load_config(checkpoint, overrides, trust)
     parts = build(cfg)
     load_weights(parts.module, checkpoint)
     # Only a trainer resolves trainer.accelerator=auto to the device of this machine.
@@ -31,12 +34,13 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str]) -> dict[str, Gro
     return results.metrics
 
 
-def load_config(checkpoint: Path, overrides: list[str]) -> DictConfig:
+def load_config(checkpoint: Path, overrides: list[str], trust: bool = False) -> DictConfig:
     """Return the config of the run that wrote a checkpoint, with ``key=value`` overrides of existing keys.
 
     Raises:
         FileNotFoundError: the checkpoint is missing, or config.yaml in its run folder.
-        ValueError: an override names a key that the config does not have.
+        ValueError: an override names a key that the config does not have, or ``trust`` is false and the config is
+            more than data, see :func:`dir.recipe.targets.read_config`.
     """
     if not checkpoint.is_file():
         raise FileNotFoundError(message("ckpt", f"there is no file {checkpoint}"))
@@ -44,14 +48,7 @@ def load_config(checkpoint: Path, overrides: list[str]) -> DictConfig:
     if not path.is_file():
         advice = "Keep the checkpoint in the checkpoints/ of its run folder."
         raise FileNotFoundError(message("ckpt", f"the config of its run is missing at {path}", advice=advice))
-    cfg = OmegaConf.load(path)
-    OmegaConf.set_struct(cfg, True)
-    try:
-        merged = OmegaConf.merge(cfg, OmegaConf.from_dotlist(overrides))
-    except Exception as error:  # OmegaConf raises several types
-        raise ValueError(message("overrides", f"{' '.join(overrides)} does not fit {path} ({error})")) from error
-    assert isinstance(merged, DictConfig)
-    return merged
+    return read_config(path, trust, overrides)
 
 
 def load_weights(module: RegressionModule, checkpoint: Path) -> int:

@@ -10,6 +10,7 @@ from torch import nn
 
 from dir._checks import message
 from dir.recipe.checkpoints import LAST, PREVIOUS, mismatches, read_checkpoint
+from dir.recipe.targets import read_config
 
 # A resumed run may change these settings: the paths of its files, its placement and its display.
 MAY_CHANGE = {
@@ -36,7 +37,8 @@ def check_same_settings(config: dict[str, Any], config_file: Path) -> None:
     """
     if not config_file.is_file():
         return
-    before, now = _flat(OmegaConf.to_container(OmegaConf.load(config_file))), _flat(config)
+    # The file is only compared, never built from; its interpolations stay unresolved.
+    before, now = _flat(OmegaConf.to_container(read_config(config_file, trust=True))), _flat(config)
     changed = sorted(
         key
         for key in {*before, *now}

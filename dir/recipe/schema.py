@@ -9,38 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
-from dir._checks import check_choice
+from dir.recipe.families import loss_family
 from dir.recipe.folder_name import suffix
-
-
-class Family(NamedTuple):
-    """Names that the losses of one family have in the methods."""
-
-    loss: str  # target of the plain loss
-    base: str  # base loss of FocalR and DistLoss
-    noise: str  # noise of UVOTE's experts
-
-
-FAMILIES = {
-    "l1": Family("dir.losses.WeightedL1", "l1", "laplace"),
-    "mse": Family("dir.losses.WeightedMSE", "mse", "gaussian"),
-}
-
-
-def loss_family(name: str, field: str) -> str:
-    """Return one name of a loss family, for ``${loss_family:${task.family},base}`` in a config.
-
-    Example:
-        >>> loss_family("l1", "noise")
-        'laplace'
-    """
-    check_choice("task.family", name, FAMILIES)
-    return str(getattr(FAMILIES[name], field))
 
 
 def _of_family(key: str) -> str:
@@ -261,7 +236,7 @@ def register_configs() -> None:
     """Register the schema and the resolvers of configs/ with Hydra; a second call changes nothing.
 
     The resolvers are ``${dir_stem:a/b.csv}`` (gives ``b``), ``${plus_one:9}`` (gives 10), ``${run_suffix:...}``, see
-    :func:`dir.recipe.folder_name.suffix`, and ``${loss_family:...}``, see :func:`loss_family`.
+    :func:`dir.recipe.folder_name.suffix`, and ``${loss_family:...}``, see :func:`dir.recipe.families.loss_family`.
     """
     store = ConfigStore.instance()
     store.store(name="_run", node=Run, provider="dir")

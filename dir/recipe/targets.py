@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from omegaconf import DictConfig, OmegaConf
 
 from dir._checks import message
-from dir.recipe.schema import FAMILIES
+from dir.recipe.families import FAMILIES
 
 
 def _names(module: str, names: str) -> set[str]:
@@ -26,7 +26,9 @@ TARGETS = frozenset(
     _names("dir", "LDS DenseWeight FDS ProbabilisticFDS CMixup Relevance LabelPrior LabelCells")
     | _names("dir.LabelBins", "uniform integers from_edges")
     | _names("dir.losses", "WeightedL1 WeightedMSE WeightedHuber FocalR BMC BNI GAI RegressionByClassification")
-    | _names("dir.losses", "ConR DistLoss EvidentialLoss HistogramLoss OrdinalEntropy RankSim RankNContrast SRL UVOTE")
+    | _names(
+        "dir.losses", "ConR DistLoss EvidentialLoss HistogramLoss OrdinalEntropy RankSim RankNContrast SRL UVOTE"
+    )
     | _names("dir.models", "LinearHead NormedHead ClassificationHead EvidentialHead ExpertsHead HistogramHead")
     | _names("dir.models", "BiLSTMPairEncoder ConvEncoder GridEncoder MLPEncoder PairMLPEncoder ResNetEncoder")
     | _names("dir.models", "TransformerPairEncoder")
@@ -45,13 +47,21 @@ TARGETS = frozenset(
 
 # The trainer takes plugins, callbacks, profilers and folders. A file from somebody else only gets these arguments.
 ARGUMENTS = {
-    "lightning.Trainer": set(
-        """accelerator devices num_nodes strategy precision max_epochs min_epochs max_steps min_steps
-        gradient_clip_val gradient_clip_algorithm accumulate_grad_batches check_val_every_n_epoch val_check_interval
-        limit_train_batches limit_val_batches limit_test_batches overfit_batches log_every_n_steps deterministic
-        benchmark num_sanity_val_steps enable_model_summary enable_progress_bar use_distributed_sampler
-        sync_batchnorm""".split()
-    ),
+    "lightning.Trainer": {
+        *(
+            "accelerator",
+            "devices",
+            "num_nodes",
+            "strategy",
+            "precision",
+            "sync_batchnorm",
+            "use_distributed_sampler",
+        ),
+        *("max_epochs", "min_epochs", "max_steps", "min_steps", "check_val_every_n_epoch", "val_check_interval"),
+        *("limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches"),
+        *("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches", "deterministic", "benchmark"),
+        *("num_sanity_val_steps", "log_every_n_steps", "enable_model_summary", "enable_progress_bar"),
+    },
 }
 
 # Former targets of parts that have moved: config.yaml of an older run names them.

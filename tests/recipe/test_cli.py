@@ -92,13 +92,48 @@ def test_evaluate_prints_the_tables_of_the_run(
     command("method=fds")
     printed = capsys.readouterr().out
     checkpoint = tmp_path / f"outputs/tiny/fds/seed_0{SUFFIX}/checkpoints/best.ckpt"
-    evaluate_main([f"ckpt={checkpoint}"])
+    evaluate_main([f"ckpt={checkpoint}", "trust=true"])
     table = capsys.readouterr().out
     assert "balanced_mae" in table
     assert table in printed
     for wrong in ([], ["ckpt"], [f"ckpt={checkpoint}", "verbose"]):
         with pytest.raises(SystemExit, match="usage"):
             evaluate_main(wrong)
+    with pytest.raises(SystemExit, match=r"trust: .*got 'maybe'"):
+        evaluate_main([f"ckpt={checkpoint}", "trust=maybe"])
+
+
+def test_an_error_about_settings_or_data_is_one_message_and_a_bug_keeps_its_traceback(
+    command: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command("method=lds", "method.lds.max_weight=-1")
+    shown = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "max_weight" in shown
+    assert "Traceback" not in shown
+    with monkeypatch.context() as patch:
+        patch.setenv("HYDRA_FULL_ERROR", "1")
+        with pytest.raises(Exception, match="max_weight") as full:
+            command("method=lds", "method.lds.max_weight=-1")
+        assert isinstance(full.value.__cause__, ValueError)
+
+    def bug(*args: object) -> None:
+        raise ValueError("a bug outside of the package")
+
+    monkeypatch.setattr("dir.recipe.train.check", bug)
+    with pytest.raises(SystemExit):
+        command("method=lds")
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_evaluate_prints_an_error_as_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit, match=r"^ckpt: .*none\.ckpt"):
+        evaluate_main([f"ckpt={tmp_path / 'none.ckpt'}"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(FileNotFoundError):
+        evaluate_main([f"ckpt={tmp_path / 'none.ckpt'}"])
 
 
 def test_suffix_names_what_was_overridden_and_stays_short() -> None:

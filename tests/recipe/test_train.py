@@ -167,7 +167,7 @@ def test_evaluating_the_checkpoint_repeats_the_metrics_of_the_run(
 ) -> None:
     content = run(tiny("trainer.max_epochs=2", "method=lds_fds_shrink"), tmp_path)
     printed = capsys.readouterr().out
-    splits = evaluate_checkpoint(tmp_path / "checkpoints/best.ckpt", [])
+    splits = evaluate_checkpoint(tmp_path / "checkpoints/best.ckpt", [], trust=True)
     assert splits == {split: content[split] for split in ("val", "test")}
     table = capsys.readouterr().out
     assert table
@@ -177,11 +177,11 @@ def test_evaluating_the_checkpoint_repeats_the_metrics_of_the_run(
 def test_evaluation_accepts_overrides_of_existing_keys_only(tiny: Config, tmp_path: Path) -> None:
     run(tiny("trainer.max_epochs=1"), tmp_path)
     checkpoint = tmp_path / "checkpoints/best.ckpt"
-    assert evaluate_checkpoint(checkpoint, ["data.sizes=[200,60,30]"])["test"]["all"]["n"] == 30
+    assert evaluate_checkpoint(checkpoint, ["data.sizes=[200,60,30]"], trust=True)["test"]["all"]["n"] == 30
     with pytest.raises(ValueError, match=r"data\.paht"):
-        evaluate_checkpoint(checkpoint, ["data.paht=x"])
+        evaluate_checkpoint(checkpoint, ["data.paht=x"], trust=True)
     with pytest.raises(FileNotFoundError, match=r"ckpt.*none\.ckpt"):
-        evaluate_checkpoint(tmp_path / "checkpoints/none.ckpt", [])
+        evaluate_checkpoint(tmp_path / "checkpoints/none.ckpt", [], trust=True)
 
 
 @pytest.mark.parametrize(

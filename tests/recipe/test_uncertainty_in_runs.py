@@ -59,7 +59,7 @@ def test_a_run_scores_its_variances_in_raw_units_in_every_shot_group(
         inside = np.abs(y - mean) <= stats.norm.ppf(0.95) * var**0.5
         assert groups[group]["coverage90"] == pytest.approx(inside.mean())
         assert groups[group]["ause"] == pytest.approx(ause_by_hand(np.abs(y - mean), var), rel=1e-4)
-    assert evaluate_checkpoint(tmp_path / "checkpoints/best.ckpt", [])["test"] == groups
+    assert evaluate_checkpoint(tmp_path / "checkpoints/best.ckpt", [], trust=True)["test"] == groups
 
 
 def few_bins(tiny: Config) -> list[int]:
