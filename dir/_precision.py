@@ -54,14 +54,14 @@ class KeepsPrecision(nn.Module):
     Bin edges in bfloat16 would move samples between bins, and sums in half precision would overflow. ``.double()``
     still widens the state, and moves between devices work as usual.
 
-    A buffer that leaves the meta device takes its initial value, so that no state is uninitialised memory after
-    ``to_empty()`` or Hugging Face's ``from_pretrained`` with a checkpoint that lacks the buffer.
+    A buffer or parameter of its own that leaves the meta device takes its initial value, so that no state is
+    uninitialised memory after ``to_empty()`` or Hugging Face's ``from_pretrained`` with a checkpoint that lacks it.
     """
 
     _loading = False
 
     def _initial_state(self, name: str) -> Tensor | float:
-        """Return the value of a buffer in a new module. Subclasses override the default, 0."""
+        """Return the value of a buffer or parameter in a new module. Subclasses override the default, 0."""
         return 0.0
 
     def _initialize(self, name: str) -> None:
@@ -71,7 +71,8 @@ class KeepsPrecision(nn.Module):
             tensor.copy_(value) if isinstance(value, Tensor) else tensor.fill_(value)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> KeepsPrecision:
-        meta = [name for name, buffer in self._buffers.items() if buffer is not None and buffer.is_meta]
+        own = {**self._buffers, **self._parameters}
+        meta = [name for name, tensor in own.items() if tensor is not None and tensor.is_meta]
         super()._apply(guarded(fn), recurse)  # type: ignore[no-untyped-call]
         for name in meta:
             if not getattr(self, name).is_meta:
@@ -79,11 +80,15 @@ class KeepsPrecision(nn.Module):
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
-        old = self.__dict__.get("_buffers", {}).get(name)
+        if not isinstance(value, Tensor):
+            super().__setattr__(name, value)
+            return
+        own = {**self.__dict__.get("_buffers", {}), **self.__dict__.get("_parameters", {})}
+        old = own.get(name)
         super().__setattr__(name, value)
         # transformers replaces meta buffers by assignment. It marks the tensors that it read from a checkpoint, and
         # leaves uninitialised memory unmarked.
-        leaves_meta = old is not None and old.is_meta and isinstance(value, Tensor) and not value.is_meta
+        leaves_meta = old is not None and old.is_meta and not value.is_meta
         if leaves_meta and not self._loading and not getattr(value, "_is_hf_initialized", False):
             self._initialize(name)
 

@@ -107,6 +107,7 @@ class NoiseScale(KeepsPrecision):
         super().__init__()
         check_positive("init_noise_sigma", init_noise_sigma)
         self.learnable = learnable
+        self._init_noise_sigma = float(init_noise_sigma)
         self.register_buffer("initial_sigma", torch.tensor([float(init_noise_sigma)]))
         # One-dimensional, because FSDP takes no scalar parameters.
         self.log_scale = nn.Parameter(torch.zeros(1), requires_grad=learnable)
@@ -130,6 +131,9 @@ class NoiseScale(KeepsPrecision):
                 f"{type(self).__name__} must be told of the training targets first: call fit(targets, bins)"
             )
 
+    def _initial_state(self, name: str) -> Tensor | float:
+        return self._init_noise_sigma if name == "initial_sigma" else 0.0
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name in self.fitted_buffers:
             if prefix + name in state_dict:
@@ -137,7 +141,8 @@ class NoiseScale(KeepsPrecision):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
-        return f"init_noise_sigma={self.initial_sigma.item():g}, learnable={self.learnable}"
+        sigma = "on meta" if self.initial_sigma.is_meta else f"{self.initial_sigma.item():g}"
+        return f"init_noise_sigma={sigma}, learnable={self.learnable}"
 
 
 class BMC(NoiseScale):

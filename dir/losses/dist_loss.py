@@ -146,6 +146,8 @@ class DistLoss(KeepsPrecision):
 
     grid: Tensor
     cdf: Tensor
+    # Remembered in Python, because reading a buffer in each step would synchronise with the device.
+    _known_fitted = False
 
     def __init__(self, base: Base = "l1", alignment: float = 1.0, bandwidth: float | None = None) -> None:
         super().__init__()
@@ -159,19 +161,25 @@ class DistLoss(KeepsPrecision):
         self.alignment, self.bandwidth = float(alignment), bandwidth
         self.register_buffer("grid", torch.zeros(_CELLS, dtype=torch.float64))
         self.register_buffer("cdf", torch.zeros(_CELLS, dtype=torch.float64))
-        self._fitted = False
+
+    @property
+    def fitted(self) -> bool:
+        """Whether ``fit`` was called or a fitted state was loaded."""
+        if not self._known_fitted and not self.cdf.is_meta:
+            self._known_fitted = bool(self.cdf[-1] > 0)
+        return self._known_fitted
 
     def fit(self, targets: Tensor, bins: LabelBins) -> DistLoss:
         """Estimate the distribution of all training targets; the bins play no part."""
         grid, cdf = label_cdf(targets.detach().cpu().double().numpy(), self.bandwidth)
         self.grid.copy_(torch.from_numpy(grid))
         self.cdf.copy_(torch.from_numpy(cdf))
-        self._fitted = True
+        self._known_fitted = True
         return self
 
     def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """The sum of both terms."""
-        if not self._fitted:
+        if not self.fitted:
             raise RuntimeError("DistLoss must be told of the training labels first: call fit(targets, bins)")
         single = weighted_l1(output, target, weight) if self.base == "l1" else weighted_mse(output, target, weight)
         expected = pseudo_labels(len(output), self.grid, self.cdf).to(single.dtype)
@@ -179,7 +187,8 @@ class DistLoss(KeepsPrecision):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
-        self._fitted = bool(self.cdf[-1] > 0)
+        self._known_fitted = False
+        _ = self.fitted  # look now, so that the first training step does not wait for the device
 
     def extra_repr(self) -> str:
-        return f"base={self.base!r}, alignment={self.alignment}, bandwidth={self.bandwidth}, fitted={self._fitted}"
+        return f"base={self.base!r}, alignment={self.alignment}, bandwidth={self.bandwidth}, fitted={self.fitted}"

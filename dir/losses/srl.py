@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dir._epoch_sums import EpochSums
-from dir._precision import KeepsPrecision
+from dir._plain_state import PlainState
 from dir.bins import LabelBins
 from dir.losses.base import Regularizer, check_positive
 from dir.losses.feature_rows import feature_rows, unit_rows
@@ -75,7 +75,7 @@ def centroid_contrast(features: Tensor, centers: Tensor, row: Tensor, temperatur
     return total / (row < k).sum().clamp(min=1)
 
 
-class SRL(KeepsPrecision, Regularizer):
+class SRL(PlainState, Regularizer):
     r"""The three terms on the trace of the whole label range, of which a batch shows a part.
 
     .. math:: \lambda (\lambda_e L_{env} + \lambda_h L_{homo} + \lambda_c L_{con})
@@ -136,6 +136,9 @@ class SRL(KeepsPrecision, Regularizer):
     live: Tensor
     levels: Tensor
     row_of_bin: Tensor
+    # No buffers: tools that average buffers cannot average bool tensors, or tensors that grow in the first step.
+    plain_state = ("centers", "seen", "live", "levels", "row_of_bin")
+    derived_state = ("levels", "row_of_bin")
 
     def __init__(
         self,
@@ -173,12 +176,12 @@ class SRL(KeepsPrecision, Regularizer):
         row = torch.full((bins.num_bins + 1,), k, dtype=torch.int64, device=device)
         row[:-1][held] = torch.arange(k, device=device)
         self.bins, self.sums = bins, None
-        self.register_buffer("levels", ((centers - centers[0]) / span).float(), persistent=False)
-        self.register_buffer("row_of_bin", row, persistent=False)
+        self.levels = ((centers - centers[0]) / span).float()
+        self.row_of_bin = row
         # The number of features is known at the first call.
-        self.register_buffer("centers", torch.zeros(k, 0, device=device))
-        self.register_buffer("seen", torch.zeros(k, dtype=torch.bool, device=device))
-        self.register_buffer("live", torch.zeros((), device=device))
+        self.centers = torch.zeros(k, 0, device=device)
+        self.seen = torch.zeros(k, dtype=torch.bool, device=device)
+        self.live = torch.zeros((), device=device)
         return self
 
     def forward(self, features: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:

@@ -86,7 +86,6 @@ class ShotMetrics(RegressionMetric):
     moments: Tensor
     preds: list[Tensor]
     target: list[Tensor]
-    members: Tensor
 
     def __init__(
         self,
@@ -108,8 +107,8 @@ class ShotMetrics(RegressionMetric):
         self.epsilon = epsilon
         self.flat = flat
         self.bins = bins
-        members = group_members(shot_of_bins(counts, bins.num_bins, many, few, zero_shot, groups))
-        self.register_buffer("members", members, persistent=False)
+        # No buffer: tools that average the buffers of a model cannot average bool tensors.
+        self._members = group_members(shot_of_bins(counts, bins.num_bins, many, few, zero_shot, groups))
         self._summed = error_states(chosen)
         for name, state in empty_states(chosen, bins.num_bins + 1).items():
             self.add_state(name, state, dist_reduce_fx=merge_moments if name == "moments" else "sum")
@@ -117,6 +116,11 @@ class ShotMetrics(RegressionMetric):
         if self._keeps_samples:
             self.add_state("preds", [], dist_reduce_fx="cat")
             self.add_state("target", [], dist_reduce_fx="cat")
+
+    @property
+    def members(self) -> Tensor:
+        """Bins of each group, bool ``[5, num_bins + 1]``; see :func:`group_members`."""
+        return self._members.to(self.device)
 
     def _tensor_states(self) -> dict[str, Tensor]:
         return {name: getattr(self, name) for name in self._defaults if name not in ("preds", "target")}

@@ -84,9 +84,7 @@ def check(path: Path, read: Callable[[], object], contents: list[bytes]) -> tupl
             good += 1
         else:
             bad += 1
-            of_a_split = message.startswith(
-                ("train labels: expected at least two", "train labels", "val", "test")
-            )
+            of_a_split = message.startswith(("train labels: expected at least two", "train labels", "val", "test"))
             assert path.name in message or of_a_split, f"{message}\n{content[:300]!r}"
             assert len(message) < 9000, f"{message[:300]}\n{content[:300]!r}"
         assert time.monotonic() - began < SECONDS, content[:300]
