@@ -38,13 +38,20 @@ def check_settings(cfg: DictConfig) -> None:
         if trainer.get(name, 1) == 0:
             advice = "Training and the choice of the best epoch need at least one batch."
             raise ValueError(message(f"trainer.{name}", "expected a number > 0", 0, advice))
-    _check_keys(cfg, "")
-    _check_missing(cfg)
+    _check_keys(cfg)
     _check_arguments(OmegaConf.to_container(cfg, resolve=True), "")
 
 
-def _check_keys(node: DictConfig, path: str) -> None:
-    """Raise a ValueError for a key that the schema of its node does not have."""
+def _check_keys(cfg: DictConfig) -> None:
+    """Raise a ValueError for a key that the schema does not have, and for all missing values at once."""
+    missing: list[str] = []
+    _walk_keys(cfg, "", missing)
+    if missing:
+        advice = "Set each on the command line or in the config of the data set."
+        raise ValueError(message(", ".join(sorted(missing)), "missing value", advice=advice))
+
+
+def _walk_keys(node: DictConfig, path: str, missing: list[str]) -> None:
     schema = OmegaConf.get_type(node)
     for key in map(str, node):
         name = f"{path}.{key}" if path else key
@@ -53,17 +60,12 @@ def _check_keys(node: DictConfig, path: str) -> None:
             if key not in known:
                 advice = suggestion(key, known) or "Remove the key."
                 raise ValueError(message(name, "unknown key", advice=advice))
-        if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):
-            value = node[key]
-            if isinstance(value, DictConfig):
-                _check_keys(value, name)
-
-
-def _check_missing(cfg: DictConfig) -> None:
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        advice = "Set each on the command line or in the config of the data set."
-        raise ValueError(message(", ".join(missing), "missing value", advice=advice))
+        if OmegaConf.is_interpolation(node, key):
+            continue  # The value stands at another key, which is checked itself.
+        if OmegaConf.is_missing(node, key):
+            missing.append(name)
+        elif isinstance(node[key], DictConfig):
+            _walk_keys(node[key], name, missing)
 
 
 def _check_arguments(node: Any, path: str) -> None:
