@@ -7,28 +7,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dir._checks import check_not_negative, check_same_shape, message
 from dir.bins import LabelBins
-from dir.losses.base import mean_or_zero
+from dir.losses.base import mean_or_zero, nan_unless_finite
 
 
 def focal_cross_entropy(logits: Tensor, index: Tensor, weight: Tensor | None = None, gamma: float = 0.0) -> Tensor:
-    r"""Cross-entropy, scaled down where the right class is likely already.
+    r"""Return the mean cross-entropy, scaled down where the probability of the right class is already large.
 
     .. math:: \frac{1}{N} \sum_i w_i \, (1 - p_i)^\gamma (-\log p_i)
 
     with p the probability of the sample's class. Gradients flow through the factor.
 
     Args:
-        logits: one per class.
-        index: the class of each sample; one beyond the classes leaves a sample out (it counts 0 in the mean).
-        weight: one per sample (such as ``lds(labels)``); None means 1.
-        gamma: 0 or more; 0 is the cross-entropy.
+        logits: one logit per class.
+        index: class of each sample. An index of B leaves the sample out: it counts as 0 in the mean.
+        weight: one weight per sample (such as ``lds(labels)``); None means 1.
+        gamma: power of the factor, >= 0; 0 gives the cross-entropy.
 
     Shape:
         logits ``[N, B]``, index int64 ``[N]``, weight ``[N]`` -> a scalar. Half-precision logits give a float32 loss.
 
     Raises:
-        ValueError: shapes that do not fit, a gamma below 0.
+        ValueError: shapes that do not fit, or a negative gamma.
 
     Example:
         >>> focal_cross_entropy(torch.zeros(1, 4), torch.tensor([2])), focal_cross_entropy(
@@ -38,16 +39,17 @@ def focal_cross_entropy(logits: Tensor, index: Tensor, weight: Tensor | None = N
     Reference:
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, Eq. 4 (softmax in place of the sigmoid).
     """
-    _check(gamma)
+    check_not_negative("gamma", gamma)
     if logits.ndim != 2 or index.shape != logits.shape[:1]:
-        raise ValueError(f"logits must be [N, B] with index [N], got {list(logits.shape)} and {list(index.shape)}")
-    if weight is not None and weight.shape != index.shape:
-        raise ValueError(f"weight must be {list(index.shape)}, one per sample, got {list(weight.shape)}")
+        shapes = [list(logits.shape), list(index.shape)]
+        raise ValueError(message("logits, index", "expected [N, B] and [N]", shapes))
+    if weight is not None:
+        check_same_shape("weight", weight, "index", index, "Give one weight per sample.")
     classes = logits.shape[1]
     log_all = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=1)
     log_p = log_all.gather(1, index.clamp(max=classes - 1)[:, None]).squeeze(1)
     if gamma > 0:
-        # A power below one has an infinite slope at zero: a sure hit takes a constant path instead.
+        # A power below 1 has an infinite slope at 0. A sample whose class is certain takes a constant factor.
         miss = -torch.expm1(log_p)
         hit = miss <= 0
         loss = -log_p * miss.masked_fill(hit, 1.0).pow(gamma).masked_fill(hit, 0.0)
@@ -57,27 +59,22 @@ def focal_cross_entropy(logits: Tensor, index: Tensor, weight: Tensor | None = N
     return mean_or_zero(loss if weight is None else weight * loss)
 
 
-def _check(gamma: float) -> None:
-    if not gamma >= 0:
-        raise ValueError(f"gamma must be 0 or more, got {gamma}")
-
-
 class RegressionByClassification(nn.Module):
-    """:func:`focal_cross_entropy` of the bin that a target lies in, for a ``ClassificationHead``.
+    """:func:`focal_cross_entropy` of the target's bin, for a ``ClassificationHead``.
 
-    A sample's loss does not depend on the batch, nor on the number of processes.
+    The loss of a sample does not depend on the batch or on the number of ranks.
 
     Args:
-        gamma: of the focal factor, 0 or more; 0 is the cross-entropy.
+        gamma: power of the focal factor, >= 0; 0 gives the cross-entropy.
 
     Shape:
-        output (logits) ``[N, B]``, target ``[N]``, weight ``[N]`` or None -> a scalar.
+        output (logits) ``[N, B]``, target ``[N]``, weight ``[N]`` or None -> a scalar; NaN if a target is not finite.
 
     State:
-        bins: those of ``fit``, which comes before ``load_state_dict``.
+        bins: the label bins given to ``fit``, which comes before ``load_state_dict``.
 
     Raises:
-        ValueError: shapes that do not fit, logits of another number of bins, a gamma below 0.
+        ValueError: shapes that do not fit, logits of another number of bins, or a negative gamma.
         RuntimeError: a call or ``load_state_dict`` before ``fit``.
 
     Example:
@@ -86,32 +83,36 @@ class RegressionByClassification(nn.Module):
         tensor(1.3863)
 
     Reference:
-        Rothe et al., IJCV 2018 (DEX): bins and an expectation; the focal form is what imbalanced classification
-        suggests for it.
+        Rothe et al., IJCV 2018 (DEX): classification into bins, and the expectation as prediction. The focal form is
+        taken from imbalanced classification.
     """
+
+    corrects_imbalance = False
 
     def __init__(self, gamma: float = 0.0) -> None:
         super().__init__()
-        _check(gamma)
+        check_not_negative("gamma", gamma)
         self.gamma = float(gamma)
         self.bins: LabelBins | None = None
 
     def fit(self, targets: Tensor, bins: LabelBins) -> RegressionByClassification:
-        """Take the bins, those of the head; the targets play no part."""
+        """Store the bins, which must be those of the head; the targets are ignored."""
         self.bins = bins
         return self
 
     def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The weighted mean over the samples."""
+        """Return the weighted mean over the samples."""
         if self.bins is None:
-            raise RuntimeError("RegressionByClassification must be told of the bins first: call fit(targets, bins)")
+            raise RuntimeError("RegressionByClassification is not fitted. Call fit(targets, bins) first.")
         if output.ndim != 2 or output.shape[1] != self.bins.num_bins:
-            raise ValueError(f"output must be [N, {self.bins.num_bins}], one logit per bin, got {list(output.shape)}")
-        return focal_cross_entropy(output, self.bins(target), weight, self.gamma)
+            problem = f"expected [N, {self.bins.num_bins}], one logit per bin"
+            raise ValueError(message("output", problem, list(output.shape)))
+        # The bins leave a NaN target out, so that its loss would be 0.
+        return nan_unless_finite(focal_cross_entropy(output, self.bins(target), weight, self.gamma), target)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         if self.bins is None:
-            raise RuntimeError("fit(targets, bins) must come before load_state_dict")
+            raise RuntimeError("RegressionByClassification is not fitted. Call fit(targets, bins) first.")
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""What the losses on features share: the shape check, features in a safe precision, and their distances."""
+"""Shared parts of the losses on features: the shape check, features in a safe precision, and their distances."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dir._checks import message
 from dir._precision import to_float64
 
 
 def feature_rows(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Features ``[N, D]`` and labels ``[N]`` after the shape check, both in the same type, float32 or wider.
+    """Return features ``[N, D]`` and labels ``[N]`` in one type, float32 or wider, after the shape check.
 
     Distances between half-precision features cancel, and labels must not be rounded to the features' type.
 
@@ -19,16 +20,20 @@ def feature_rows(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         ValueError: features that are not ``[N, D]``, or labels that are not ``[N]`` (or ``[N, 1]``).
     """
     if features.ndim != 2:
-        raise ValueError(f"features must be [N, D], got {list(features.shape)}")
-    n = features.shape[0]
-    if labels.shape not in ((n,), (n, 1)):
-        raise ValueError(f"labels must be [{n}] for features {list(features.shape)}, got {list(labels.shape)}")
+        raise ValueError(message("features", "expected [N, D]", list(features.shape)))
+    check_rows("labels", labels, features.shape[0], "For several targets, use one regulariser per target.")
     dtype = torch.promote_types(torch.promote_types(features.dtype, labels.dtype), torch.float32)
     return features.to(dtype), labels.detach().flatten().to(dtype)
 
 
+def check_rows(name: str, values: Tensor, n: int, advice: str = "") -> None:
+    """Raise a ValueError unless ``values`` holds one value per row of features, ``[n]`` or ``[n, 1]``."""
+    if values.shape not in ((n,), (n, 1)):
+        raise ValueError(message(name, f"expected [{n}], one per row of features", list(values.shape), advice))
+
+
 def unit_rows(features: Tensor) -> Tensor:
-    """Every row over its length; a row of zeros stays one, and its gradient stays finite.
+    """Return each row divided by its length; a row of zeros stays zero, and its gradient stays finite.
 
     Example:
         >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
@@ -40,10 +45,10 @@ def unit_rows(features: Tensor) -> Tensor:
 
 
 class _PairDistances(torch.autograd.Function):
-    # The gradient that PyTorch gives on a GPU holds all differences, [N, N, D].
+    # The gradient of torch.cdist on a GPU holds all differences, [N, N, D].
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
-        # Not through a matrix product, which gives near duplicates a distance of rounding errors.
+        # A matrix product would give near duplicates a distance made of rounding errors.
         distance = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
         ctx.save_for_backward(rows, distance)
         return distance
@@ -51,7 +56,7 @@ class _PairDistances(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         rows, distance = ctx.saved_tensors
-        # Near duplicates divide a difference of two products by next to nothing: in float64.
+        # Near duplicates divide a difference of two products by a tiny distance, which needs float64.
         wide, coincide = to_float64(rows), distance == 0
         share = to_float64(grad / distance.masked_fill(coincide, 1.0)).masked_fill(coincide, 0.0)
         share = share + share.T
@@ -61,7 +66,7 @@ class _PairDistances(torch.autograd.Function):
 
 
 def pair_distances(rows: Tensor) -> Tensor:
-    r"""Euclidean distance of every row to every other, in O(N^2) memory in both directions, on every device.
+    r"""Return the Euclidean distance of each row to each other row, in O(N^2) memory forward and backward.
 
     .. math:: \frac{\partial L}{\partial z_i} = \sum_j (w_{ij} + w_{ji}) (z_i - z_j), \qquad
         w_{ij} = \frac{1}{d_{ij}} \frac{\partial L}{\partial d_{ij}}

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from dir.losses.base import Reduction, WeightedLoss, check_positive, checked_pair, reduce
+from dir._checks import check_choice, check_not_negative, check_positive
+from dir.losses.base import Reduction, WeightedLoss, checked_pair, reduce
 
 Base = Literal["l1", "mse"]
 Activation = Literal["sigmoid", "tanh"]
@@ -22,32 +23,34 @@ def focal_r(
     beta: float = 0.2,
     gamma: float = 1.0,
     reduction: Reduction = "mean",
+    ignore_nan: bool = False,
 ) -> Tensor:
-    r"""L1 or squared error, scaled down where the error is small already.
+    r"""Return the absolute or squared error, scaled down where the error is already small.
 
     .. math::
         e = |\hat y_i - y_i|, \qquad \ell_i = w_i \, g(\beta e)^\gamma \, e^p, \qquad
         g(x) = 2\sigma(x) - 1 \;\text{ or }\; \tanh(x)
 
-    with p = 1 for ``base="l1"`` and 2 for ``base="mse"``. The factor is part of the loss: gradients flow
-    through it. It is 0, with gradient 0, at an exact hit, for every gamma.
+    with p = 1 for ``base="l1"`` and 2 for ``base="mse"``. The factor is part of the loss: gradients flow through it.
+    It is 0, with gradient 0, at an exact hit, for every gamma.
 
     Args:
         pred: predictions.
-        target: true values, of pred's shape.
+        target: labels, of pred's shape.
         weight: weights, of pred's shape (such as ``lds(labels)``); None means 1.
-        base: "l1" or "mse", the loss that is scaled.
+        base: "l1" or "mse", the loss to scale.
         activation: "sigmoid" (the formula of the paper) or "tanh".
-        beta: above 0; how fast the factor goes to 1 with the error, in 1 / unit of pred.
-        gamma: 0 or more; 0 gives the base loss.
-        reduction: "mean" is ``(weight * loss).mean()``; "sum"; "none" keeps one value per element.
+        beta: how fast the factor approaches 1 as the error grows, above 0, in 1 / unit of pred.
+        gamma: power of the factor, >= 0; 0 gives the base loss.
+        reduction: "mean" is ``(weight * loss).mean()``; "sum"; "none" returns one value per element.
+        ignore_nan: ignore NaN labels (value and gradient 0, not counted in the mean). Default: a NaN label gives NaN.
 
     Shape:
-        pred, target, weight: the same shape, any number of dimensions. Output: a scalar, or pred's shape
-        for "none". Half-precision inputs give a float32 loss.
+        pred, target, weight: the same shape, [N], [N, 1] or dense maps such as [N, 1, H, W]. Output: a scalar, or
+        pred's shape for "none". Half-precision inputs give a float32 loss.
 
     Raises:
-        ValueError: shapes that differ, an argument out of its range or choices.
+        ValueError: shapes that differ, several targets [N, K], or an argument out of its range or choices.
 
     Example:
         >>> import torch
@@ -58,30 +61,25 @@ def focal_r(
         Yang et al., Delving into Deep Imbalanced Regression, ICML 2021 (beta 0.2 for ages, 20 for STS-B).
     """
     _check(base, activation, beta, gamma)
-    pred, target = checked_pair(pred, target, weight)
+    pred, target, kept = checked_pair(pred, target, weight, ignore_nan)
     error = (pred - target).abs()
     # 2 * sigmoid(x) - 1 is tanh(x / 2), which does not cancel near zero.
     level = torch.tanh(error * (beta / 2 if activation == "sigmoid" else beta))
     factor = level
     if gamma != 1:
-        # A power below one has an infinite slope at zero, and 0 * inf would be the gradient of an exact hit:
-        # such elements take a constant path instead.
+        # A power below 1 has an infinite slope at 0, and the gradient of an exact hit would be 0 * inf. Exact hits
+        # therefore take a constant factor.
         hit = level == 0
         factor = level.masked_fill(hit, 1.0).pow(gamma).masked_fill(hit, 0.0)
-    return reduce(factor * (error if base == "l1" else error.square()), weight, reduction)
+    return reduce(factor * (error if base == "l1" else error.square()), weight, reduction, kept)
 
 
 def _check(base: str, activation: str, beta: float, gamma: float) -> None:
-    """Raise a ValueError that names the argument at fault."""
-    for name, value, choices in (
-        ("base", base, get_args(Base)),
-        ("activation", activation, get_args(Activation)),
-    ):
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    """Raise a ValueError for an argument out of its range or choices."""
+    check_choice("base", base, get_args(Base))
+    check_choice("activation", activation, get_args(Activation))
     check_positive("beta", beta)
-    if not gamma >= 0:
-        raise ValueError(f"gamma must be 0 or more, got {gamma}")
+    check_not_negative("gamma", gamma)
 
 
 class FocalR(WeightedLoss):
@@ -90,9 +88,10 @@ class FocalR(WeightedLoss):
     Args:
         base: "l1" or "mse".
         activation: "sigmoid" or "tanh".
-        beta: how fast the factor goes to 1 with the error.
+        beta: how fast the factor approaches 1 as the error grows.
         gamma: power of the factor.
         reduction: "mean", "sum" or "none".
+        ignore_nan: ignore NaN labels, such as the holes of a dense map.
 
     Raises:
         ValueError: an argument out of its range or choices.
@@ -110,8 +109,9 @@ class FocalR(WeightedLoss):
         beta: float = 0.2,
         gamma: float = 1.0,
         reduction: Reduction = "mean",
+        ignore_nan: bool = False,
     ) -> None:
-        super().__init__(reduction)
+        super().__init__(reduction, ignore_nan)
         _check(base, activation, beta, gamma)
         self.base: Base = base
         self.activation: Activation = activation
@@ -120,4 +120,5 @@ class FocalR(WeightedLoss):
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the loss of ``pred`` against ``target``, see :func:`focal_r`."""
-        return focal_r(pred, target, weight, self.base, self.activation, self.beta, self.gamma, self.reduction)
+        shape = self.base, self.activation, self.beta, self.gamma
+        return focal_r(pred, target, weight, *shape, self.reduction, self.ignore_nan)
