@@ -1,7 +1,7 @@
-"""Losses with one weight per sample, and regularisers on features: pure functions and Modules of the same maths.
+"""Losses with one weight per sample, and regularisers on features, as pure functions and as modules.
 
-Names are imported on first use. The functions ``conr``, ``ranksim`` and ``ordinal_entropy`` are in the files of their
-names.
+Names are imported on first use. Import the functions ``conr``, ``ranksim`` and ``ordinal_entropy`` from the files of
+the same names.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dir.losses.balanced_mse_bni import bni as bni
     from dir.losses.balanced_mse_gai import GAI as GAI
     from dir.losses.balanced_mse_gai import gai as gai
+    from dir.losses.base import Criterion as Criterion
     from dir.losses.base import Regularizer as Regularizer
     from dir.losses.classification import RegressionByClassification as RegressionByClassification
     from dir.losses.classification import focal_cross_entropy as focal_cross_entropy
@@ -50,6 +51,7 @@ _HOMES = {
     "bni": "balanced_mse_bni",
     "GAI": "balanced_mse_gai",
     "gai": "balanced_mse_gai",
+    "Criterion": "base",
     "Regularizer": "base",
     "RegressionByClassification": "classification",
     "focal_cross_entropy": "classification",

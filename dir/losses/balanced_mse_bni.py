@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dir._checks import message
 from dir.bins import LabelBins, check_finite
 from dir.kernels import Kernel, kernel_window
 from dir.losses.balanced_mse import NoiseScale, noise_variance, scaled_mean, target_rows
@@ -19,28 +20,28 @@ def bni(
     weights: Tensor,
     weight: Tensor | None = None,
 ) -> Tensor:
-    r"""Balanced MSE under a histogram of the training targets.
+    r"""Return the Balanced MSE under a histogram of the training targets.
 
     .. math:: \frac{2 \bar\sigma^2}{N} \sum_i w_i \left( \frac{(\hat y_i - y_i)^2}{2 \sigma^2}
         + \log \sum_b p_b \exp\!\left(-\frac{(\hat y_i - c_b)^2}{2 \sigma^2}\right) \right)
 
-    where the factor with :math:`\bar\sigma` carries no gradient. 0 for an empty batch.
+    where the factor with :math:`\bar\sigma` gets no gradient. 0 for an empty batch.
 
     Args:
         pred: predictions.
-        target: true values, of pred's shape.
-        sigma: deviation of the prediction's noise, above 0, in the targets' unit, and no smaller than a bin's width
-            (the sum over bins stands for an integral); see :class:`dir.losses.balanced_mse.BMC`.
-        centers: c, of the B bins, in the targets' unit.
-        weights: p, the share of each bin: 0 or more, not all 0.
-        weight: one per sample; it scales the sample's term, the histogram stays as it is.
+        target: labels, of pred's shape.
+        sigma: standard deviation of the prediction's noise, above 0, in the targets' unit, and at least a bin's width
+            (the sum over bins approximates an integral); see :class:`dir.losses.BMC`.
+        centers: c, the centres of the B bins, in the targets' unit.
+        weights: p, the share of each bin, >= 0 and not all 0.
+        weight: one weight per sample; scales the term of the sample, not the histogram.
 
     Shape:
         pred, target ``[N]`` or ``[N, 1]``, centers and weights ``[B]``, weight ``[N]`` -> a scalar. Half-precision
         inputs give a float32 loss.
 
     Raises:
-        ValueError: shapes that do not fit, several targets, a sigma (as a number) not above 0.
+        ValueError: shapes that do not fit, several targets, or a sigma (as a number) not above 0.
 
     Example:
         >>> bni(torch.tensor([2.0]), torch.tensor([2.0]), 1.0, torch.tensor([0.0, 2.0]), torch.tensor([0.5, 0.5]))
@@ -51,11 +52,10 @@ def bni(
     """
     pred_rows, rows = target_rows(pred, target, weight)
     if pred_rows.shape[1] != 1:
-        raise ValueError(f"bni takes one target, got pred {list(pred.shape)}; bmc and gai take several")
+        raise ValueError(message("pred", "expected one target, [N] or [N, 1]", list(pred.shape), "Use bmc or gai."))
     if centers.ndim != 1 or centers.shape != weights.shape:
-        raise ValueError(
-            f"centers and weights must be [B], one per bin, got {list(centers.shape)} and {list(weights.shape)}"
-        )
+        shapes = [list(centers.shape), list(weights.shape)]
+        raise ValueError(message("centers, weights", "expected [B] each, one value per bin", shapes))
     variance = noise_variance(sigma, pred_rows)
     if len(pred_rows) == 0:
         return pred_rows.sum()
@@ -66,17 +66,17 @@ def bni(
 
 
 class BNI(NoiseScale):
-    """Module of :func:`bni`: the histogram of all training targets, smoothed or not, and sigma learned along.
+    """Module of :func:`bni`: keeps the histogram of all training targets and learns sigma.
 
-    How to choose sigma, and what to expect of the MSE: see :class:`dir.losses.balanced_mse.BMC`. A sample's loss
-    does not depend on the batch: on several processes it is the same, as long as each fits all training targets.
+    See :class:`dir.losses.BMC` for the choice of sigma and for the effect on the MSE. The loss of a sample does not
+    depend on the batch, nor on the number of ranks if each rank fits all training targets.
 
     Args:
-        init_noise_sigma: where sigma starts, above 0, in the targets' unit.
+        init_noise_sigma: initial value of sigma, above 0, in the targets' unit.
         learnable: whether sigma is trained.
-        kernel: None for the histogram as it is, or a window to smooth it with (as LDS does), see
-            :func:`dir.kernels.kernel_window`.
-        kernel_size, kernel_sigma: of that window, in bins.
+        kernel: window that smooths the histogram as in LDS, see :func:`dir.kernels.kernel_window`; None: no
+            smoothing.
+        kernel_size, kernel_sigma: size and sigma of the window, in bins.
 
     Shape:
         pred, target ``[N]`` or ``[N, 1]``, weight ``[N]`` or None -> a scalar.
@@ -85,7 +85,7 @@ class BNI(NoiseScale):
         initial_sigma, log_scale: as in BMC. centers ``[B]``, weights ``[B]`` (sum 1): float64, written by ``fit``.
 
     Raises:
-        ValueError: shapes that do not fit, bad arguments, targets that the bins all exclude.
+        ValueError: shapes that do not fit, bad arguments, or no target inside the bins.
         RuntimeError: a call before ``fit``.
 
     Example:
@@ -94,7 +94,7 @@ class BNI(NoiseScale):
         tensor(True)
 
     Reference:
-        Ren et al. 2022, Sec. 3.4. Their smoothed counts are truncated to integers; here everything is floating.
+        Ren et al. 2022, Sec. 3.4. The published code truncates the smoothed counts to integers.
     """
 
     fitted_buffers = ("centers", "weights")
@@ -110,26 +110,26 @@ class BNI(NoiseScale):
         kernel_sigma: float = 2.0,
     ) -> None:
         super().__init__(init_noise_sigma, learnable)
-        # Made here, so that bad arguments show at once.
+        # Built here, so that bad arguments raise at construction.
         self._window = None if kernel is None else kernel_window(kernel, kernel_size, kernel_sigma, normalize="sum")
         self.kernel = kernel
         self.kernel_size = kernel_size
         self.kernel_sigma = kernel_sigma
 
     def fit(self, targets: Tensor, bins: LabelBins) -> BNI:
-        """Count all training targets ``[n]`` in the bins, which are in the targets' unit."""
+        """Count all training targets ``[n]`` in the bins, given in the targets' unit."""
         check_finite(targets, "targets")
         counts = bins.counts(targets.to(bins.edges.device)).cpu().double()
         if self._window is not None:
             window = self._window.double()[None, None]
             counts = F.conv1d(counts[None, None], window, padding=window.shape[2] // 2).flatten()
         if not bool(counts.sum() > 0):
-            raise ValueError("targets must put at least one sample into the bins, got none")
+            raise ValueError(message("targets", "expected at least one value inside the bins, found none"))
         self.store(centers=bins.centers, weights=counts / counts.sum())
         return self
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, see :func:`bni`."""
+        """Return the loss of ``pred`` against ``target``, see :func:`bni`."""
         self.require_fitted()
         return bni(pred, target, self.sigma, self.centers, self.weights, weight)
 

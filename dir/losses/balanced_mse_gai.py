@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from dir._checks import check_integer, message
 from dir.bins import LabelBins, check_finite
 from dir.losses.balanced_mse import NoiseScale, noise_variance, scaled_mean, target_rows
 
@@ -20,30 +21,30 @@ def gai(
     variances: Tensor,
     weight: Tensor | None = None,
 ) -> Tensor:
-    r"""Balanced MSE under a Gaussian mixture of the training targets.
+    r"""Return the Balanced MSE under a Gaussian mixture of the training targets.
 
     .. math:: \frac{2 \bar\sigma^2}{N} \sum_i w_i \left(
         -\log \mathcal N(y_i; \hat y_i, \sigma^2 I)
         + \log \sum_k \phi_k \, \mathcal N(\hat y_i; \mu_k, \Sigma_k + \sigma^2 I) \right)
 
-    where the factor with :math:`\bar\sigma` carries no gradient. 0 for an empty batch.
+    where the factor with :math:`\bar\sigma` gets no gradient. 0 for an empty batch.
 
     Args:
         pred: predictions.
-        target: true values, of pred's shape.
-        sigma: deviation of the prediction's noise, above 0, in the targets' unit; see
-            :class:`dir.losses.balanced_mse.BMC`.
-        means: mu, of the K components.
-        weights: phi, 0 or more, with sum 1.
+        target: labels, of pred's shape.
+        sigma: standard deviation of the prediction's noise, above 0, in the targets' unit; see
+            :class:`dir.losses.BMC`.
+        means: mu, the means of the K components.
+        weights: phi, >= 0, with sum 1.
         variances: Sigma, full covariance matrices, in the squared unit of the targets.
-        weight: one per sample; it scales the sample's term, the mixture stays as it is.
+        weight: one weight per sample; scales the term of the sample, not the mixture.
 
     Shape:
         pred, target ``[N]`` or ``[N, D]``, means ``[K, D]``, weights ``[K]``, variances ``[K, D, D]``, weight ``[N]``
         -> a scalar. Half-precision inputs give a float32 loss.
 
     Raises:
-        ValueError: shapes that do not fit, a sigma (as a number) not above 0.
+        ValueError: shapes that do not fit, or a sigma (as a number) not above 0.
 
     Example:
         >>> mixture = torch.tensor([[0.0]]), torch.tensor([1.0]), torch.tensor([[[3.0]]])
@@ -61,14 +62,13 @@ def gai(
         (components,),
         (components, dims, dims),
     ):
-        raise ValueError(
-            f"means, weights and variances must be [K, {dims}], [K] and [K, {dims}, {dims}] for {dims} target(s), "
-            f"got {list(means.shape)}, {list(weights.shape)} and {list(variances.shape)}"
-        )
+        problem = f"expected [K, {dims}], [K] and [K, {dims}, {dims}] for {dims} target(s)"
+        shapes = [list(means.shape), list(weights.shape), list(variances.shape)]
+        raise ValueError(message("means, weights, variances", problem, shapes))
     variance = noise_variance(sigma, pred_rows)
     if n == 0:
         return pred_rows.sum()
-    # Both normal densities have the same power of 2 pi in front.
+    # The power of 2 pi cancels between the two normal densities.
     own = (pred_rows - rows).square().sum(dim=1) / (2 * variance) + 0.5 * dims * variance.log()
     spread = variances.to(pred_rows) + variance * torch.eye(dims, dtype=pred_rows.dtype, device=pred_rows.device)
     log_density = _log_density(pred_rows[:, None] - means.to(pred_rows), spread)
@@ -77,11 +77,12 @@ def gai(
 
 
 def _log_density(deviation: Tensor, covariance: Tensor) -> Tensor:
-    """Log of normal densities without the power of 2 pi: ``[N, K, D]`` and ``[K, D, D]`` -> ``[N, K]``."""
+    """Return the log of normal densities without the power of 2 pi: ``[N, K, D]``, ``[K, D, D]`` -> ``[N, K]``."""
     if deviation.shape[2] == 1:
         flat = covariance.reshape(1, -1)
         return -0.5 * (deviation.squeeze(2).square() / flat + flat.log())
-    # The form without a check of the matrix, which would wait for the device; sigma makes it positive definite.
+    # cholesky_ex does not check the matrix, which would wait for the device. sigma makes the matrix positive
+    # definite.
     factor = torch.linalg.cholesky_ex(covariance).L
     white: Tensor = torch.linalg.solve_triangular(factor, deviation.permute(1, 2, 0), upper=False)
     log_volume = factor.diagonal(dim1=1, dim2=2).log().sum(dim=1)
@@ -90,15 +91,15 @@ def _log_density(deviation: Tensor, covariance: Tensor) -> Tensor:
 
 
 class GAI(NoiseScale):
-    """Module of :func:`gai`: a mixture fitted to all training targets once, and sigma learned along.
+    """Module of :func:`gai`: fits a mixture to all training targets once, and learns sigma.
 
-    How to choose sigma, and what to expect of the MSE: see :class:`dir.losses.balanced_mse.BMC`. A sample's loss
-    does not depend on the batch: on several processes it is the same, as long as each fits all training targets.
+    See :class:`dir.losses.BMC` for the choice of sigma and for the effect on the MSE. The loss of a sample does not
+    depend on the batch, nor on the number of ranks if each rank fits all training targets.
 
     Args:
-        init_noise_sigma: where sigma starts, above 0, in the targets' unit.
+        init_noise_sigma: initial value of sigma, above 0, in the targets' unit.
         learnable: whether sigma is trained.
-        num_components: K, of the mixture that ``fit`` makes; 1 or more.
+        num_components: K, the number of components that ``fit`` fits, >= 1.
 
     Shape:
         pred, target ``[N]`` or ``[N, D]``, weight ``[N]`` or None -> a scalar.
@@ -108,7 +109,7 @@ class GAI(NoiseScale):
         written by ``fit`` and :meth:`from_mixture`.
 
     Raises:
-        ValueError: shapes that do not fit, bad arguments, fewer different targets than components.
+        ValueError: shapes that do not fit, bad arguments, or fewer different targets than components.
         RuntimeError: a call before ``fit``.
 
     Example:
@@ -118,7 +119,7 @@ class GAI(NoiseScale):
         tensor(True)
 
     Reference:
-        Ren et al. 2022, Sec. 3.4; they take K = 8 for ages. The mixture is scikit-learn's, with a fixed seed.
+        Ren et al. 2022, Sec. 3.4; K = 8 for ages. scikit-learn fits the mixture, with a fixed seed.
     """
 
     fitted_buffers = ("means", "weights", "variances")
@@ -128,8 +129,7 @@ class GAI(NoiseScale):
 
     def __init__(self, init_noise_sigma: float = 1.0, learnable: bool = True, num_components: int = 8) -> None:
         super().__init__(init_noise_sigma, learnable)
-        if num_components < 1:
-            raise ValueError(f"num_components must be 1 or more, got {num_components}")
+        check_integer("num_components", num_components)
         self.num_components = num_components
 
     @classmethod
@@ -141,27 +141,25 @@ class GAI(NoiseScale):
         init_noise_sigma: float = 1.0,
         learnable: bool = True,
     ) -> GAI:
-        """With a given mixture: means ``[K, D]``, weights ``[K]`` with sum 1, covariances ``[K, D, D]``."""
+        """Return a GAI with a mixture: means ``[K, D]``, weights ``[K]`` with sum 1, covariances ``[K, D, D]``."""
         for name, value in (("means", means), ("weights", weights), ("variances", variances)):
             check_finite(value, name)
         if bool((weights < 0).any()) or not math.isclose(float(weights.sum()), 1.0, abs_tol=1e-4):
-            raise ValueError(f"weights must be 0 or more with sum 1, got sum {float(weights.sum()):g}")
+            raise ValueError(message("weights", "expected values >= 0 with sum 1", weights.tolist()))
         made = cls(init_noise_sigma, learnable, num_components=len(weights))
         made.store(means=means, weights=weights, variances=variances)
         return made
 
     def fit(self, targets: Tensor, bins: LabelBins | None = None) -> GAI:
-        """Fit the mixture to all training targets, ``[n]`` or ``[n, D]``; the bins play no part."""
+        """Fit the mixture to all training targets, ``[n]`` or ``[n, D]``; the bins are ignored."""
         from sklearn.mixture import GaussianMixture
 
         check_finite(targets, "targets")
         rows = targets.detach().cpu().double().numpy().reshape(len(targets), -1)
         different = len(torch.unique(torch.from_numpy(rows), dim=0))
         if different < self.num_components:
-            raise ValueError(
-                f"num_components must be at most the number of different targets, got {self.num_components} for "
-                f"{different}"
-            )
+            problem = f"expected at most {different}, the number of different targets"
+            raise ValueError(message("num_components", problem, self.num_components))
         mixture = GaussianMixture(self.num_components, random_state=0).fit(rows)
         self.store(
             means=torch.from_numpy(mixture.means_),
@@ -171,7 +169,7 @@ class GAI(NoiseScale):
         return self
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, see :func:`gai`."""
+        """Return the loss of ``pred`` against ``target``, see :func:`gai`."""
         self.require_fitted()
         return gai(pred, target, self.sigma, self.means, self.weights, self.variances, weight)
 

@@ -2,11 +2,11 @@
 
 Three rules hold for every criterion and regulariser:
 
-* The mean over no samples is 0, with gradient 0: one of several ranks may have an empty batch, and NaN would spoil the
-  gradients of all ranks. (The losses of PyTorch give NaN.)
+* The mean over no samples is 0, with gradient 0: one of several ranks may have an empty batch, and NaN would spoil
+  the gradients of all ranks. (The losses of PyTorch give NaN.)
 * A label that is NaN gives a NaN loss. It never gives a finite loss with a NaN gradient.
-* With ``ignore_nan=True``, a pointwise loss (L1, MSE, Huber, Focal-R) ignores NaN labels, such as the holes of a dense
-  map: they add 0 to the loss, get a gradient of exactly 0, and do not count in the mean.
+* With ``ignore_nan=True``, a pointwise loss (L1, MSE, Huber, Focal-R) ignores NaN labels, such as the holes of a
+  dense map: they add 0 to the loss, get a gradient of exactly 0, and do not count in the mean.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Dist loss: the sorted predictions of a batch drawn to the sorted labels that the training set lets expect."""
+"""Dist loss: distance of the sorted predictions of a batch to the sorted labels expected from the training set."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from scipy.special import ndtr
 from torch import Tensor
 
+from dir._checks import check_choice, check_not_negative, check_positive
 from dir._precision import KeepsPrecision
 from dir.bins import LabelBins, check_finite
-from dir.losses.base import check_positive
 from dir.losses.l1 import weighted_l1
 from dir.losses.mse import weighted_mse
 
@@ -20,7 +20,7 @@ _CELLS = 2048
 
 
 def label_cdf(labels: np.ndarray, bandwidth: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-    r"""Cumulative distribution of a Gaussian kernel estimate of the labels' density.
+    r"""Return the cumulative distribution of a Gaussian kernel estimate of the label density.
 
     .. math:: F(y) = \frac{1}{n} \sum_i \Phi\!\left(\frac{y - y_i}{h}\right)
 
@@ -30,11 +30,11 @@ def label_cdf(labels: np.ndarray, bandwidth: float | None = None) -> tuple[np.nd
             ``0.9 * min(deviation, interquartile range / 1.34) * n**-0.2``.
 
     Shape:
-        labels ``[n]`` -> grid and F, ``[2048]`` each; the grid goes from the lowest to the highest label, where F
-        is 0 and 1: what the kernel puts beyond them falls on them. Labels are counted in the cells of the grid.
+        labels ``[n]`` -> grid and F, ``[2048]`` each; the grid spans the labels, and F is 0 at the lowest and 1 at
+        the highest label: these two take the mass that the kernel puts beyond them. Labels are rounded to the grid.
 
     Raises:
-        ValueError: no labels, labels that are not finite, a bandwidth not above 0.
+        ValueError: no labels, labels that are not finite, or a bandwidth not above 0.
 
     Example:
         >>> grid, cdf = label_cdf(np.array([0.0, 1.0, 2.0]), bandwidth=0.1)
@@ -63,7 +63,7 @@ def label_cdf(labels: np.ndarray, bandwidth: float | None = None) -> tuple[np.nd
 
 
 def pseudo_labels(n: int, grid: Tensor, cdf: Tensor) -> Tensor:
-    r"""The n sorted labels that a batch of n is expected to hold: :math:`F^{-1}((i - 1/2) / n)`, i from 1 to n.
+    r"""Return the n sorted labels expected in a batch of n: :math:`F^{-1}((i - 1/2) / n)`, i from 1 to n.
 
     Shape:
         grid and cdf ``[G]``, cdf from 0 to 1 and not decreasing -> ``[n]``.
@@ -80,17 +80,17 @@ def pseudo_labels(n: int, grid: Tensor, cdf: Tensor) -> Tensor:
 
 
 def distribution_loss(pred: Tensor, expected: Tensor, base: Base = "l1") -> Tensor:
-    r"""Distance of the sorted predictions to the sorted labels expected of such a batch.
+    r"""Return the distance of the sorted predictions to the sorted labels expected in a batch of this size.
 
     .. math:: \frac{1}{N} \sum_i |\hat y_{(i)} - q_i|^p
 
-    with p = 1 or 2: the Wasserstein distance of the two distributions (to the p-th power). 0 for no predictions.
+    with p = 1 or 2: the Wasserstein distance of the two distributions, to the p-th power. 0 without predictions.
 
     Shape:
         pred ``[N]``, expected ``[N]`` sorted -> a scalar.
 
     Raises:
-        ValueError: shapes that differ, an unknown base.
+        ValueError: shapes that differ, or an unknown base.
 
     Example:
         >>> distribution_loss(torch.tensor([3.0, 1.0]), torch.tensor([1.0, 2.0]))
@@ -98,11 +98,10 @@ def distribution_loss(pred: Tensor, expected: Tensor, base: Base = "l1") -> Tens
 
     Reference:
         Nie et al., Dist Loss: Enhancing Regression in Few-Shot Region through Distribution Distance Constraint,
-        ICLR 2025. It takes a relaxed sort; here the sort is exact, and its gradient is that of the permutation, which
-        is all that the distance asks for. On several processes each one sorts its own batch.
+        ICLR 2025. The paper relaxes the sort. Here the sort is exact, and its gradient is that of the permutation,
+        which is enough for this distance. On several ranks, each rank sorts its own batch.
     """
-    if base not in get_args(Base):
-        raise ValueError(f"base must be 'l1' or 'mse', got {base!r}")
+    check_choice("base", base, get_args(Base))
     if len(pred) == 0:
         return pred.sum()
     wide = pred.to(torch.promote_types(pred.dtype, torch.float32)).sort(stable=True).values
@@ -110,18 +109,18 @@ def distribution_loss(pred: Tensor, expected: Tensor, base: Base = "l1") -> Tens
 
 
 class DistLoss(KeepsPrecision):
-    r"""A loss per sample, plus ``alignment`` times :func:`distribution_loss` against the training labels.
+    r"""Pointwise loss plus ``alignment`` times :func:`distribution_loss` against the training labels.
 
     .. math:: \frac{1}{N} \sum_i w_i |\hat y_i - y_i|^p + \lambda \frac{1}{N} \sum_i |\hat y_{(i)} - q_i|^p
 
-    Weights act on the first term alone. The second takes it that batches are drawn as the training set is: not for a
-    sampler that balances them. (Where a method resamples the rows themselves, ``fit`` is told of those.) On several
-    processes each sorts the predictions of its own batch alone.
+    Weights apply to the first term only. The second term assumes that batches follow the distribution of the training
+    labels, so do not combine it with a sampler that balances the batches. (If a method resamples the rows, ``fit``
+    gets the resampled labels.) On several ranks, each rank sorts the predictions of its own batch.
 
     Args:
-        base: "l1" or "mse", of both terms.
-        alignment: lambda, 0 or more.
-        bandwidth: of the kernel estimate of the labels' density, in their unit; None: Silverman's rule.
+        base: "l1" or "mse", for both terms.
+        alignment: lambda, >= 0.
+        bandwidth: bandwidth of the kernel estimate of the label density, in the labels' unit; None: Silverman's rule.
 
     Shape:
         output ``[N]``, target ``[N]``, weight ``[N]`` or None -> a scalar.
@@ -130,7 +129,7 @@ class DistLoss(KeepsPrecision):
         grid, cdf: float64 ``[2048]``, the distribution of the training labels, written by ``fit``.
 
     Raises:
-        ValueError: shapes that differ, bad arguments.
+        ValueError: shapes that differ, or bad arguments.
         RuntimeError: a call before ``fit``.
 
     Example:
@@ -144,6 +143,7 @@ class DistLoss(KeepsPrecision):
         same kernel estimate need no list of possible labels.
     """
 
+    corrects_imbalance = False
     grid: Tensor
     cdf: Tensor
     # Remembered in Python, because reading a buffer in each step would synchronise with the device.
@@ -151,10 +151,8 @@ class DistLoss(KeepsPrecision):
 
     def __init__(self, base: Base = "l1", alignment: float = 1.0, bandwidth: float | None = None) -> None:
         super().__init__()
-        if base not in get_args(Base):
-            raise ValueError(f"base must be 'l1' or 'mse', got {base!r}")
-        if not alignment >= 0:
-            raise ValueError(f"alignment must be 0 or more, got {alignment}")
+        check_choice("base", base, get_args(Base))
+        check_not_negative("alignment", alignment)
         if bandwidth is not None:
             check_positive("bandwidth", bandwidth)
         self.base: Base = base
@@ -170,7 +168,7 @@ class DistLoss(KeepsPrecision):
         return self._known_fitted
 
     def fit(self, targets: Tensor, bins: LabelBins) -> DistLoss:
-        """Estimate the distribution of all training targets; the bins play no part."""
+        """Estimate the distribution of all training targets; the bins are ignored."""
         grid, cdf = label_cdf(targets.detach().cpu().double().numpy(), self.bandwidth)
         self.grid.copy_(torch.from_numpy(grid))
         self.cdf.copy_(torch.from_numpy(cdf))
@@ -178,9 +176,9 @@ class DistLoss(KeepsPrecision):
         return self
 
     def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The sum of both terms."""
+        """Return the sum of both terms."""
         if not self.fitted:
-            raise RuntimeError("DistLoss must be told of the training labels first: call fit(targets, bins)")
+            raise RuntimeError("DistLoss is not fitted. Call fit(targets, bins) first.")
         single = weighted_l1(output, target, weight) if self.base == "l1" else weighted_mse(output, target, weight)
         expected = pseudo_labels(len(output), self.grid, self.cdf).to(single.dtype)
         return single + self.alignment * distribution_loss(output, expected, self.base)

@@ -1,4 +1,4 @@
-"""Evidential regression: the normal-inverse-gamma posterior of predicted pseudo-observations, and its likelihood."""
+"""Evidential regression: likelihood of labels under a normal-inverse-gamma posterior of pseudo-observations."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dir._checks import check_not_negative, check_same_shape, message
 from dir._precision import to_float64
 from dir.bins import LabelBins
 from dir.losses.base import mean_or_zero
 
 
 class NIG(NamedTuple):
-    """Parameters of a normal-inverse-gamma distribution: of the mean and variance that a label is drawn with."""
+    """Parameters of a normal-inverse-gamma distribution over the mean and the variance of a label."""
 
     mean: Tensor
     nu: Tensor
@@ -22,19 +23,19 @@ class NIG(NamedTuple):
     beta: Tensor
 
     def variance(self) -> Tensor:
-        r"""Variance of the label, :math:`\frac{\beta}{\alpha - 1} (1 + 1 / \nu)`: of the noise and of the mean."""
+        r"""Return the variance of the label, :math:`\frac{\beta}{\alpha - 1} (1 + 1 / \nu)`."""
         return self.beta / (self.alpha - 1) * (1 + 1 / self.nu)
 
 
 class Prior(NamedTuple):
-    """What is known of a label before its features are: a mean and a variance, worth one observation."""
+    """Mean and variance of a label before its features are known; they count as one observation."""
 
     mean: float
     variance: float
 
     @classmethod
     def of(cls, bins: LabelBins) -> Prior:
-        """The middle of the bins, and the square of a quarter of their range.
+        """Return the prior of label bins: the middle of their range, and the square of a quarter of the range.
 
         Example:
             >>> Prior.of(LabelBins.uniform(0, 8, 4))
@@ -45,16 +46,17 @@ class Prior(NamedTuple):
 
 
 def nig_posterior(mean: Tensor, variance: Tensor, count: Tensor, prior: Prior) -> NIG:
-    r"""What the prior becomes after ``count`` pseudo-observations of that sample mean and variance.
+    r"""Return the posterior after ``count`` pseudo-observations with the given sample mean and variance.
 
     .. math::
         \nu = 1 + n, \quad \gamma = \frac{\gamma_0 + n m}{\nu}, \quad \alpha = 2 + \frac n2, \quad
         \beta = \sigma_0^2 + \frac{n s^2}{2} + \frac{n (m - \gamma_0)^2}{2 \nu}
 
-    the conjugate update of the normal-inverse-gamma with :math:`\nu_0 = 1, \alpha_0 = 2, \beta_0 = \sigma_0^2`.
+    This is the conjugate update of the normal-inverse-gamma distribution with :math:`\nu_0 = 1, \alpha_0 = 2, \beta_0
+    = \sigma_0^2`.
 
     Shape:
-        mean, variance (>= 0) and count (>= 0) ``[N]`` -> four times ``[N]``.
+        mean, variance (>= 0) and count (>= 0) ``[N]`` -> four tensors ``[N]``.
 
     Example:
         >>> zero = torch.zeros(1)
@@ -72,7 +74,7 @@ def nig_posterior(mean: Tensor, variance: Tensor, count: Tensor, prior: Prior) -
 
 
 def nig_nll(nig: NIG, target: Tensor) -> Tensor:
-    r"""Negative log-likelihood of labels under their predictive distribution, one value per label.
+    r"""Return the negative log-likelihood of each label under its predictive distribution.
 
     .. math:: y \sim t_{2 \alpha}\!\left(\gamma, \frac{\beta (1 + \nu)}{\nu \alpha}\right)
 
@@ -89,7 +91,7 @@ def nig_nll(nig: NIG, target: Tensor) -> Tensor:
     """
     omega = 2 * nig.beta * (1 + nig.nu)
     ratio = (target - nig.mean).square() * nig.nu / omega
-    alpha = to_float64(nig.alpha)  # of many observations the two below are large and nearly the same
+    alpha = to_float64(nig.alpha)  # for a large count, the two lgamma values are large and nearly equal
     volume = (torch.lgamma(alpha) - torch.lgamma(alpha + 0.5)).to(ratio.dtype)
     return 0.5 * (math.log(math.pi) - nig.nu.log() + omega.log()) + (nig.alpha + 0.5) * torch.log1p(ratio) + volume
 
@@ -97,25 +99,25 @@ def nig_nll(nig: NIG, target: Tensor) -> Tensor:
 def evidential_loss(
     output: Tensor, target: Tensor, prior: Prior, weight: Tensor | None = None, penalty: float = 0.001
 ) -> Tensor:
-    r"""Likelihood of the labels, plus a penalty on evidence where the prediction is wrong.
+    r"""Return the negative log-likelihood of the labels, plus a penalty on evidence for wrong predictions.
 
     .. math:: \frac{1}{N} \sum_i -\log p(y_i \mid m_i, s_i^2, w_i n_i)
         + \lambda \frac{|y_i - \gamma_i|}{\sigma_0} (\nu_i + 2 \alpha_i)
 
-    ``weight`` multiplies the pseudo-counts and not the loss: labels that are rare count as observed more often.
+    ``weight`` multiplies the pseudo-counts, not the loss: rare labels count as if they were observed more often.
 
     Args:
         output: sample mean, sample variance and pseudo-count.
-        target: true values.
-        prior: of the label.
-        weight: one per sample, of mean one (``lds(labels)`` with ``reweight="sqrt_inverse"``); None means 1.
-        penalty: lambda, 0 or more.
+        target: labels.
+        prior: prior of the label.
+        weight: one weight per sample, with mean 1 (``lds(labels)`` with ``reweight="sqrt_inverse"``); None means 1.
+        penalty: lambda, >= 0.
 
     Shape:
         output ``[N, 3]``, target ``[N]``, weight ``[N]`` -> a scalar. Half precision gives a float32 loss.
 
     Raises:
-        ValueError: shapes that do not fit, a penalty below 0.
+        ValueError: shapes that do not fit, or a negative penalty.
 
     Example:
         >>> output = torch.tensor([[1.0, 0.5, 10.0]])
@@ -125,13 +127,14 @@ def evidential_loss(
 
     Reference:
         Wang and Wang, NeurIPS 2023: pseudo-counts times the smoothed label density to the power -1/2, the predictive
-        likelihood, and the regulariser. That the error is taken in units of the prior's deviation is ours.
+        likelihood, and the regulariser. Ours: the error is measured in units of the prior's deviation.
     """
-    _check(penalty)
+    check_not_negative("penalty", penalty)
     if output.ndim != 2 or output.shape[1] != 3 or target.shape != output.shape[:1]:
-        raise ValueError(f"output must be [N, 3] with target [N], got {list(output.shape)} and {list(target.shape)}")
-    if weight is not None and weight.shape != target.shape:
-        raise ValueError(f"weight must be {list(target.shape)}, one per sample, got {list(weight.shape)}")
+        shapes = [list(output.shape), list(target.shape)]
+        raise ValueError(message("output, target", "expected [N, 3] and [N]", shapes))
+    if weight is not None:
+        check_same_shape("weight", weight, "target", target, "Give one weight per sample.")
     dtype = torch.promote_types(torch.promote_types(output.dtype, target.dtype), torch.float32)
     mean, variance, count = output.to(dtype).unbind(dim=1)
     nig = nig_posterior(mean, variance, count if weight is None else weight.to(dtype) * count, prior)
@@ -141,27 +144,22 @@ def evidential_loss(
     return mean_or_zero(loss)
 
 
-def _check(penalty: float) -> None:
-    if not penalty >= 0:
-        raise ValueError(f"penalty must be 0 or more, got {penalty}")
-
-
 class EvidentialLoss(nn.Module):
-    """Module of :func:`evidential_loss`, for an ``EvidentialHead``; the prior is that of the label bins.
+    """Module of :func:`evidential_loss`, for an ``EvidentialHead``; the label bins give the prior.
 
-    A sample's loss does not depend on the batch, nor on the number of processes.
+    The loss of a sample does not depend on the batch or on the number of ranks.
 
     Args:
-        penalty: factor of the penalty on evidence, 0 or more; large ones widen the intervals.
+        penalty: factor of the penalty on evidence, >= 0; large values widen the intervals.
 
     Shape:
         output ``[N, 3]``, target ``[N]``, weight ``[N]`` (of the pseudo-counts) or None -> a scalar.
 
     State:
-        none in the ``state_dict``: the prior is of the bins, and ``fit`` comes before a call after a load as well.
+        The ``state_dict`` is empty: the bins give the prior, so call ``fit`` after ``load_state_dict`` as well.
 
     Raises:
-        ValueError: shapes that do not fit, a penalty below 0.
+        ValueError: shapes that do not fit, or a negative penalty.
         RuntimeError: a call before ``fit``.
 
     Example:
@@ -170,21 +168,23 @@ class EvidentialLoss(nn.Module):
         torch.Size([])
     """
 
+    corrects_imbalance = False
+
     def __init__(self, penalty: float = 0.001) -> None:
         super().__init__()
-        _check(penalty)
+        check_not_negative("penalty", penalty)
         self.penalty = float(penalty)
         self.prior: Prior | None = None
 
     def fit(self, targets: Tensor, bins: LabelBins) -> EvidentialLoss:
-        """Take the prior from the bins, as the head does; the targets play no part."""
+        """Compute the prior of the bins, as the head does; the targets are ignored."""
         self.prior = Prior.of(bins)
         return self
 
     def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The mean over the samples."""
+        """Return the mean over the samples."""
         if self.prior is None:
-            raise RuntimeError("EvidentialLoss must be told of the bins first: call fit(targets, bins)")
+            raise RuntimeError("EvidentialLoss is not fitted. Call fit(targets, bins) first.")
         return evidential_loss(output, target, self.prior, weight, self.penalty)
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""RankSim: neighbours in the order of their features as they are in the order of their labels."""
+"""RankSim: a regulariser that ranks neighbours by feature in the same order as by label."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dir.losses.base import Regularizer, check_positive
+from dir._checks import check_not_negative, check_positive
+from dir.losses.base import Regularizer, nan_unless_finite
 from dir.losses.feature_rows import feature_rows, unit_rows
 
 
 def descending_ranks(values: Tensor) -> Tensor:
-    """Rank of every value within its row, 1 for the largest; of equal values the one further right ranks first.
+    """Return the rank of each value within its row, 1 for the largest; the rightmost of equal values ranks first.
 
     Shape:
         ``[..., M]`` -> ``[..., M]``, of values' type.
@@ -27,9 +28,9 @@ def descending_ranks(values: Tensor) -> Tensor:
 
 
 def one_per_label(labels: Tensor) -> Tensor:
-    """A mask that keeps one row of each different label, drawn evenly by the device's global generator.
+    """Return a mask that keeps one row of each different label, drawn by the device's global generator.
 
-    Its shape does not depend on the number of different labels, so that nothing waits for the device.
+    The shape does not depend on the number of different labels, so that no step waits for the device.
 
     Shape:
         ``[N]`` -> bool ``[N]``.
@@ -45,10 +46,10 @@ def one_per_label(labels: Tensor) -> Tensor:
 
 
 class _RankLoss(torch.autograd.Function):
-    """The loss on a similarity matrix, with the blackbox gradient computed along.
+    """Rank loss of a similarity matrix, with the blackbox gradient.
 
-    The gradient is computed here and not in ``backward``, because its perturbation is a step in units of the loss: a
-    gradient scaler's factor, or a loss divided for accumulation, must not change how far that step goes.
+    ``forward`` computes the gradient, because its perturbation is a step in units of the loss. In ``backward``, the
+    factor of a gradient scaler or of gradient accumulation would change the length of that step.
     """
 
     @staticmethod
@@ -57,7 +58,7 @@ class _RankLoss(torch.autograd.Function):
     ) -> Tensor:
         pairs = kept[:, None] & kept[None, :]
         count = kept.sum().to(similarity.dtype).clamp(min=1)
-        # Rows left out rank last everywhere.
+        # Rows that are left out rank last in every row.
         closeness = torch.where(kept[None, :], (labels[:, None] - labels[None, :]).abs().neg_(), -torch.inf)
         similarity = torch.where(kept[None, :], similarity, -torch.inf)
         ranks = descending_ranks(similarity)
@@ -76,7 +77,8 @@ class _RankLoss(torch.autograd.Function):
 
 
 def ranksim(features: Tensor, labels: Tensor, interpolation: float = 2.0, weight: float = 1.0) -> Tensor:
-    r"""Squared difference between the ranks of neighbours by label and by feature, summed over the anchors.
+    r"""Return the squared difference between the ranks of neighbours by label and by feature, summed over the
+    anchors.
 
     .. math::
         L = \gamma \sum_i \frac{1}{M} \sum_j \left(
@@ -85,25 +87,25 @@ def ranksim(features: Tensor, labels: Tensor, interpolation: float = 2.0, weight
             - \mathrm{rk}\big(s_i + \lambda \tfrac{\partial L}{\partial (\mathrm{rk} / M)}\big) \right)
 
     over M samples, one drawn at random for each different label of the batch; s holds the cosines of the features,
-    and rk is :func:`descending_ranks` (so ties are defined by the order of the batch). Ranks are constant almost
-    everywhere; the second equation is the blackbox gradient, exact for a piecewise linear interpolation of L whose
-    pieces widen with lambda.
+    and rk is :func:`descending_ranks` (so the order of the batch breaks ties). Ranks are constant almost everywhere;
+    the second equation is the blackbox gradient, which is exact for a piecewise linear interpolation of L. Its pieces
+    widen with lambda.
 
-    One label or none in the batch gives 0 with gradient 0. O(N^2 log N) time, O(N^2) memory, no loop and no wait for
-    the device.
+    A batch with fewer than two different labels gives 0 with gradient 0. O(N^2 log N) time and O(N^2) memory, without
+    a loop and without waiting for the device.
 
     Args:
-        features: encoder features; of two views, one stacked on the other (one row per label is drawn all the same).
-        labels: one per row of features, in any unit: only the order of their distances counts.
+        features: encoder features. Two views are stacked; one row per label is drawn in this case as well.
+        labels: one label per row of features, in any unit: only the order of their distances counts.
         interpolation: lambda, above 0.
-        weight: gamma, 0 or more. The step of the blackbox gradient grows with it, so it stands inside.
+        weight: gamma, >= 0. An argument of the function, because the step of the blackbox gradient grows with it.
 
     Shape:
-        features ``[N, D]``, labels ``[N]`` -> a scalar, not differentiable twice. Half-precision features give a
-        float32 loss.
+        features ``[N, D]``, labels ``[N]`` -> a scalar, not differentiable twice; NaN if a label or a feature is
+        not finite. Half-precision features give a float32 loss.
 
     Raises:
-        ValueError: shapes that do not fit, an interpolation not above 0, a negative weight.
+        ValueError: shapes that do not fit, an interpolation not above 0, or a negative weight.
 
     Example:
         >>> labels = torch.tensor([0.0, 1.0, 5.0])
@@ -114,28 +116,28 @@ def ranksim(features: Tensor, labels: Tensor, interpolation: float = 2.0, weight
     Reference:
         Gong et al., RankSim: Ranking Similarity Regularization for Deep Imbalanced Regression, ICML 2022, Sec. 3; the
         gradient is that of Vlastelica et al., Differentiation of Blackbox Combinatorial Solvers, ICLR 2020, Algorithm
-        1. Departures: the published code takes the incoming gradient for the step, scaled by whatever scales the
-        loss, and leaves ties to an unstable sort.
+        1. Departures: the published code uses the incoming gradient as the step, so that a scaled loss changes the
+        step, and leaves ties to an unstable sort.
     """
     check_positive("interpolation", interpolation)
-    if not weight >= 0:
-        raise ValueError(f"weight must be 0 or more, got {weight}")
+    check_not_negative("weight", weight)
     features, labels = feature_rows(features, labels)
     if len(labels) < 2:
-        return features.sum() * 0.0
+        return nan_unless_finite(features.sum() * 0.0, labels)
     unit = unit_rows(features)
-    # Autocast would take this product in half precision, and cosines that round to the same number tie.
+    # Autocast would compute this product in half precision, where cosines round to equal numbers.
     with torch.autocast(features.device.type, enabled=False):
         similarity = unit @ unit.T
     loss: Tensor = _RankLoss.apply(similarity, labels, one_per_label(labels), interpolation, weight)
-    return loss
+    # Ranks of NaN are finite numbers.
+    return nan_unless_finite(loss, labels, features)
 
 
 class RankSim(Regularizer):
-    """Module of :func:`ranksim`. On several processes each ranks the samples of its own batch alone.
+    """Module of :func:`ranksim`. On several ranks, each rank orders the samples of its own batch.
 
     Args:
-        weight: gamma, 0 or more. Published for ages: 100.
+        weight: gamma, >= 0. Published for ages: 100.
         interpolation: lambda, above 0. Published: 2.
 
     Example:
@@ -150,5 +152,5 @@ class RankSim(Regularizer):
         self.interpolation = float(interpolation)
 
     def forward(self, features: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:
-        """The weighted loss; ``predictions`` play no part."""
+        """Return the weighted loss; ``predictions`` are ignored."""
         return ranksim(features, labels, self.interpolation, self.weight)

@@ -1,4 +1,4 @@
-"""Surrogate-driven representation learning (SRL): the features' trace over the labels, spread over the sphere."""
+"""Surrogate-driven representation learning (SRL): a regulariser that spreads the feature trace over the sphere."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from dir._checks import check_integer, check_interval, check_not_negative, check_positive, message
 from dir._epoch_sums import EpochSums
 from dir._plain_state import PlainState
 from dir.bins import LabelBins
-from dir.losses.base import Regularizer, check_positive
+from dir.losses.base import Regularizer, nan_unless_finite
 from dir.losses.feature_rows import feature_rows, unit_rows
 
 
 def enveloping(centers: Tensor, points: Tensor) -> Tensor:
-    r"""Minus the mean cosine between points of the sphere and the nearest centre: low where no region is far away.
+    r"""Return minus the mean cosine of points on the sphere to their nearest centre.
+
+    The value is low if no region of the sphere is far from a centre.
 
     .. math:: L_{env} = -\frac{1}{P} \sum_p \max_k \, p^\top c_k
 
@@ -29,14 +32,14 @@ def enveloping(centers: Tensor, points: Tensor) -> Tensor:
         (-0.5, -1.0)
 
     Reference:
-        Dong et al., CVPR 2025, the enveloping loss in its differentiable form: the share of points within a
-        distance of the trace becomes the cosine to its nearest point.
+        Dong et al., CVPR 2025, the enveloping loss in its differentiable form: the cosine to the nearest point
+        of the trace replaces the share of points within a distance of the trace.
     """
     return -(points @ centers.T).amax(dim=1).mean()
 
 
 def homogeneity(centers: Tensor, levels: Tensor) -> Tensor:
-    r"""Squared steps of the trace over the steps of the label: least for a short trace walked at one speed.
+    r"""Return the squared steps of the trace over the steps of the label; lowest for a short, evenly spaced trace.
 
     .. math:: L_{homo} = \sum_{k=1}^{K-1} \frac{\lVert c_{k+1} - c_k \rVert_2^2}{y_{k+1} - y_k}
 
@@ -54,13 +57,13 @@ def homogeneity(centers: Tensor, levels: Tensor) -> Tensor:
 
 
 def centroid_contrast(features: Tensor, centers: Tensor, row: Tensor, temperature: float = 0.1) -> Tensor:
-    r"""Cross-entropy of every feature's own centre among all centres.
+    r"""Return the cross-entropy of each feature's own centre among all centres.
 
     .. math:: L_{con} = -\frac{1}{N} \sum_i \log \frac{\exp(z_i^\top c_{k(i)} / t)}{\sum_k \exp(z_i^\top c_k / t)}
 
     Shape:
         features ``[N, D]`` and centers ``[K, D]``, rows of unit length, row ``[N]`` int64, the centre of each
-        sample, K for samples to leave out -> a scalar; 0 where none is left.
+        sample, or K for samples to leave out -> a scalar; 0 if all samples are left out.
 
     Example:
         >>> near = centroid_contrast(torch.eye(2), torch.eye(2), torch.tensor([0, 1]))
@@ -76,42 +79,43 @@ def centroid_contrast(features: Tensor, centers: Tensor, row: Tensor, temperatur
 
 
 class SRL(PlainState, Regularizer):
-    r"""The three terms on the trace of the whole label range, of which a batch shows a part.
+    r"""Three terms on the feature trace over the whole label range.
 
     .. math:: \lambda (\lambda_e L_{env} + \lambda_h L_{homo} + \lambda_c L_{con})
 
-    The trace is one centre per bin that holds training labels: of the bins in the batch, the mean of its features at
-    unit length, and gradients flow through it; of the others, the centre remembered from earlier epochs (the
-    surrogate). All centres are drawn out to unit length. In the first epoch nothing is remembered: the term is 0.
+    The trace has one centre for each bin that holds training labels. For a bin in the batch, the centre is the mean
+    of the batch's features at unit length, and gradients flow through it. For the other bins, the centre is the one
+    from earlier epochs (the surrogate). All centres are scaled to unit length. The first epoch has no surrogate, and
+    the term is 0.
 
-    Since a bin in the batch is compared by its centre of the batch, a sample that is alone in its bin *is* its
-    centre: its own cosine is 1, and the contrast pushes it from the other centres without drawing it to the
-    remembered one of its bin. Few-shot samples are mostly alone so; only where a bin has several samples in the batch
-    does the contrast pull.
+    A bin in the batch is represented by the batch's centre. A sample that is alone in its bin therefore is its own
+    centre: its cosine is 1, and the contrast pushes it away from the other centres without pulling it to the
+    surrogate of its bin. This holds for most few-shot samples. The contrast pulls only if a bin has several samples
+    in the batch.
 
-    **This module is stateful.** It collects in training mode with gradients enabled; :meth:`end_epoch` moves the
-    surrogate. ``fit`` comes before the first call, and before ``load_state_dict``. On several processes the batch is
-    each one's own, and the surrogate that of all.
+    **This module is stateful.** It collects features in training mode with gradients enabled; :meth:`end_epoch`
+    updates the surrogate. Call ``fit`` before the first call and before ``load_state_dict``. On several ranks, each
+    rank uses its own batch, and all ranks share one surrogate.
 
     Args:
-        weight: factor of the sum of the terms, 0 or more.
-        envelope, homogeneity, contrast: factors of the terms, 0 or more. With K bins spread at random, the
-            homogeneity is about ``2 * K**2``, and the other two are near one.
-        temperature: of the contrast, above 0.
+        weight: factor of the sum of the terms, >= 0.
+        envelope, homogeneity, contrast: factors of the terms, >= 0. For K random centres, the homogeneity is about
+            ``2 * K**2``, and the other two terms are near 1.
+        temperature: temperature of the contrast, above 0.
         momentum: weight of the *old* centre when an epoch ends, in [0, 1).
-        num_points: points drawn on the sphere in each step, from the global random state of the device.
+        num_points: number of points drawn on the sphere in each step, by the global generator of the device.
 
     Shape:
-        features ``[N, D]``, labels ``[N]`` -> a scalar.
+        features ``[N, D]``, labels ``[N]`` -> a scalar, NaN if a label is not finite.
 
     State:
-        centers: ``[K, D]``, the surrogate; seen: bool ``[K]``, which centres were seen (one never seen stands
-        where the nearest one does); live: 0 until the first epoch is closed, then 1. All written by ``end_epoch``.
-        sums: the sums of the epoch in progress (:class:`dir._epoch_sums.EpochSums`). Casting the model narrows none.
+        centers: ``[K, D]``, the surrogate; seen: bool ``[K]``, whether a centre was seen (a centre never seen copies
+        the nearest seen one); live: 0 before the first ``end_epoch``, then 1. ``end_epoch`` writes all three.
+        sums: sums of the epoch in progress (:class:`dir._epoch_sums.EpochSums`). Casts of the model narrow none.
 
     Raises:
-        ValueError: shapes that do not fit, bad arguments; in ``end_epoch``, labels that were not finite.
-        RuntimeError: a call or ``load_state_dict`` before ``fit``; ``end_epoch`` with nothing collected anywhere.
+        ValueError: shapes that do not fit, or bad arguments; in ``end_epoch``, labels that were not finite.
+        RuntimeError: a call or ``load_state_dict`` before ``fit``; ``end_epoch`` without samples on any rank.
 
     Example:
         >>> labels = torch.arange(8.0)
@@ -125,10 +129,11 @@ class SRL(PlainState, Regularizer):
 
     Reference:
         Dong et al., Improve Representation for Imbalanced Regression through Geometric Constraints, CVPR 2025.
-        From the paper: the three terms, and a batch's centres completed by remembered ones. Which centre the contrast
-        draws a sample to, its batch's or the remembered one, is our reading.
-        Departures: labels are scaled to [0, 1] over the bins, so that the homogeneity knows no unit; an epoch's
-        centre is the mean over its samples; bins without training labels are no part of the trace.
+        From the paper: the three terms, and the centres of a batch completed by those of earlier epochs. The paper
+        does not say whether the contrast pulls a sample to the batch's centre or to the surrogate; the former is our
+        reading. Departures: labels are scaled to [0, 1] over the bins, so that the homogeneity does not depend on
+        their unit; the centre of an epoch is the mean over its samples; bins without training labels are not part of
+        the trace.
     """
 
     centers: Tensor
@@ -152,24 +157,21 @@ class SRL(PlainState, Regularizer):
     ) -> None:
         super().__init__(weight)
         for name, value in (("envelope", envelope), ("homogeneity", homogeneity), ("contrast", contrast)):
-            if not value >= 0:
-                raise ValueError(f"{name} must be 0 or more, got {value}")
+            check_not_negative(name, value)
         check_positive("temperature", temperature)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum (the weight of the old value) must be in [0, 1), got {momentum}")
-        if int(num_points) != num_points or num_points < 1:
-            raise ValueError(f"num_points must be a whole number >= 1, got {num_points}")
+        check_interval("momentum", momentum, "[0, 1)", "It is the weight of the old value.")
+        check_integer("num_points", num_points)
         self.envelope, self.homogeneity, self.contrast = float(envelope), float(homogeneity), float(contrast)
         self.temperature, self.momentum, self.num_points = float(temperature), float(momentum), int(num_points)
         self.bins: LabelBins | None = None
         self.sums: EpochSums | None = None
 
     def fit(self, targets: Tensor, bins: LabelBins) -> SRL:
-        """Take the bins that hold ``targets`` as the stations of the trace, and start over."""
+        """Use the bins that hold ``targets`` as the points of the trace, and reset the state."""
         held = bins.counts(targets) > 0
         k = int(held.sum())
         if k == 0:
-            raise ValueError("targets must hold at least one value inside the bins, got none")
+            raise ValueError(message("targets", "expected at least one value inside the bins, found none"))
         device = held.device
         centers = bins.centers[held].double()
         span = (centers[-1] - centers[0]).clamp(min=torch.finfo(centers.dtype).tiny)
@@ -185,7 +187,7 @@ class SRL(PlainState, Regularizer):
         return self
 
     def forward(self, features: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:
-        """The weighted sum of the terms; ``predictions`` play no part."""
+        """Return the weighted sum of the terms; ``predictions`` are ignored."""
         bins = self._require_fit()
         row = self.row_of_bin[bins(labels).flatten()]
         rows, _ = feature_rows(features, labels)
@@ -193,7 +195,8 @@ class SRL(PlainState, Regularizer):
             self._allocate(rows.shape[1])
         assert self.sums is not None
         if rows.shape[1] != self.centers.shape[1]:
-            raise ValueError(f"features must be [N, {self.centers.shape[1]}] as before, got {list(rows.shape)}")
+            problem = f"expected [N, {self.centers.shape[1]}] as in the first call"
+            raise ValueError(message("features", problem, list(rows.shape)))
         unit = unit_rows(rows)
         if self.training and torch.is_grad_enabled():
             self.sums.add(unit, labels.flatten(), row)
@@ -201,22 +204,22 @@ class SRL(PlainState, Regularizer):
             return rows.sum() * 0.0
         centers = self._trace(unit, row)
         points = unit_rows(torch.randn(self.num_points, unit.shape[1], dtype=unit.dtype, device=unit.device))
-        # Autocast would take the cosines in half precision.
+        # Autocast would compute the cosines in half precision.
         with torch.autocast(unit.device.type, enabled=False):
             terms = (
                 self.envelope * enveloping(centers, points)
                 + self.homogeneity * homogeneity(centers, self.levels.to(unit.dtype))
                 + self.contrast * centroid_contrast(unit, centers, row, self.temperature)
             )
-        return self.weight * torch.where(self.live > 0, terms, 0.0)
+        return nan_unless_finite(self.weight * torch.where(self.live > 0, terms, 0.0), labels)
 
     def _require_fit(self) -> LabelBins:
         if self.bins is None:
-            raise RuntimeError("SRL must be told of the training labels first: call fit(targets, bins)")
+            raise RuntimeError("SRL is not fitted. Call fit(targets, bins) first.")
         return self.bins
 
     def _trace(self, unit: Tensor, row: Tensor) -> Tensor:
-        """The centres of the batch, and of the bins that it lacks the remembered ones, at unit length."""
+        """Return the centres at unit length: those of the batch, and the surrogate for bins without samples."""
         k = len(self.centers)
         total = unit.new_zeros(k + 1, unit.shape[1]).index_add(0, row, unit)[:-1]
         count = unit.new_zeros(k + 1).index_add(0, row, torch.ones_like(unit[:, 0]))[:-1, None]
@@ -247,9 +250,10 @@ class SRL(PlainState, Regularizer):
         self._sync_num_features(process_group)
         found = None if self.sums is None else self.sums.reduced(process_group)
         if self.sums is None or found is None or not found.n[:-1].sum() > 0:
-            raise RuntimeError("end_epoch() found nothing collected: call the regularizer in training mode before it")
+            raise RuntimeError("end_epoch() found no samples. Call the regularizer in training mode first.")
         if found.nonfinite > 0:
-            raise ValueError(f"labels: {int(found.nonfinite)} were not finite; srl.sums.clear() discards the epoch")
+            advice = "Call srl.sums.clear() to discard the epoch."
+            raise ValueError(message("labels", "expected finite values", f"{int(found.nonfinite)} others", advice))
         finite = found.total[:-1].isfinite().all(dim=1)
         now = (found.n[:-1] > 0) & finite
         total = torch.where(finite[:, None], found.total[:-1], 0.0)
@@ -279,7 +283,7 @@ class SRL(PlainState, Regularizer):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         saved = state_dict.get(prefix + "centers")
         if self.bins is None:
-            raise RuntimeError("fit(targets, bins) must come before load_state_dict")
+            raise RuntimeError("SRL is not fitted. Call fit(targets, bins) first.")
         if self.sums is None and saved is not None and saved.shape[1] > 0:
             self._allocate(saved.shape[1])
         super()._load_from_state_dict(state_dict, prefix, *args)

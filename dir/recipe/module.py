@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from dir.bins import LabelBins
 from dir.fds.output import OutputFDS
-from dir.losses.base import Regularizer
+from dir.losses.base import Criterion, Regularizer
 from dir.metrics import ShotMetrics
 from dir.mixup import CMixup
 from dir.models.regressor import Regressor
@@ -54,7 +54,7 @@ class RegressionModule(LightningModule):
     def __init__(
         self,
         model: Regressor,
-        criterion: nn.Module,
+        criterion: Criterion,
         metrics: ShotMetrics,
         optimizer: MakeOptimizer,
         scheduler: MakeScheduler | None = None,

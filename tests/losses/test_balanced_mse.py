@@ -178,6 +178,8 @@ def test_gradient_is_finite(
     case: tuple[Callable[..., Tensor], tuple[int, ...]], n: int, equal: bool, dtype: torch.dtype
 ) -> None:
     loss, shape = case
+    if loss is bmc and n == 1:
+        pytest.skip("bmc refuses a batch of one")
     pred, target = draw(n, *shape[1:])
     pred = (torch.zeros_like(pred) if equal else 100 * pred).to(dtype).requires_grad_()
     target = (torch.zeros_like(target) if equal else target).float()

@@ -101,7 +101,7 @@ def test_state_round_trip(kind: str) -> None:
 
 def test_wrong_order() -> None:
     for loss in (GAI(), BNI()):
-        with pytest.raises(RuntimeError, match="call fit"):
+        with pytest.raises(RuntimeError, match=r"not fitted.*fit\(targets, bins\)"):
             loss(torch.zeros(2), torch.zeros(2))
         assert "fitted=False" in repr(loss)
 
@@ -111,11 +111,11 @@ def test_bad_arguments() -> None:
     means, shares, covariances = MIXTURE
     centers = torch.arange(3.0)
     for loss in (BMC(), GAI.from_mixture(means[:, :1], shares, covariances[:, :1, :1])):
-        with pytest.raises(ValueError, match="same shape"):
+        with pytest.raises(ValueError, match=r"pred: .*got \["):
             loss(ok, torch.zeros(3, 1))
-        with pytest.raises(ValueError, match="same shape"):
+        with pytest.raises(ValueError, match=r"pred: .*got \["):
             loss(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
-        with pytest.raises(ValueError, match="weight must"):
+        with pytest.raises(ValueError, match=r"weight: .*got \["):
             loss(ok, ok, torch.ones(2))
     for value in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="sigma"):
@@ -123,23 +123,23 @@ def test_bad_arguments() -> None:
         for made in (BMC, GAI, BNI):
             with pytest.raises(ValueError, match="init_noise_sigma"):
                 made(init_noise_sigma=value)
-    with pytest.raises(ValueError, match="means, weights and variances"):
+    with pytest.raises(ValueError, match=r"means, weights, variances: .*got"):
         gai(ok, ok, 1.0, *MIXTURE)
-    with pytest.raises(ValueError, match="one target"):
+    with pytest.raises(ValueError, match=r"pred: expected one target.*got \["):
         bni(torch.zeros(3, 2), torch.zeros(3, 2), 1.0, centers, torch.ones(3) / 3)
-    with pytest.raises(ValueError, match="centers and weights"):
+    with pytest.raises(ValueError, match=r"centers, weights: .*got"):
         bni(ok, ok, 1.0, centers, torch.ones(2) / 2)
     with pytest.raises(ValueError, match="num_components"):
         GAI(num_components=0)
     with pytest.raises(ValueError, match="num_components"):
         GAI(num_components=3).fit(torch.tensor([1.0, 1.0, 2.0, 2.0]))
-    with pytest.raises(ValueError, match=r"targets.*got"):
+    with pytest.raises(ValueError, match=r"targets: .*finite.*got nan"):
         GAI(num_components=1).fit(torch.tensor([1.0, float("nan")]))
-    with pytest.raises(ValueError, match="sum 1"):
+    with pytest.raises(ValueError, match=r"weights: .*sum 1, got \["):
         GAI.from_mixture(means, 2 * shares, covariances)
     with pytest.raises(ValueError, match="kernel_size"):
         BNI(kernel="gaussian", kernel_size=4)
-    with pytest.raises(ValueError, match="at least one sample"):
+    with pytest.raises(ValueError, match="targets: "):
         BNI().fit(torch.tensor([9.0]), LabelBins.uniform(0, 1, 2, out_of_range="exclude"))
 
 

@@ -25,7 +25,7 @@ def test_state_round_trip() -> None:
     target = torch.arange(9.0) / 2
     loss = RegressionByClassification(gamma=1.0).fit(target, BINS)
     other = RegressionByClassification(gamma=1.0)
-    with pytest.raises(RuntimeError, match=r"fit\(targets, bins\) must come before load_state_dict"):
+    with pytest.raises(RuntimeError, match=r"not fitted.*fit\(targets, bins\)"):
         other.load_state_dict(loss.state_dict())
     other.fit(target, LabelBins.uniform(0, 50, 5))
     other.load_state_dict(loss.state_dict())
@@ -90,7 +90,7 @@ def test_bad_input() -> None:
         focal_cross_entropy(logits, index, gamma=float("nan"))
     with pytest.raises(RuntimeError, match="fit"):
         RegressionByClassification()(logits, index.float())
-    with pytest.raises(ValueError, match="one logit per bin"):
+    with pytest.raises(ValueError, match=r"output: .*one logit per bin.*got \["):
         RegressionByClassification().fit(index, LabelBins.integers(0, 3))(logits, index.float())
     with pytest.raises(ValueError, match="logits"):
         focal_cross_entropy(logits, index[:3])

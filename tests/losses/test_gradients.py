@@ -131,6 +131,8 @@ def test_criteria_are_finite_on_degenerate_batches(kind: type[nn.Module], dtype:
     made, head = criterion(kind)
     head.to(dtype)
     for name, (rows, labels) in BATCHES.items():
+        if kind.__name__ == "BMC" and len(labels) == 1:
+            continue  # refused: see test_bmc_refuses_a_batch_of_one
         for weight in (None, torch.ones_like(labels), 100 * torch.rand_like(labels), torch.zeros_like(labels)):
             features = rows.to(dtype, copy=True).requires_grad_()
             value = made(head(features), labels, weight=weight)

@@ -81,10 +81,10 @@ def test_reductions_weigh_before_they_reduce(loss: Loss, batch: tuple[Tensor, Te
         ((4,), (4, 1), None, ("[4]", "[4, 1]")),
         ((4, 1), (4,), None, ("[4, 1]", "[4]")),
         ((4,), (1,), None, ("[4]", "[1]")),
-        ((4, 1), (4, 1), (4,), ("weight [4]", "pred [4, 1]")),
-        ((4,), (4,), (4, 1), ("weight [4, 1]", "pred [4]")),
-        ((4,), (4,), (1,), ("weight [1]", "pred [4]")),
-        ((4,), (4,), (), ("weight []", "pred [4]")),
+        ((4, 1), (4, 1), (4,), ("weight", "pred [4, 1]", "got [4]")),
+        ((4,), (4,), (4, 1), ("weight", "pred [4]", "got [4, 1]")),
+        ((4,), (4,), (1,), ("weight", "pred [4]", "got [1]")),
+        ((4,), (4,), (), ("weight", "pred [4]", "got []")),
     ],
 )
 def test_shapes_that_would_broadcast_are_refused(

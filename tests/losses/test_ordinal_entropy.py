@@ -105,7 +105,7 @@ def test_bad_arguments() -> None:
         OrdinalEntropy(tightness=-1.0)
     with pytest.raises(ValueError, match="tightness"):
         ordinal_entropy(*random(3, 2), tightness=float("nan"))
-    with pytest.raises(ValueError, match="labels must be"):
+    with pytest.raises(ValueError, match=r"labels: .*got"):
         ordinal_entropy(torch.zeros(3, 2), torch.zeros(2))
-    with pytest.raises(ValueError, match="features must be"):
+    with pytest.raises(ValueError, match=r"features: .*got"):
         ordinal_entropy(torch.zeros(3), torch.zeros(3))

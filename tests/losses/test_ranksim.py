@@ -217,9 +217,9 @@ def test_bad_arguments() -> None:
         RankSim(weight=-1.0)
     with pytest.raises(ValueError, match="weight"):
         ranksim(*random(3, 2), weight=-1.0)
-    with pytest.raises(ValueError, match="labels must be"):
+    with pytest.raises(ValueError, match=r"labels: .*got"):
         ranksim(torch.zeros(3, 2), torch.zeros(2))
-    with pytest.raises(ValueError, match="features must be"):
+    with pytest.raises(ValueError, match=r"features: .*got"):
         ranksim(torch.zeros(3), torch.zeros(3))
 
 

@@ -107,7 +107,7 @@ def test_first_epoch_counts_nothing_and_eval_collects_nothing() -> None:
     features = random(6, 4).requires_grad_()
     assert srl(features, LABELS, LABELS).item() == 0
     srl.eval()
-    with pytest.raises(RuntimeError, match="nothing collected"):
+    with pytest.raises(RuntimeError, match="no samples"):
         made().end_epoch()
     before = copy.deepcopy(srl.sums.total)
     srl(features, LABELS, LABELS)
@@ -170,7 +170,7 @@ def _rank_without_a_batch(rank: int, world_size: int) -> Tensor:
 
 
 def _rank_with_nothing_anywhere(rank: int, world_size: int) -> None:
-    with pytest.raises(RuntimeError, match="nothing collected"):
+    with pytest.raises(RuntimeError, match="no samples"):
         made().end_epoch()
 
 
@@ -227,7 +227,7 @@ def test_labels_that_are_not_finite_are_refused() -> None:
     labels = LABELS.clone()
     labels[3] = float("nan")
     srl(random(6, 4).requires_grad_(), labels, labels)
-    with pytest.raises(ValueError, match="labels: 1 were not finite"):
+    with pytest.raises(ValueError, match=r"labels: .*finite.*got '1"):
         srl.end_epoch()
     assert srl.live == 0
 
@@ -290,11 +290,11 @@ def test_bad_calls() -> None:
         SRL()(random(6, 4), LABELS, LABELS)
     with pytest.raises(RuntimeError, match="fit"):
         SRL().end_epoch()
-    with pytest.raises(RuntimeError, match=r"fit\(targets, bins\) must come before load_state_dict"):
+    with pytest.raises(RuntimeError, match=r"not fitted.*fit\(targets, bins\)"):
         SRL().load_state_dict(made().state_dict())
     srl = made()
     srl(random(6, 4), LABELS, LABELS)
-    with pytest.raises(ValueError, match="features must be"):
+    with pytest.raises(ValueError, match=r"features: .*got"):
         srl(random(6, 5), LABELS, LABELS)
     with pytest.raises(ValueError, match="targets"):
         SRL().fit(torch.tensor([9.0]), LabelBins.integers(0, 3, out_of_range="exclude"))
