@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dir.compare.runs import find_runs
+from dir.metrics import METRICS
 from dir.recipe.summary import Groups, print_summary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,12 +32,12 @@ def test_the_python_block_of_the_readme_trains_in_a_plain_loop():
 
 
 def test_the_printed_table_of_the_readme_is_that_of_the_committed_run(capsys: pytest.CaptureFixture[str]):
-    runs, _ = find_runs(ROOT / "benchmarks" / "results" / "age_synthetic")
+    runs, _ = find_runs(ROOT / "benchmarks" / "results" / "age_synthetic.jsonl")
     (run,) = (run for run in runs if run.method == "vanilla" and run.seed == 0 and not run.overrides)
     groups: Groups = {
         group: {
-            name: int(value) if name == "n" else value if math.isfinite(value) else None
-            for name, value in values.items()
+            name: int(values[name]) if name == "n" else values[name] if math.isfinite(values[name]) else None
+            for name in ("n", *METRICS)  # the order in which a run prints
         }
         for group, values in run.metrics["test"].items()
     }
