@@ -2,7 +2,8 @@
 
 Reading order: ``description`` (model.json), ``architecture`` (which classes a bundle may name), ``predictor``
 (encoder, head and units in one module), ``saving``, ``model`` (``load`` and ``predict``), ``inputs/`` (raw inputs to
-tensors). A bundle needs neither Hydra nor Lightning nor the training data.
+tensors), ``files`` and ``cli`` (scripts/predict.py and scripts/export.py), ``exporting`` (ONNX and torch.export). A
+bundle needs neither Hydra nor Lightning nor the training data.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dir._lazy import attach
 if TYPE_CHECKING:
     from dir.bundle.description import BundleError as BundleError
     from dir.bundle.description import Description as Description
+    from dir.bundle.exporting import export as export
     from dir.bundle.inputs.rows import RowsError as RowsError
     from dir.bundle.model import Model as Model
     from dir.bundle.model import load as load
@@ -26,6 +28,7 @@ _HOMES = {
     "Model": "model",
     "Predictor": "predictor",
     "RowsError": "inputs.rows",
+    "export": "exporting",
     "load": "model",
     "save": "saving",
 }

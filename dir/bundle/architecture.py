@@ -29,7 +29,7 @@ ENCODERS = (
     "ResNetEncoder",
     "TransformerPairEncoder",
 )
-HEADS = ("ClassificationHead", "EvidentialHead", "ExpertsHead", "LinearHead", "NormedHead")
+HEADS = ("ClassificationHead", "EvidentialHead", "ExpertsHead", "HistogramHead", "LinearHead", "NormedHead")
 # Arguments that count modules: a large value costs time even without memory.
 _COUNTS = {"layers": 64, "blocks": 64, "grid": 64, "num_experts": 4096, "views": 4096}
 _MAX_INTEGER, _MAX_LIST = 2**31, 64

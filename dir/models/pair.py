@@ -86,7 +86,8 @@ class PairMLPEncoder(nn.Module):
         if self.training:
             swap = torch.rand(len(u), 1, device=u.device) < 0.5
             u, v = torch.where(swap, v, u), torch.where(swap, u, v)
-        shape = (len(u), self.views, self.in_features // self.views)
+        # Not len(u): torch.export would fix the batch size.
+        shape = (u.shape[0], self.views, self.in_features // self.views)
         cosines = F.cosine_similarity(u.reshape(shape), v.reshape(shape), dim=-1)
         features: Tensor = self.mlp(torch.cat([pair_features(u, v), cosines], dim=-1))
         return features

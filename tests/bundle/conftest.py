@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 
 from dir.recipe.cli import config_dir, register_configs
@@ -74,3 +75,73 @@ def table_run(run_once: Run, table_files: tuple[Path, Path]) -> Run:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def image_arrays() -> dict[str, np.ndarray]:
+    """Grey pictures of 12 x 10 with a bar whose place is the label."""
+    random = np.random.default_rng(0)
+    label = random.integers(0, 10, 120)
+    images = random.integers(0, 40, (120, 12, 10)).astype(np.uint8)
+    images[np.arange(120), :, label] = 255
+    return {"images": images, "place": label.astype(np.float64), "split": np.repeat([0, 1, 2], [80, 20, 20])}
+
+
+@pytest.fixture(scope="session")
+def image_run(run_once: Run, image_arrays: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on an npz file of pictures."""
+    path = tmp_path_factory.mktemp("npz") / "bars.npz"
+    np.savez(path, **image_arrays)
+    return run_once("+experiment=images_npz", f"data.path={path}", "data.label=place")
+
+
+SENTENCES = ["a cat.", "two dogs", "a tall word", "five cat two dogs", "dogs", 'a "word" five', "tall tall cat"]
+
+
+@pytest.fixture(scope="session")
+def pairs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The three files of STS-B-DIR with a few pairs."""
+    folder = tmp_path_factory.mktemp("sts")
+    random = np.random.default_rng(0)
+    for name, rows in (("train_new", 60), ("dev_new", 20), ("test_new", 20)):
+        lines = ["genre\tsentence1\tsentence2\tscore"]
+        for _ in range(rows):
+            first, second = random.choice(SENTENCES, 2)
+            lines.append(f"news\t{first}\t{second}\t{random.uniform(0, 5):.2f}")
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sentence_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformer of a few thousand random weights, saved as a folder like a pretrained encoder."""
+    transformers = pytest.importorskip("transformers", reason="needs the extra `recipes`")
+    folder = tmp_path_factory.mktemp("encoder")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "two", "dogs", "tall", "word", "five", "."]
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(words),
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=32,
+    )
+    transformers.BertModel(config).save_pretrained(folder)
+    transformers.BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def embedding_run(run_once: Run, pairs_folder: Path, sentence_encoder: Path) -> Path:
+    """A run on pairs of embeddings by a frozen encoder."""
+    views = "data.views=[[mean,-1],[max,-1]]"
+    return run_once(
+        "+experiment=stsb_minilm",
+        f"data.path={pairs_folder}",
+        f"data.encoder={sentence_encoder}",
+        "data.cache_dir=null",
+        "task.shots.groups=null",
+        views,
+    )

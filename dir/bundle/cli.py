@@ -1,0 +1,111 @@
+"""Command lines of scripts/predict.py and scripts/export.py."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from dir._atomic import write_atomic
+from dir._checks import check_choice, message
+from dir.bundle.files import read_inputs
+from dir.bundle.inputs.rows import RowsError
+from dir.bundle.model import load
+
+PREDICT = (
+    "usage: predict.py model=RUN input=new.csv output=predictions.csv\n"
+    "       [on_error=raise|skip] [unknown=refuse|zeros] [batch_size=N] [device=cpu|cuda] [text_encoder=FOLDER]"
+)
+EXPORT = "usage: export.py model=RUN format=onnx|torch_export output=FILE"
+
+
+def predict_main(arguments: list[str]) -> None:
+    """Predict the rows of a file: see :data:`PREDICT`.
+
+    Raises:
+        SystemExit: wrong arguments, or rows that cannot be predicted, with the reason for each.
+    """
+    needed, optional = ("model", "input", "output"), ("on_error", "unknown", "batch_size", "device", "text_encoder")
+    given = _parse(arguments, needed, optional, PREDICT)
+    try:
+        _predict(given)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        sys.exit(str(error))
+
+
+def export_main(arguments: list[str]) -> None:
+    """Export a model: see :data:`EXPORT`.
+
+    Raises:
+        SystemExit: wrong arguments, or a model that cannot be exported.
+    """
+    given = _parse(arguments, ("model", "format", "output"), (), EXPORT)
+    from dir.bundle.exporting import FORMATS, export
+
+    try:
+        check_choice("format", given["format"], FORMATS)
+        kind: Any = given["format"]
+        inputs = export(load(given["model"]), given["output"], format=kind)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        sys.exit(str(error))
+    print(f"written to {given['output']}; inputs: {', '.join(inputs)}; output: prediction")
+
+
+def _predict(given: dict[str, str]) -> None:
+    on_error = given.get("on_error", "raise")
+    check_choice("on_error", on_error, ["raise", "skip"])
+    source, target = Path(given["input"]), Path(given["output"])
+    if target.resolve() == source.resolve() or target.is_dir():
+        raise ValueError(message("output", "expected a file other than the input", str(target)))
+    size = given.get("batch_size")
+    if size is not None and not size.isdigit():
+        raise ValueError(message("batch_size", "expected an integer >= 1", size))
+    device = given.get("device", "cuda" if torch.cuda.is_available() else "cpu")
+    model = load(given["model"], device, text_encoder=given.get("text_encoder"))
+    file = read_inputs(model, source)
+    predicted = model.predict_rows(
+        file.inputs,
+        batch_size=None if size is None else int(size),
+        progress=sys.stderr.isatty(),
+        on_error="raise" if on_error == "raise" else "nan",
+        **({"unknown": given["unknown"]} if "unknown" in given else {}),
+    )
+    columns = {"input_row": range(1, len(predicted.predictions) + 1), "prediction": predicted.predictions}
+    if predicted.variances is not None:
+        columns["variance"] = predicted.variances
+    taken = [name for name in columns if name in file.keys]
+    if taken:
+        advice = "Rename the column: scripts/predict.py writes a column of this name."
+        raise ValueError(message(str(source), f"the file has a column {taken[0]!r}", advice=advice))
+    results = pd.DataFrame(columns)
+    table = pd.concat([results[["input_row"]], file.keys, results.drop(columns="input_row")], axis=1)
+    skipped = list(predicted.problems)
+    if len(skipped) == len(table):
+        raise RowsError(predicted.problems, len(table))
+    listing = target.with_name(f"{target.stem}.skipped.csv")
+    if skipped:
+        reasons = pd.DataFrame(
+            {"input_row": [row + 1 for row in skipped], "reason": list(predicted.problems.values())}
+        )
+        write_atomic(listing, reasons.to_csv(index=False).encode())
+    else:
+        listing.unlink(missing_ok=True)
+    write_atomic(target, table.drop(index=skipped).to_csv(index=False).encode())
+    unit = model.description.target.get("unit")
+    print(f"{len(table) - len(skipped)} predictions in {unit}, written to {target}")
+    if skipped:
+        shown = "\n".join(f"  row {row + 1}: {predicted.problems[row]}" for row in skipped[:20])
+        print(f"{len(skipped)} rows skipped, all listed in {listing}:\n{shown}", file=sys.stderr)
+
+
+def _parse(arguments: list[str], needed: tuple[str, ...], optional: tuple[str, ...], usage: str) -> dict[str, str]:
+    given = dict(argument.partition("=")[::2] for argument in arguments if "=" in argument)
+    unknown = [name for name in given if name not in (*needed, *optional)]
+    if unknown:
+        sys.exit(f"{message(unknown[0], 'no such argument')}\n{usage}")
+    if len(given) < len(arguments) or any(not given.get(name) for name in needed):
+        sys.exit(usage)
+    return given

@@ -1,0 +1,125 @@
+"""Files of inputs for scripts/predict.py: the inputs of a model, and the columns that identify the rows."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dir._checks import message
+from dir.bundle.inputs.images import ImageInputs
+from dir.bundle.inputs.pairs import COLUMNS
+from dir.bundle.inputs.tables import TableInputs
+from dir.bundle.model import Model
+
+PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """Inputs of a file, and the columns of the file that the model does not use, one row per input."""
+
+    inputs: Any
+    keys: pd.DataFrame
+
+
+def read_inputs(model: Model, path: Path) -> InputFile:
+    """Read a csv, an npz, a tsv or a folder of pictures, as the model's kind of input needs.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: a file of another form, or without rows.
+    """
+    if not path.exists():
+        raise FileNotFoundError(message("input", "no such file or folder", str(path)))
+    encoder = model.encoder
+    if isinstance(encoder, TableInputs):
+        return _table(encoder, path)
+    if isinstance(encoder, ImageInputs):
+        return _images(encoder, path)
+    if encoder.kind == "pairs":
+        return _pairs(path)
+    found = _npz(path, "inputs")
+    return InputFile(found, pd.DataFrame(index=range(len(found))))
+
+
+def _table(encoder: TableInputs, path: Path) -> InputFile:
+    # Categories are read as text: "01" in a file of numbers alone would otherwise become 1.
+    frame = _csv(path, ",", dict.fromkeys(encoder.encoder.categories, str))
+    return InputFile(frame, frame.drop(columns=[name for name in encoder.columns if name in frame]))
+
+
+def _images(encoder: ImageInputs, path: Path) -> InputFile:
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
+        if not files:
+            raise ValueError(
+                message("input", f"no pictures ({', '.join(sorted(PICTURES))}) in the folder", str(path))
+            )
+        return InputFile(files, pd.DataFrame({"path": [str(file.relative_to(path)) for file in files]}))
+    if path.suffix == ".npz":
+        pictures = _npz(path, encoder.key)
+        return InputFile(pictures, pd.DataFrame(index=range(len(pictures))))
+    frame = _csv(path, ",", {"path": str})
+    if "path" not in frame:
+        raise ValueError(message(str(path), f"no column 'path' (found: {list(frame.columns)})"))
+    # An empty cell names no file, and is reported as such.
+    files = [path.parent / name if isinstance(name, str) else Path() for name in frame["path"]]
+    return InputFile(files, frame)
+
+
+def _pairs(path: Path) -> InputFile:
+    frame = _csv(path, "," if path.suffix == ".csv" else "\t", dict.fromkeys(COLUMNS, str))
+    lacking = [name for name in COLUMNS if name not in frame]
+    if lacking:
+        raise ValueError(message(str(path), f"no column {lacking[0]!r} (found: {list(frame.columns)})"))
+    return InputFile(frame[list(COLUMNS)], frame)
+
+
+def _csv(path: Path, sep: str, text: dict[str, Any]) -> pd.DataFrame:
+    """Read a file with a header; a row with another number of fields is an error that names the row."""
+    # Nothing is quoted in a tsv of sentences: a quotation mark is a character of its sentence.
+    quoting: Any = csv.QUOTE_NONE if sep == "\t" else csv.QUOTE_MINIMAL
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, delimiter=sep, quoting=quoting)
+            header = next(reader, [])
+            wrong = [row for row, cells in enumerate((c for c in reader if c), 1) if len(cells) != len(header)]
+        repeated = sorted({name for name in header if header.count(name) > 1})
+        if wrong:
+            problem = f"{len(wrong)} rows have another number of fields than the header's {len(header)}"
+            raise ValueError(message(str(path), f"{problem}, the first is row {wrong[0]}"))
+        if repeated:
+            raise ValueError(message(str(path), f"the header names the column {repeated[0]!r} more than once"))
+        frame: pd.DataFrame = pd.read_csv(
+            path,
+            sep=sep,
+            quoting=quoting,
+            dtype={name: kind for name, kind in text.items() if name in header},
+            index_col=False,
+            low_memory=False,
+            encoding="utf-8-sig",
+            keep_default_na=sep != "\t",
+            na_values=[""],
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(message(str(path), f"cannot be read as a table ({error})")) from error
+    if frame.empty:
+        raise ValueError(message(str(path), "no rows below the header"))
+    return frame
+
+
+def _npz(path: Path, key: str) -> Any:
+    if path.suffix != ".npz":
+        raise ValueError(message("input", "expected a file with the suffix .npz", str(path)))
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if key not in arrays.files:
+                raise ValueError(f"it has no array {key!r}, but {', '.join(sorted(arrays.files))}")
+            return arrays[key]
+    except Exception as error:  # from the zip reader to the parser of an array's header
+        raise ValueError(message(str(path), f"cannot be read ({error})")) from error
