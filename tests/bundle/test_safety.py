@@ -264,12 +264,12 @@ def test_prediction_needs_neither_hydra_nor_lightning_nor_the_data(
     for name, run in runs.items():
         shutil.copytree(run / "model", tmp_path / name)
     test.to_csv(tmp_path / "test.csv", index=False)
-    code = f"""
+    code = """
 import sys
 blocked = ("hydra", "lightning", "pytorch_lightning", "omegaconf", "dir.recipe", "dir.compare")
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name in blocked or name.startswith(tuple(f"{{b}}." for b in blocked)):
+        if name in blocked or name.startswith(tuple(f"{b}." for b in blocked)):
             raise ImportError("blocked: " + name)
 sys.meta_path.insert(0, Block())
 import numpy as np, pandas as pd
