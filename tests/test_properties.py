@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dir.bins import LabelBins
+from dir.data.csv_reading import read_table
 from dir.data.npz_images import NpzImages
 from dir.data.stsb import read_stsb
-from dir.data.tables import TableEncoder, as_numbers, read_table
+from dir.data.table_checks import as_numbers
+from dir.data.tables import TableEncoder
 from dir.fds import FDS
 from dir.lds import LDS
 

@@ -15,6 +15,7 @@ from dir.data.arrays import ArrayDataset as ArrayDataset
 from dir.data.arrays import Inputs as Inputs
 from dir.data.arrays import automatic_bins as automatic_bins
 from dir.data.arrays import take_batch
+from dir.data.describe import describe_labels
 from dir.data.identified import IdentifiedRows
 from dir.data.rows import Views, check_labels, check_two_labels, fetches_batches, labels_of
 from dir.data.seeds import seed_worker
@@ -117,6 +118,13 @@ class RegressionData(IdentifiedRows, LightningDataModule):
         assert self._splits is not None
         self._splits[split] = data
         self._restrict_rows(split, rows)
+
+    def describe(self) -> dict[str, Any]:
+        """Return how the data was read, JSON-able: the labels of each split, and the columns of a table.
+
+        :func:`dir.data.describe.format_description` makes text of it.
+        """
+        return {"splits": {split: describe_labels(self.labels(split).numpy()) for split in SPLITS}}
 
     def table(self, split: Split) -> tuple[Any, Any]:
         """Return the rows of one split before they are encoded: a frame of features and a series of labels.

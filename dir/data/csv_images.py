@@ -19,10 +19,12 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from dir._checks import check_integer, message
 from dir.data.base import SPLITS, RegressionData
+from dir.data.csv_reading import read_table
 from dir.data.identity import label_bytes, row_id
 from dir.data.image_files import digests_of_files, find_broken, load_image, make_cache, open_cache
+from dir.data.problems import show_rows, shown
 from dir.data.splits import Names, group_split, read_split
-from dir.data.tables import as_numbers, read_table, require_columns, show_rows, shown
+from dir.data.table_checks import as_numbers, require_columns
 
 Transform = Callable[[Tensor], Tensor]
 SHOWN = 20

@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from dir._checks import message
+from dir.data.csv_reading import read_table
 from dir.data.splits import SPLITS, read_split
 from dir.data.stsb import FILES, read_stsb
-from dir.data.tables import read_table, require_columns
+from dir.data.table_checks import require_columns
 
 _AGEDB = re.compile(r"[^_]+_(.+)_\d+_[^_]+")
 

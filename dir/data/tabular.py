@@ -1,8 +1,9 @@
-"""Regression on any table of numbers and categories."""
+"""TabularData: regression on the numbers, categories and dates of a csv file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,43 +13,54 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dir._checks import check_choice, check_integer, message
 from dir.data.arrays import ArrayDataset, automatic_bins
 from dir.data.base import SPLITS, RegressionData, Split
-from dir.data.csv_rows import csv_row_ids
+from dir.data.csv_reading import as_options, csv_row_ids, read_table, sniff
+from dir.data.describe import describe_columns
+from dir.data.problems import Problems, show_rows, shown
 from dir.data.rows import check_labels
-from dir.data.splits import Names, balanced_split, cap_for_share, group_split, random_split
-from dir.data.tables import (
-    TableEncoder,
-    as_numbers,
+from dir.data.splits import Names, balanced_split, cap_for_share, check_share, group_split, random_split
+from dir.data.table_checks import (
+    find_bad_dates,
+    find_collisions,
+    find_columns,
+    find_index_columns,
+    find_leaks,
+    find_missing,
+    find_numbers,
     guess_categories,
-    handle_missing,
-    read_table,
     require_columns,
-    show_rows,
 )
+from dir.data.tables import TableEncoder, expand_dates, with_columns
 
 
 class TabularData(RegressionData):
     """Regression on the columns of a csv file.
 
-    The splits are drawn over the file's *distinct* rows, and copies of a row follow it: no copy of a test
-    row is trained on. With ``group`` they are drawn over groups, and copies of a row in two groups may be parted.
+    The splits are drawn over the *distinct* rows of the file, and the copies of a row are in the same split: no copy
+    of a test row is trained on. With ``group`` whole groups are drawn, and copies of a row in two groups may be in
+    two splits.
 
     Args:
-        path: the csv file, with a header.
-        target: the column to predict.
-        test_path: a second file with the test rows; then only val is taken from the first. Default None.
+        path: csv file with a header.
+        target: column to predict.
+        test_path: second file with the test rows; the first file then gives train and val only. Default None.
         categorical: columns to encode one-hot. None (default): the columns of text with at most 20 values.
         drop: columns to leave out.
-        missing: "refuse" (default) missing values; "median" fills numbers in with the training rows' median
-            and encodes a missing category as zeros; "drop" leaves out rows with a missing value.
-        split: "balanced" (default): val and test are balanced over the label range, at most a third of a bin
+        dates: columns of dates. Each becomes six numbers, see :func:`dir.data.tables.expand_dates`.
+        missing: "refuse" (default) missing values; "median" replaces missing numbers by the median of the training
+            rows and encodes missing categories as zeros; "drop" leaves out rows with a missing value.
+        leaks: "refuse" (default) or "allow" features that equal the target or are a monotone function of it.
+        split: "balanced" (default): val and test are balanced over the label range and take at most a third of a bin
             each, as in the paper; or "random".
-        share: of the distinct rows, at most, for val and for test; in (0, 0.33]. Default 0.13, AgeDB-DIR's. A
-            balanced split takes one row of every bin that holds three, even where that is more.
-        group: a column of identities (people, patients, sites), which is no feature. Whole groups are then drawn by
-            the seed, whatever ``split`` says, and no group is in two splits. None (default): rows are drawn.
-        split_bins: bins of the balanced split where labels are no whole numbers. Default 50.
+        share: largest share of the distinct rows for val, and for test; in (0, 0.33]. Default 0.13, as in AgeDB-DIR.
+            A balanced split takes one row of each bin with at least three rows, which may exceed the share.
+        group: column of identities (people, patients, sites), which is not used as a feature. Whole groups are drawn
+            by the seed, ``split`` is ignored, and no group is in two splits. None (default): rows are drawn.
+        split_bins: number of bins of the balanced split if labels are not whole numbers. Default 50.
+        sep, decimal, thousands, encoding, na_values: how the file is written; see
+            :class:`~dir.data.csv_reading.CsvOptions`.
         batch_size, eval_batch_size, num_workers: see :class:`~dir.data.base.RegressionData`.
         seed: draws the split, and the training order.
 
@@ -56,9 +68,9 @@ class TabularData(RegressionData):
         A batch is (float32 [N, columns], float32 [N]).
 
     Raises:
-        FileNotFoundError: no file at ``path`` or ``test_path``.
-        ValueError: columns that are not there; text that is neither categorical nor a number; missing values
-            while ``missing="refuse"``. Columns and rows are named, rows counted from 1 below the header.
+        FileNotFoundError: if there is no file at ``path`` or ``test_path``.
+        ValueError: for files that may be misread; the message lists all problems, and names columns and rows (counted
+            from 1 below the header).
     """
 
     def __init__(
@@ -77,59 +89,71 @@ class TabularData(RegressionData):
         eval_batch_size: int = 4096,
         num_workers: int = 0,
         seed: int = 0,
+        dates: Sequence[str] = (),
+        leaks: Literal["refuse", "allow"] = "refuse",
+        sep: str = ",",
+        decimal: str = ".",
+        thousands: str | None = None,
+        encoding: str = "utf-8",
+        na_values: Sequence[str] = (),
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
-        if missing not in ("refuse", "median", "drop"):
-            raise ValueError(f'missing must be "refuse", "median" or "drop"; got {missing!r}')
-        if split not in ("balanced", "random"):
-            raise ValueError(f'split must be "balanced" or "random"; got {split!r}')
-        if target in drop or target in (categorical or ()):
-            raise ValueError(f"target {target!r} must be a number to predict: not in drop, not in categorical")
-        if group is not None and (test_path is not None or group in {target, *drop, *(categorical or ())}):
-            raise ValueError(
-                f"group {group!r} must be a column beside target, drop and categorical, and goes without test_path"
-            )
+        check_choice("data.missing", missing, ("refuse", "median", "drop"))
+        check_choice("data.split", split, ("balanced", "random"))
+        check_choice("data.leaks", leaks, ("refuse", "allow"))
+        check_share(share)
+        check_integer("data.split_bins", split_bins)
+        if not isinstance(target, str):
+            advice = "Run the recipe once for each target."
+            raise ValueError(message("data.target", "expected the name of one column", target, advice))
+        others = {"data.drop": drop, "data.categorical": categorical or (), "data.dates": dates}
+        for option, names in others.items():
+            for key, name in (("data.target", target), ("data.group", group)):
+                if name is not None and name in names:
+                    raise ValueError(message(key, f"expected a column that is not in {option}", name))
+        if group is not None and group == target:
+            raise ValueError(message("data.group", "expected another column than data.target", group))
+        if group is not None and test_path is not None:
+            raise ValueError(message("data.group", "not possible together with data.test_path", group, "Remove one."))
+        self.csv_options = as_options(sep, decimal, thousands, encoding, na_values)
         self.path = Path(path)
         self.test_path = None if test_path is None else Path(test_path)
         self.target = target
         self.categorical = None if categorical is None else list(categorical)
         self.drop = list(drop)
+        self.dates = list(dates)
         self.missing = missing
+        self.leaks = leaks
         self.split = split
         self.share = share
         self.group = group
         self.split_bins = split_bins
         self._tables: dict[str, pd.DataFrame] = {}
+        self._columns: dict[str, dict[str, Any]] = {}
+        self._raw_columns: list[str] = []
 
     def build(self) -> dict[str, Dataset[Any]]:
-        table = self._load(self.path, "data.path")
-        read = len(table)
+        table, categorical = self._read(self.path, "data.path", self.categorical)
         identities = None if self.group is None else table.pop(self.group)
-        categorical = self.categorical
-        if categorical is None:
-            categorical = guess_categories(table.drop(columns=self.target), self.path)
-        table = self._clean(table, categorical, self.path)
-        pool = [(self.path, read, table)]
+        pool = [(self.path, table)]
         if self.test_path is not None:
-            test = self._load(self.test_path, "data.test_path")
-            require_columns(test, list(table.columns), self.test_path, f"those of {self.path}")
-            pool.append((self.test_path, len(test), self._clean(test[table.columns], categorical, self.test_path)))
+            test, _ = self._read(self.test_path, "data.test_path", categorical, self._raw_columns)
+            pool.append((self.test_path, test))
 
         def names() -> Names:
-            drawn = self._split_rows(table) if identities is None else self._split_groups(identities[table.index])
+            drawn = self._split_rows(table) if identities is None else self._split_groups(identities)
             if self.test_path is None:
                 return drawn
-            return np.concatenate([np.where(drawn == "val", "val", "train"), np.full(len(pool[1][2]), "test")])
+            return np.concatenate([np.where(drawn == "val", "val", "train"), np.full(len(pool[1][1]), "test")])
 
         rows = self.place_rows(lambda: self._row_ids(pool), names)
-        whole = pd.concat([part for _, _, part in pool]) if len(pool) > 1 else table
+        whole = pd.concat([part for _, part in pool]) if len(pool) > 1 else table
         tables: dict[str, pd.DataFrame] = {name: whole.iloc[rows[name]] for name in SPLITS}
         for name, part in tables.items():
             if part.empty:
-                raise ValueError(
-                    f"{self.path}: {len(table)} rows leave none for {name} (data.split={self.split}, "
-                    f"data.share={self.share}); give more rows, a larger share, or data.split=random"
-                )
+                problem = f"{len(table)} rows leave none for {name} with data.split={self.split}"
+                advice = "Give more rows, a larger data.share, or data.split=random."
+                raise ValueError(message(str(self.path), f"{problem} and data.share={self.share}", advice=advice))
         features = [name for name in table.columns if name != self.target]
         self.encode = TableEncoder(categorical).fit(tables["train"][features])
         self._tables = tables
@@ -140,14 +164,17 @@ class TabularData(RegressionData):
         return {key: path for key, path in paths.items() if path is not None}
 
     def settings(self) -> dict[str, Any]:
-        names = ("target", "categorical", "drop", "missing", "split", "share", "group", "split_bins", "seed")
-        return {name: getattr(self, name) for name in names}
+        names = ("target", "categorical", "drop", "dates", "missing", "split", "share", "group", "split_bins", "seed")
+        return {name: getattr(self, name) for name in names} | asdict(self.csv_options)
 
-    def _row_ids(self, pool: list[tuple[Path, int, pd.DataFrame]]) -> list[str]:
+    def describe(self) -> dict[str, Any]:
+        return {"columns": self._columns, **super().describe()}
+
+    def _row_ids(self, pool: list[tuple[Path, pd.DataFrame]]) -> list[str]:
         """Return the id of each row of the files that is left after rows with missing values are dropped."""
         ids = []
-        for path, count, table in pool:
-            own = csv_row_ids(path, self.target, count)
+        for path, table in pool:
+            own = csv_row_ids(path, self.target, self.csv_options)
             ids += [own[row] for row in table.index.tolist()]
         return ids
 
@@ -164,12 +191,13 @@ class TabularData(RegressionData):
             "target": self.target,
             "missing": self.missing,
             "encoder": self.encode.to_dict(),
+            **({"dates": self.dates} if self.dates else {}),
         }
 
     def table(self, split: Split) -> tuple[pd.DataFrame, pd.Series[Any]]:
-        """The rows of one split before they are encoded: a frame of features, and the labels.
+        """Return the rows of one split before they are encoded: a frame of features, and the labels.
 
-        Categories are text, a missing one a category of its own; missing numbers are filled in.
+        Categories are text, and a missing category is a category ""; missing numbers are filled in.
         """
         part = self._tables[split].reset_index(drop=True)
         return self.encode.complete(part.drop(columns=self.target)), part[self.target]
@@ -179,7 +207,7 @@ class TabularData(RegressionData):
         self._tables[split] = self._tables[split].iloc[rows.numpy()]
 
     def replace_train(self, features: pd.DataFrame, labels: pd.Series[Any]) -> None:
-        self._tables["train"] = features.assign(**{self.target: labels})
+        self._tables["train"] = with_columns(features, {self.target: labels})
         data = self._encoded(self._tables["train"])
         check_labels("train", data)
         assert self._splits is not None
@@ -189,31 +217,78 @@ class TabularData(RegressionData):
         labels = torch.from_numpy(table[self.target].to_numpy(np.float32))
         return ArrayDataset(self.encode(table.drop(columns=self.target)), labels)
 
-    def _load(self, path: Path, option: str) -> pd.DataFrame:
-        table = read_table(path, option)
-        require_columns(table, [self.target], path, "data.target")
-        require_columns(table, self.drop, path, "data.drop")
-        require_columns(table, self.categorical or [], path, "data.categorical")
-        require_columns(table, [] if self.group is None else [self.group], path, "data.group")
-        table = table.drop(columns=self.drop)
-        if not set(table.columns) - {self.target, self.group}:
-            beside = "" if self.group is None else f" and the group {self.group!r}"
-            raise ValueError(f"{path}: no column is left beside the target {self.target!r}{beside}")
-        return table
+    def _read(
+        self, path: Path, option: str, categorical: list[str] | None, columns: list[str] | None = None
+    ) -> tuple[pd.DataFrame, list[str]]:
+        """Return the checked columns of a file, numbers as float64, and the names of the categorical columns.
 
-    def _clean(self, table: pd.DataFrame, categorical: Sequence[str], path: Path) -> pd.DataFrame:
-        numbers = {name: as_numbers(table[name], str(path)) for name in table.columns if name not in categorical}
-        return handle_missing(table.assign(**numbers), self.target, self.missing, path)
+        Args:
+            path: csv file.
+            option: config key of the file.
+            categorical: columns to encode one-hot; None to guess them.
+            columns: columns of the training file, which a test file needs; other columns are ignored. None for the
+                training file.
+
+        Raises:
+            ValueError: with all problems of the file.
+        """
+        raw = read_table(path, option, self.csv_options)
+        problems = Problems(str(path))
+        if columns is None:
+            given = {"data.target": [self.target], "data.drop": self.drop, "data.categorical": categorical or []}
+            given |= {"data.group": [] if self.group is None else [self.group], "data.dates": self.dates}
+            for key, names in given.items():
+                find_columns(raw, names, key, problems, sniff(path, self.csv_options))
+            problems.raise_all()
+            table = raw.drop(columns=self.drop)
+            if not set(table.columns) - {self.target, self.group}:
+                beside = "" if self.group is None else f" and the group {self.group!r}"
+                problems.add(f"no column is left besides the target {self.target!r}{beside}")
+            problems.raise_all()
+        else:
+            require_columns(raw, columns, path, f"a column of {self.path}", sniff(path, self.csv_options))
+            table = raw[columns]
+        identities = None if self.group is None else table[self.group]
+        table = table.drop(columns=[] if self.group is None else [self.group])
+        features = table.drop(columns=self.target)
+        find_index_columns(features, problems)
+        if categorical is None:
+            categorical = guess_categories(features.drop(columns=self.dates), problems)
+        texts = {name for name in features.columns if pd.api.types.is_string_dtype(features[name])}
+        numeric = [name for name in features.columns if name not in {*categorical, *self.dates}]
+        # Columns of text that are no categories are among the problems already, if the categories were guessed.
+        checked = numeric if self.categorical is not None or columns else [n for n in numeric if n not in texts]
+        numbers = {name: find_numbers(table[name], problems) for name in [*checked, self.target]}
+        for name in self.dates:
+            find_bad_dates(table[name], problems)
+        kinds = dict.fromkeys(raw.columns, "dropped") | dict.fromkeys(numeric, "number")
+        kinds |= dict.fromkeys(categorical, "category") | dict.fromkeys(self.dates, "date") | {self.target: "target"}
+        if identities is not None:
+            kinds[str(self.group)] = "group"
+        table = with_columns(table, numbers)
+        table = find_missing(table, self.target, self.missing, problems)
+        if identities is not None:
+            identities = identities[table.index]
+            gone = identities.index.to_numpy()[identities.isna().to_numpy()]
+            if len(gone):
+                problems.add(f"column {shown(self.group)}: missing values in rows {show_rows(gone)}")
+        if columns is None:
+            find_collisions(table[self.target], self.target, problems)
+            if self.leaks == "refuse":
+                find_leaks(table, checked, self.target, problems)
+        problems.raise_all()
+        if columns is None:
+            self._columns = describe_columns(raw, kinds)
+            self._raw_columns = list(table.columns)
+        if self.dates:
+            table = expand_dates(table, self.dates)
+        return (table if identities is None else with_columns(table, {str(self.group): identities})), categorical
 
     def _split_groups(self, identities: pd.Series[Any]) -> Names:
-        # By the index: rows with other missing values may have been left out.
-        gone = identities.index.to_numpy()[identities.isna().to_numpy()]
-        if len(gone):
-            raise ValueError(f"{self.path}, column {self.group!r}: missing values, in rows {show_rows(gone)}")
         return group_split(identities.to_numpy(dtype="U"), self.share, self.seed)
 
     def _split_rows(self, table: pd.DataFrame) -> Names:
-        """The split of every row, the same for all copies of a row."""
+        """Return the split of each row, the same for all copies of a row."""
         # Rows are numbered in the order of their first appearance, and NaN equals NaN.
         copies = table.groupby(list(table.columns), sort=False, dropna=False).ngroup().to_numpy()
         first = np.unique(copies, return_index=True)[1]

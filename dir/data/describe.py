@@ -1,0 +1,87 @@
+"""Reports of how data was read: columns, labels and splits as plain values, and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dir.data.problems import shown
+
+EXAMPLES = 3
+
+
+def describe_labels(labels: NDArray[Any]) -> dict[str, Any]:
+    """Return number, range, mean, median, zeros, distinct values and most frequent value of labels.
+
+    Example:
+        >>> found = describe_labels(np.array([0.0, 0.0, 4.0]))
+        >>> found["zeros"], found["distinct"], found["most_frequent"]
+        (2, 2, [0.0, 2])
+    """
+    values, counts = np.unique(labels.astype(np.float64), return_counts=True)
+    return {
+        "rows": len(labels),
+        "min": float(values[0]),
+        "max": float(values[-1]),
+        "mean": float(labels.astype(np.float64).mean()),
+        "median": float(np.median(labels)),
+        "zeros": int((labels == 0).sum()),
+        "distinct": len(values),
+        "most_frequent": [float(values[counts.argmax()]), int(counts.max())],
+    }
+
+
+def describe_columns(table: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return kind, missing values, distinct values and examples of each column.
+
+    Args:
+        table: the columns as read from the file.
+        kinds: kind of each column: target, number, category, date, group or dropped.
+    """
+    found = {}
+    for name in table.columns:
+        values = table[name].dropna()
+        examples = [str(value)[:60] for value in values.drop_duplicates().head(EXAMPLES)]
+        found[str(name)] = {
+            "kind": kinds[name],
+            "missing": len(table) - len(values),
+            "distinct": int(values.nunique()),
+            "examples": examples,
+        }
+    return found
+
+
+def format_description(description: Mapping[str, Any]) -> str:
+    """Return a description as lines of text, for the terminal.
+
+    Example:
+        >>> print(format_description({"splits": {"train": describe_labels(np.array([0.0, 1.5, 1.5]))}}))
+        train: 3 rows, labels 0 to 1.5 (median 1.5), 2 distinct, 1 zeros, most frequent 1.5 (2 times)
+    """
+    lines = []
+    columns: Mapping[str, Mapping[str, Any]] = description.get("columns", {})
+    if columns:
+        lines = _aligned([("column", "kind", "missing", "distinct", "examples")] + [
+            (shown(name, 40)[1:-1], str(column["kind"]), str(column["missing"]), str(column["distinct"]),
+             ", ".join(column["examples"]))
+            for name, column in columns.items()
+        ])  # fmt: skip
+    for split, labels in description["splits"].items():
+        value, count = labels["most_frequent"]
+        lines.append(
+            f"{split}: {labels['rows']} rows, labels {labels['min']:g} to {labels['max']:g} (median "
+            f"{labels['median']:g}), {labels['distinct']} distinct, {labels['zeros']} zeros, most frequent {value:g} "
+            f"({count} times)"
+        )
+    return "\n".join(lines)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
+    return [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in rows
+    ]

@@ -1,0 +1,183 @@
+"""Checks of the columns of a table: names, numbers, categories, dates, missing values and leaks of the target."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dir.data.problems import Problems, listed, show_rows, shown
+from dir.data.tables import parse_dates, parse_numbers
+
+# A column of text with more values is an identifier, a date or free text rather than a category.
+MAX_CATEGORIES = 20
+# With fewer distinct values a feature may have the order of the target by chance.
+MIN_DISTINCT = 10
+_THOUSANDS = re.compile(r"\s*[-+]?\d{1,3}([,.' ])\d{3}(\1\d{3})*([.,]\d+)?\s*")
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?")
+
+
+def require_columns(table: pd.DataFrame, names: Sequence[str], path: Path, option: str, advice: str = "") -> None:
+    """Raise a ValueError if the table lacks one of the columns; the message lists the columns that it has."""
+    problems = Problems(str(path))
+    find_columns(table, names, option, problems, advice)
+    problems.raise_all()
+
+
+def find_columns(
+    table: pd.DataFrame, names: Sequence[str], option: str, problems: Problems, advice: str = ""
+) -> None:
+    """Add the columns that the table lacks to the problems."""
+    lacking = [name for name in names if name not in table.columns]
+    if lacking:
+        problems.add(f"no column {listed(lacking)} ({option}; found: {listed(table.columns)})", advice)
+
+
+def as_numbers(column: pd.Series[Any], where: str) -> pd.Series[Any]:
+    """Return a column as float64, missing values as NaN.
+
+    Raises:
+        ValueError: for text and infinite numbers; the rows are named.
+    """
+    problems = Problems(where)
+    numbers = find_numbers(column, problems)
+    problems.raise_all()
+    return numbers
+
+
+def find_numbers(column: pd.Series[Any], problems: Problems) -> pd.Series[Any]:
+    """Return a column as float64; add text and infinite numbers to the problems."""
+    numbers = parse_numbers(column)
+    # Inputs are trained on in float32, in which larger numbers are infinite.
+    large = np.abs(numbers.to_numpy()) > np.finfo(np.float32).max
+    wrong = (numbers.isna() & column.notna()).to_numpy() | large
+    if wrong.any():
+        rows = np.flatnonzero(wrong)
+        problems.add(
+            f"column {shown(column.name)}: {len(rows)} values are not finite numbers, the first is "
+            f"{shown(column.iloc[rows[0]])}; rows {show_rows(rows)}",
+            _number_advice(column.dropna().astype(str)),
+        )
+    return numbers
+
+
+def is_text(column: pd.Series[Any]) -> bool:
+    """Return whether a column holds other values than numbers and missing values."""
+    return not (pd.api.types.is_numeric_dtype(column) or column.isna().all())
+
+
+def guess_categories(table: pd.DataFrame, problems: Problems) -> list[str]:
+    """Return the columns of text with few values; add other columns of text to the problems."""
+    found = []
+    for name in table.columns:
+        column = table[name].dropna()
+        if not is_text(column):
+            continue
+        texts = column.astype(str)
+        numbers = parse_numbers(column).notna()
+        example = shown(column[~numbers].iloc[0] if not numbers.all() else column.iloc[0])
+        others = f"data.drop=[{name}] or data.categorical=[...]" if len(str(name)) < 60 else "data.drop"
+        if advice := _number_advice(texts):
+            problems.add(f"column {shown(name)}: numbers like {example} are read as text", advice)
+        elif numbers.mean() >= 0.5:
+            problem = f"column {shown(name)}: numbers, except for values like {example}"
+            problems.add(problem, f"Correct them, list texts of missing values in data.na_values, or set {others}.")
+        elif texts.str.fullmatch(_DATE).mean() >= 0.9 and parse_dates(column).notna().mean() >= 0.9:
+            problem = f"column {shown(name)}: dates like {example}"
+            problems.add(problem, f"Set data.dates=[{name}] to use them as numbers, or data.drop=[{name}].")
+        elif column.nunique() > MAX_CATEGORIES:
+            problem = f"column {shown(name)}: {column.nunique()} different texts like {example}"
+            problems.add(problem, f"Set {others} (with all categorical columns).")
+        else:
+            found.append(name)
+    return found
+
+
+def _number_advice(texts: pd.Series[Any]) -> str:
+    """Return advice if the texts are numbers with other separators than those of the options."""
+    if not len(texts):
+        return ""
+    plain = texts.str.fullmatch(r"\s*[-+]?\d+(\.\d+)?\s*")
+    comma, thousands = texts.str.fullmatch(_DECIMAL_COMMA), texts.str.fullmatch(_THOUSANDS)
+    groups = texts[thousands & ~plain].str.extract(_THOUSANDS)[0].unique()
+    if len(groups) == 1 and bool((plain | thousands).all()):
+        sep = groups[0]
+        either = " (or data.decimal=',' if the comma is a decimal comma)" if bool((comma | plain).all()) else ""
+        return f"Set data.thousands={sep!r}{either}."
+    if bool((comma | plain).all()) and bool(comma.any()):
+        return "Set data.decimal=','."
+    return ""
+
+
+def find_index_columns(table: pd.DataFrame, problems: Problems) -> None:
+    """Add columns without a name, which are mostly the index of a saved frame, to the problems."""
+    for name in table.columns:
+        if re.fullmatch(r"Unnamed: \d+(_level_\d+)?", str(name)):
+            numbers = parse_numbers(table[name]).to_numpy()
+            counts = bool((np.diff(numbers) == 1).all())
+            kind = "it counts the rows, as the index of a saved frame does" if counts else "its header is empty"
+            problems.add(
+                f"column {shown(name)} has no name; {kind}", f"Set data.drop=['{name}'], or name the column."
+            )
+
+
+def find_bad_dates(column: pd.Series[Any], problems: Problems) -> None:
+    """Add the values of a column of dates that are no dates to the problems."""
+    rows = np.flatnonzero((parse_dates(column).isna() & column.notna()).to_numpy())
+    if len(rows):
+        example = shown(column.iloc[rows[0]])
+        problems.add(f"column {shown(column.name)}: {len(rows)} values are no dates, the first is {example}; rows "
+                     f"{show_rows(rows)}", "Correct them, or remove the column from data.dates.")  # fmt: skip
+
+
+def find_missing(table: pd.DataFrame, target: str, missing: str, problems: Problems) -> pd.DataFrame:
+    """Apply the policy for missing values: "refuse", "median" (features only, filled in later) or "drop".
+
+    Returns:
+        the table, without rows with missing values if ``missing="drop"``. Missing values that the policy does not
+        cover are added to the problems.
+    """
+    gone = table.isna()
+    if missing == "drop":
+        kept = table[~gone.any(axis=1).to_numpy()]
+        if kept.empty:
+            problems.add("every row has a missing value", "Set data.missing=median, or data.drop.")
+        return kept
+    watched = [target] if missing == "median" else list(table.columns)
+    for name in watched:
+        if gone[name].any():
+            rows = show_rows(np.flatnonzero(gone[name].to_numpy()))
+            fill = "data.missing=drop leaves out these rows."
+            advice = fill if name == target else f"data.missing=median fills in numbers, {fill}"
+            problems.add(f"column {shown(name)}: missing values in rows {rows}", advice)
+    return table
+
+
+def find_leaks(table: pd.DataFrame, features: Sequence[str], target: str, problems: Problems) -> None:
+    """Add numeric features that equal the target, or are a strictly monotone function of it, to the problems."""
+    for name in features:
+        both = table[[name, target]].dropna()
+        feature, order = np.unique(both[name].to_numpy(np.float64), return_inverse=True)
+        label, expected = np.unique(both[target].to_numpy(np.float64), return_inverse=True)
+        if len(label) < MIN_DISTINCT or len(feature) != len(label):
+            continue
+        if np.array_equal(order, expected) or np.array_equal(order, len(label) - 1 - expected):
+            kind = "equals the target" if np.array_equal(feature, label) and order[0] == expected[0] else (
+                "is a monotone function of the target")  # fmt: skip
+            advice = f"Set data.drop=[{shown(name)}], or data.leaks=allow if this is intended."
+            problems.add(f"column {shown(name)} {kind} {shown(target)}: it leaks the label", advice)
+
+
+def find_collisions(labels: pd.Series[Any], target: str, problems: Problems) -> None:
+    """Add labels that are equal in float32, but not in float64, to the problems."""
+    wide = np.unique(labels.dropna().to_numpy(np.float64))
+    narrow = np.unique(wide.astype(np.float32))
+    if len(narrow) < len(wide):
+        advice = "Subtract a constant such as the smallest value, or use a larger unit."
+        problem = f"{len(wide)} different values of the target become {len(narrow)} in float32"
+        problems.add(f"column {shown(target)}: {problem}", advice)
