@@ -24,7 +24,7 @@ def parse_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
     if column.dtype == np.float64:
         return column
     if isinstance(column.dtype, pd.SparseDtype):
-        column = column.sparse.to_dense()
+        column = pd.Series(np.asarray(column), index=column.index, name=column.name)
     try:
         numbers = pd.to_numeric(column, errors="coerce")
     except OverflowError:  # a whole number of hundreds of digits
@@ -58,7 +58,7 @@ def expand_dates(table: pd.DataFrame, dates: Sequence[str]) -> pd.DataFrame:
             continue
         at = parse_dates(table[name])
         elapsed = (at - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
-        columns = (at.dt.year, at.dt.month, at.dt.dayofweek, at.dt.dayofyear, at.dt.hour, elapsed)
+        columns = (at.dt.year, at.dt.month, at.dt.day_of_week, at.dt.day_of_year, at.dt.hour, elapsed)
         for part, values in zip(DATE_PARTS, columns, strict=True):
             parts[f"{name}_{part}"] = values.astype(np.float64)
     return pd.DataFrame(parts, index=table.index)
@@ -114,7 +114,7 @@ class TableEncoder:
         }
         self.numeric = [name for name in table.columns if name not in self.categorical]
         numbers = self._numbers(table)
-        empty = [name for name, lost in zip(self.numeric, np.isnan(numbers).all(axis=0), strict=True) if lost]
+        empty = [name for place, name in enumerate(self.numeric) if np.isnan(numbers[:, place]).all()]
         if empty:
             problem = f"no value in the training rows in the columns {shown(empty, 1000)}"
             raise ValueError(message("data.drop", problem, advice="Add these columns to data.drop."))

@@ -106,7 +106,9 @@ def test_missing_values_are_refused_by_column_and_row(tmp_path: Path) -> None:
     content.loc[[4, 7], "size"] = np.nan
     content.loc[9, "kind"] = None
     path = saved(tmp_path, content)
-    with pytest.raises(ValueError, match=r"'size': rows 5, 8; 'kind': rows 10;.*missing=median.*missing=drop"):
+    with pytest.raises(
+        ValueError, match=r"(?s)2 problems.*'size': .*rows 5, 8\..*missing=median.*missing=drop.*'kind': .*rows 10\."
+    ):
         ready(path)
     assert len(rows_of(ready(path, missing="drop"), "train")) < len(rows_of(ready(path, missing="median"), "train"))
 
@@ -129,7 +131,7 @@ def test_a_missing_target_is_never_filled_in(tmp_path: Path) -> None:
     content = table()
     content.loc[2, "price"] = np.nan
     path = saved(tmp_path, content)
-    with pytest.raises(ValueError, match=r"'price': rows 3; data\.missing=drop"):
+    with pytest.raises(ValueError, match=r"'price': missing values in rows 3\. data\.missing=drop"):
         ready(path, missing="median")
     assert torch.isfinite(ready(path, missing="drop").labels("train")).all()
 
@@ -137,15 +139,15 @@ def test_a_missing_target_is_never_filled_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "kwargs", "message"),
     [
-        ({}, {"target": "cost"}, r"no column \['cost'\] \(data\.target\); its columns are \['size'"),
-        ({}, {"drop": ["weight"]}, r"no column \['weight'\] \(data\.drop\)"),
-        ({}, {"categorical": ["colour"]}, r"no column \['colour'\] \(data\.categorical\)"),
+        ({}, {"target": "cost"}, r"no column 'cost' \(data\.target; found: 'size'"),
+        ({}, {"drop": ["weight"]}, r"no column 'weight' \(data\.drop;"),
+        ({}, {"categorical": ["colour"]}, r"no column 'colour' \(data\.categorical;"),
         ({}, {"drop": ["size", "kind"]}, "no column is left"),
-        ({"day": [f"2011-{i}" for i in range(120)]}, {}, r"'day' \(120 different texts like '2011-0'\)"),
-        ({"size": ["1.5"] * 119 + ["?"]}, {}, r"'size' \(numbers, except for values like '\?'\)"),
+        ({"day": [f"2011-{i}" for i in range(120)]}, {}, r"'day': 120 different texts like '2011-0'"),
+        ({"size": ["1.5"] * 119 + ["?"]}, {}, r"'size': numbers, except for values like '\?'.*data\.na_values"),
         ({}, {"categorical": []}, r"column 'kind': 120 values are not finite numbers.*\(120 in all\)"),
         ({"price": ["1", "2", "cheap"] * 40}, {}, r"column 'price': 40 values.*'cheap'; rows 3, 6, 9"),
-        ({"size": [np.inf, *range(119)]}, {}, r"column 'size': 1 values.*rows 1$"),
+        ({"size": [np.inf, *range(119)]}, {}, r"column 'size': 1 values.*rows 1\.$"),
     ],
 )
 def test_refuses_what_it_cannot_encode(
@@ -158,10 +160,10 @@ def test_refuses_what_it_cannot_encode(
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"missing": "mean"}, "missing must be"),
-        ({"split": "stratified"}, "split must be"),
-        ({"drop": ["price"]}, "target 'price'"),
-        ({"categorical": ["price"]}, "target 'price'"),
+        ({"missing": "mean"}, r"^data\.missing: .*got 'mean'"),
+        ({"split": "stratified"}, r"^data\.split: .*got 'stratified'"),
+        ({"drop": ["price"]}, r"^data\.target: .*data\.drop, got 'price'"),
+        ({"categorical": ["price"]}, r"^data\.target: .*data\.categorical, got 'price'"),
     ],
 )
 def test_refuses_options_at_once(kwargs: dict[str, Any], message: str) -> None:
@@ -177,7 +179,7 @@ def test_refuses_files_it_cannot_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no rows"):
         ready(saved(tmp_path, table(0)))
     (tmp_path / "empty.csv").touch()
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match=r"empty\.csv: not readable"):
         ready(str(tmp_path / "empty.csv"))
 
 
@@ -256,7 +258,7 @@ def test_the_tables_at_hand_load(shared: Path) -> None:
     abalone = ready(str(folder / "abalone.csv"), target="Rings")
     assert abalone.encoder_args() == {"in_features": 10}
     assert sum(len(abalone.labels(name)) for name in ("train", "val", "test")) == 4177
-    with pytest.raises(ValueError, match=r"'dteday' \(731 different texts"):
+    with pytest.raises(ValueError, match=r"'dteday': dates like '2011-01-01'.*data\.dates=\[dteday\]"):
         ready(str(folder / "bike_sharing_hour.csv"), target="cnt")
     drop = ["dteday", "instant", "casual", "registered"]
     assert ready(str(folder / "bike_sharing_hour.csv"), target="cnt", drop=drop).encoder_args() == {"in_features": 12}
