@@ -25,6 +25,7 @@ METHOD_ORDER = (
     *("fds", "fds_shrink", "lds_fds", "lds_fds_shrink", "vir"),
     *("focal_r", "huber", "bmc", "gai", "bni", "dist"),
     *("ranksim", "conr", "rnc", "rnc_two_stage", "ordinal_entropy", "srl"),
+    *("histogram", "histogram_prior"),
     *("rbc", "uvote", "rrt", "rrt_lds"),
     *("random_under", "random_over", "gaussian_noise", "wercs", "smoter", "smogn", "bagging", "rebagg"),
     *("layer_norm", "c_mixup", "label_shrink", "prediction_shrink", "affine", "isotonic"),

@@ -13,11 +13,12 @@ class Family(NamedTuple):
     loss: str  # target of the plain loss
     base: str  # base loss of FocalR and DistLoss
     noise: str  # noise of UVOTE's experts
+    point: str  # prediction of HistogramHead
 
 
 FAMILIES = {
-    "l1": Family("dir.losses.WeightedL1", "l1", "laplace"),
-    "mse": Family("dir.losses.WeightedMSE", "mse", "gaussian"),
+    "l1": Family("dir.losses.WeightedL1", "l1", "laplace", "median"),
+    "mse": Family("dir.losses.WeightedMSE", "mse", "gaussian", "mean"),
 }
 
 

@@ -87,7 +87,7 @@ class RegressionModule(LightningModule):
     def fit_targets(self, labels: Tensor, target_bins: LabelBins) -> None:
         """Tells criterion and regularisers of the training labels [N], and of the bins in the criterion's units."""
         targets = self.to_target(labels)
-        for part in (self.criterion, *self.regularizers):
+        for part in (self.criterion, self.model.head, *self.regularizers):
             if hasattr(part, "fit"):
                 part.fit(targets, target_bins)
 

@@ -174,6 +174,7 @@ class Method:
     output_fds: Any = None
     mixup: Any = None
     posthoc: str | None = None
+    power_objective: str | None = None
     retrain: Any = None
     views: int = 1
     resample: Any = None
@@ -186,6 +187,25 @@ class PowerMethod(Method):
     """The parts of method=power, with the exponent of its weights."""
 
     power: float = 0.5
+
+
+@dataclass
+class Cells:
+    """The grid of the methods with a predicted histogram, see :class:`dir.cells.LabelCells`."""
+
+    num_cells: int = 100
+    sigma: float = 3.0
+    reach: float = 3.0
+    scale: str = "auto"
+    floor: float = 0.1
+
+
+@dataclass
+class HistogramMethod(Method):
+    """The parts of method=histogram and histogram_prior; configs/method/_cells.yaml explains each key."""
+
+    cells: Cells = field(default_factory=Cells)
+    loss_power: float = 0.0
 
 
 @dataclass
@@ -241,6 +261,7 @@ def register_configs() -> None:
     store = ConfigStore.instance()
     store.store(name="_run", node=Run, provider="dir")
     store.store(group="method", name="_power", node=PowerMethod, provider="dir")
+    store.store(group="method", name="_histogram", node=HistogramMethod, provider="dir")
     store.store(group="method", name="_second_stage", node=Retrain, provider="dir")
     OmegaConf.register_new_resolver("dir_stem", lambda path: Path(str(path)).stem, replace=True)
     OmegaConf.register_new_resolver("plus_one", lambda number: int(number) + 1, replace=True)
