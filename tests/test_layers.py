@@ -14,15 +14,25 @@ IMPORTS = read_imports(SOURCES)
 
 # Floors from the ground up. A module may import from its own part and from lower floors.
 FLOORS = (
-    {"_atomic", "_checks", "_epoch_sums", "_even_edges", "_lazy", "_precision", "_sentence_encoder"},
-    {"bins", "cells", "kernels", "relevance"},
+    {
+        "_atomic",
+        "_checks",
+        "_epoch_sums",
+        "_even_edges",
+        "_labels",
+        "_lazy",
+        "_plain_state",
+        "_precision",
+        "_sentence_encoder",
+    },
+    {"bins", "cells", "kernels", "relevance", "reweighter"},
     {"denseweight", "fds", "lds", "losses", "metrics", "mixup", "posthoc", "prior", "resampling"},
     {"bundle", "callbacks", "data", "models"},
     {"compare", "recipe"},
 )
 # Imports between two parts of one floor. Every other pair of parts of a floor is independent.
 NEIGHBOURS = {
-    *{("_epoch_sums", "_precision"), ("cells", "bins")},
+    *{("_epoch_sums", "_plain_state"), ("_plain_state", "_precision"), ("_labels", "_checks"), ("cells", "bins")},
     *{("losses", "prior"), ("prior", "lds")},
     *{("bundle", "data"), ("bundle", "models")},
 }

@@ -25,6 +25,7 @@ from dir.posthoc import Correction
 from dir.recipe.compatibility import check_parts
 from dir.recipe.module import RegressionModule
 from dir.recipe.parts import Parts, RunSettings
+from dir.recipe.power import check_power_objective
 
 
 def instantiate_with(node: Any, **kwargs: Any) -> Any:
@@ -181,6 +182,8 @@ def build(cfg: DictConfig) -> Parts:
     if cfg.method.retrain is not None:
         module.model.freeze_encoder()
     check_parts(cfg, module, data)
+    if cfg.method.power_objective is not None:
+        check_power_objective(cfg.method.power_objective, module)
     correction = None if cfg.method.posthoc is None else Correction(cfg.method.posthoc)
     encoder_node: Any = OmegaConf.to_container(cfg.model.encoder, resolve=True)
     architecture: dict[str, Any] = {

@@ -52,6 +52,7 @@ def finish_run(
     """
     run = (
         run_info
+        | results.fitted
         | {"name": settings.name, "seed": settings.seed}
         | training.epochs
         | {

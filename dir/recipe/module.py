@@ -93,16 +93,17 @@ class RegressionModule(LightningModule):
 
     def forward(self, inputs: Any) -> Tensor:
         """Predictions in raw units, [N]."""
-        return self._raw(self.model.predict(self.model(inputs)))
+        return self.to_raw(self.model.predict(self.model(inputs)))
 
     def predict_variance(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
         """Predictions in raw units, [N], and their variances in squared raw units, [N], from heads that give one."""
         output = self.model(inputs)
         variance = self.model.variance(output)
         scaled = None if variance is None else variance.float() * self.target_scale.square()
-        return self._raw(self.model.predict(output)), scaled
+        return self.to_raw(self.model.predict(output)), scaled
 
-    def _raw(self, prediction: Tensor) -> Tensor:
+    def to_raw(self, prediction: Tensor) -> Tensor:
+        """Return predictions in raw units, float32."""
         return prediction.float() * self.target_scale + self.target_offset
 
     def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor:

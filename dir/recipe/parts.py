@@ -34,6 +34,7 @@ class RunSettings:
         encoder_checkpoint: checkpoint of another run whose encoder a second stage starts from; or None.
         encoder_of_last_epoch: whether a second stage starts from the last epoch of its first stage, not its best.
         shots: arguments of the shot groups, such as ``many`` and ``few``; see :class:`dir.metrics.ShotMetrics`.
+        power_objective: metric of the validation split that chooses the power of the head after training; or None.
         density_kernel: ``kernel_size`` and ``sigma`` of the effective density in the figure of a run without LDS.
     """
 
@@ -47,6 +48,7 @@ class RunSettings:
     encoder_checkpoint: str | None = None
     encoder_of_last_epoch: bool = False
     shots: dict[str, Any] = field(default_factory=dict)
+    power_objective: str | None = None
     density_kernel: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -64,6 +66,7 @@ class RunSettings:
             encoder_checkpoint=None if retrain is None else retrain.checkpoint,
             encoder_of_last_epoch=retrain is not None and retrain.features_only,
             shots=instantiate(cfg.task.shots, _convert_="all"),
+            power_objective=cfg.method.get("power_objective"),
             density_kernel={"kernel_size": cfg.task.lds.kernel_size, "sigma": cfg.task.lds.sigma},
         )
 

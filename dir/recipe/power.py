@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,61 +15,81 @@ from dir.metrics.table import MONITORS
 from dir.models import HistogramHead
 from dir.prior import choose_power
 from dir.recipe.module import RegressionModule
+from dir.recipe.summary import Groups
 
-Score = Callable[[Tensor, Tensor], dict[str, dict[str, float | int | None]]]
+_ADVICE = "Give METRIC or GROUP/METRIC, such as balanced_mae or few/mae."
 
 
-def check_power_objective(objective: str) -> tuple[str, str]:
+def split_objective(objective: str) -> tuple[str, str]:
     """Return group and metric of an objective such as ``few/mae``; a metric alone means all labels.
 
     Raises:
         ValueError: an unknown group or metric.
 
     Example:
-        >>> check_power_objective("balanced_mae"), check_power_objective("few/mae")
+        >>> split_objective("balanced_mae"), split_objective("few/mae")
         (('all', 'balanced_mae'), ('few', 'mae'))
     """
     group, _, metric = objective.rpartition("/")
-    check_choice("method.power_objective", metric, MONITORS, "Give METRIC or GROUP/METRIC.")
-    check_choice("method.power_objective", group or "all", ("all", *SHOTS), "Give METRIC or GROUP/METRIC.")
+    check_choice("method.power_objective", metric, MONITORS, _ADVICE)
+    check_choice("method.power_objective", group or "all", ("all", *SHOTS), _ADVICE)
     return group or "all", metric
 
 
-@torch.no_grad()
-def fit_power(
-    module: RegressionModule, loader: DataLoader[tuple[object, Tensor]], device: torch.device, objective: str, score: Score
-) -> dict[float, float]:
-    """Set the power of the head to the best on a validation split, and return the objective of every power tried.
-
-    The network runs once over the split; each power only corrects the saved outputs.
-
-    Args:
-        module: the trained module, with a :class:`dir.models.HistogramHead`.
-        loader: validation rows in a fixed order.
-        device: where the network runs.
-        objective: see :func:`check_power_objective`.
-        score: metrics by group of predictions and labels ``[N]``.
+def check_power_objective(objective: str, module: RegressionModule) -> HistogramHead:
+    """Return the head of the module, whose power the objective is to choose.
 
     Raises:
-        ValueError: a head without a power; an objective that is undefined at every power.
+        ValueError: an unknown objective; a head without a power.
     """
-    group, metric = check_power_objective(objective)
+    split_objective(objective)
     head = module.model.head
     if not isinstance(head, HistogramHead):
         raise ValueError(
             message(
                 "method.power_objective",
-                "only a HistogramHead has a power",
+                "expected a HistogramHead, whose power the objective chooses",
                 type(head).__name__,
-                "Choose method=histogram_prior.",
+                "Choose method=histogram_prior, or remove method.power_objective.",
             )
         )
-    module = module.to(device).eval()
+    return head
+
+
+@torch.no_grad()
+def fit_power(
+    module: RegressionModule,
+    loader: DataLoader[Any],
+    device: torch.device,
+    objective: str,
+    score: Callable[[Tensor, Tensor], Groups],
+) -> dict[str, Any]:
+    """Set the power of the head to the best on the validation split.
+
+    The network runs once over the split. Each power only corrects the saved outputs.
+
+    Args:
+        module: the trained module, with a :class:`dir.models.HistogramHead`.
+        loader: validation rows in a fixed order.
+        device: device of the network.
+        objective: see :func:`split_objective`; the lowest value wins.
+        score: metrics by group of predictions and labels ``[N]``.
+
+    Returns:
+        ``value``, the chosen power; ``objective``, its name; ``tried``, the objective of each power (None where it is
+        undefined).
+
+    Raises:
+        ValueError: a head without a power; an objective that is undefined at every power.
+    """
+    group, metric = split_objective(objective)
+    head = check_power_objective(objective, module)
+    module.to(device).eval()
     outputs, labels = [], []
     for inputs, label in loader:
-        outputs.append(module.model(module.transfer_batch_to_device(inputs, device, 0)).cpu())
+        outputs.append(module.model(module.transfer_batch_to_device(inputs, device, 0)))
         labels.append(label.cpu())
-    output, label = torch.cat(outputs).to(device), torch.cat(labels)
+    output = torch.cat(outputs)
 
     def predict(power: float) -> Tensor:
         return module.to_raw(head.predict(output, power)).cpu()
@@ -77,6 +98,7 @@ def fit_power(
         value = score(predictions, truth)[group][metric]
         return float("nan") if value is None else float(value)
 
-    power, found = choose_power(predict, label, objective_of)
+    power, tried = choose_power(predict, torch.cat(labels), objective_of)
     head.power.fill_(power)
-    return found
+    shown = {f"{key:g}": value if value == value else None for key, value in tried.items()}
+    return {"value": power, "objective": objective, "tried": shown}

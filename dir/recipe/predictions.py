@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from dir.metrics import SHOTS, ShotMetrics
 from dir.metrics.functional import ause, gaussian_nll, interval_coverage
 from dir.recipe.module import RegressionModule
 from dir.recipe.parts import Parts
+from dir.recipe.power import fit_power
 from dir.recipe.summary import Groups
 
 
@@ -33,20 +34,31 @@ class Results:
     Args:
         metrics: shot metrics of the splits ``val`` and ``test``.
         predictions: predictions of the same splits.
+        fitted: values fitted on the validation split after training, for metrics.json.
     """
 
     metrics: dict[str, Groups]
     predictions: dict[str, Predictions]
+    fitted: dict[str, Any] = field(default_factory=dict)
 
 
 def evaluate_splits(parts: Parts, device: torch.device) -> Results:
     """Predict val and test and compute their shot metrics, after the post-hoc correction where there is one."""
+    objective, fitted = parts.settings.power_objective, {}
+    if objective is not None:
+        fitted["power"] = fit_power(
+            parts.module,
+            parts.data.whole("val"),
+            device,
+            objective,
+            lambda predictions, labels: summarise(parts.module.metrics, labels, predictions),
+        )
     found = {split: predict(parts.module, parts.data.whole(split), device) for split in ("val", "test")}
     if parts.correction is not None:
         correct = parts.correction.fit(found["val"].predictions, found["val"].labels)
         found = {name: split._replace(predictions=correct(split.predictions)) for name, split in found.items()}
     metrics = {name: summarise(parts.module.metrics, *split) for name, split in found.items()}
-    return Results(metrics, found)
+    return Results(metrics, found, fitted)
 
 
 @torch.no_grad()

@@ -22,7 +22,9 @@ def predictions_of(run: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-@pytest.mark.parametrize("method", ["vanilla", "lds_fds", "affine", "isotonic", "rbc", "uvote", "vir", "rrt"])
+@pytest.mark.parametrize(
+    "method", ["vanilla", "lds_fds", "affine", "isotonic", "rbc", "uvote", "vir", "rrt", "histogram_prior"]
+)
 def test_a_bundle_predicts_what_the_run_predicted(table_run: Run, table_files: Files, method: str) -> None:
     run = table_run(f"method={method}")
     model = load(run)
