@@ -1,12 +1,14 @@
-"""Relevance: how much a label matters, from 0 (the crowd) to 1 (the extremes)."""
+"""Relevance phi(y) in [0, 1], which defines how rare a label is: 0 for frequent labels, 1 for extreme labels."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
+
+from dir._checks import check_choice, check_positive, message
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,35 +22,36 @@ Labels = TypeVar("Labels", npt.NDArray[Any], "Tensor")
 class Relevance:
     r"""The relevance function :math:`\phi(y) \in [0, 1]` of a continuous label.
 
-    A piecewise cubic Hermite interpolant of control points (label, relevance, slope); constant outside them. On
-    :math:`[x_k, x_{k+1}]`, with :math:`h = x_{k+1} - x_k`, :math:`s = y - x_k` and the secant
-    :math:`\delta = (\phi_{k+1} - \phi_k) / h`,
+    The function interpolates control points (label, relevance, slope) by piecewise cubic Hermite polynomials and is
+    constant outside the points. On :math:`[x_k, x_{k+1}]`, with :math:`h = x_{k+1} - x_k`, :math:`s = y - x_k` and
+    the secant :math:`\delta = (\phi_{k+1} - \phi_k) / h`,
 
     .. math:: \phi(y) = \phi_k + m_k s + \frac{3 \delta - 2 m_k - m_{k+1}}{h} s^2
         + \frac{m_k - 2 \delta + m_{k+1}}{h^2} s^3
 
-    The automatic points are the median (relevance 0) and, on the sides that ``extremes`` names, where the box plot
-    ends (relevance 1); a side that is not named, or without an outlier under "box", has relevance 0 up to the
-    smallest or largest label. :meth:`from_points` takes the user's own.
+    :meth:`fit` puts control points at the median (relevance 0) and at the ends of the box plot (relevance 1) on the
+    sides that ``extremes`` names. Other sides, and with ``"box"`` sides without outliers, have relevance 0 up to the
+    smallest or largest label. :meth:`from_points` uses your own control points.
 
     Args:
-        method: "box": the whiskers of Tukey's box plot, where labels lie beyond them. "adjbox": the fences of the
-            box plot adjusted for skewness by the medcouple, whether or not labels lie beyond them.
-        extremes: which extremes matter: "both" (default), "high" or "low".
-        coef: length of the whiskers in interquartile ranges, > 0. Default 1.5.
+        method: ``"box"`` uses the whiskers of Tukey's box plot on sides with labels beyond them. ``"adjbox"`` always
+            uses the fences of the box plot adjusted for skewness by the medcouple.
+        extremes: relevant extremes: ``"both"`` (default), ``"high"`` or ``"low"``.
+        coef: length of the whiskers in interquartile ranges, > 0. Default: 1.5.
 
     Shape:
-        A call takes a NumPy array (or what becomes one) or a torch Tensor of any shape and returns the same kind and
-        shape: float64 for arrays; for tensors the labels' floating dtype on their device (float64 inside, where the
-        device has it), and the default dtype for whole-number labels. NaN stays NaN. Infinite labels lie outside.
+        - Input: a NumPy array, array-like or torch Tensor of any shape.
+        - Output: the same kind and shape. Arrays are float64. Tensors have the dtype of floating labels, otherwise
+          the default dtype, and are computed in float64 if the device supports it. NaN stays NaN, and infinite labels
+          get the relevance of the nearest end.
 
     State:
         ``control_points`` [K, 3] float64 (label, relevance, slope), written by :meth:`fit`.
 
     Raises:
-        ValueError: bad arguments; labels that are empty or not finite; more than half of the labels alike on a side
-            that matters, so that median and whisker fall together.
-        RuntimeError: called before :meth:`fit`.
+        ValueError: wrong arguments; labels that are empty or not finite; so many equal labels that the median
+            equals the end of the box plot on a relevant side.
+        RuntimeError: a call before :meth:`fit`.
 
     Example:
         >>> phi = Relevance().fit(np.array([1.0, 4.0, 5.0, 5.0, 6.0, 6.0, 7.0, 7.0, 8.0, 20.0]))
@@ -63,12 +66,9 @@ class Relevance:
     """
 
     def __init__(self, method: Method = "box", extremes: Extremes = "both", coef: float = 1.5) -> None:
-        if method not in ("box", "adjbox"):
-            raise ValueError(f"method must be 'box' or 'adjbox', got {method!r}; for points use from_points")
-        if extremes not in ("both", "high", "low"):
-            raise ValueError(f"extremes must be 'both', 'high' or 'low', got {extremes!r}")
-        if not coef > 0:
-            raise ValueError(f"coef must be > 0, got {coef}")
+        check_choice("method", method, get_args(Method), "For your own points use Relevance.from_points.")
+        check_choice("extremes", extremes, get_args(Extremes))
+        check_positive("coef", coef)
         self.method: Method | Literal["points"] = method
         self.extremes: Extremes = extremes
         self.coef = coef
@@ -76,13 +76,13 @@ class Relevance:
 
     @classmethod
     def from_points(cls, points: npt.ArrayLike) -> Relevance:
-        """The relevance through the user's control points; nothing is left to fit.
+        """Return the relevance through given control points, which :meth:`fit` does not change.
 
         Args:
-            points: [K, 3] rows (label, relevance, slope), or [K, 2] without slopes, K >= 2, in any order. Missing
-                slopes are the mean of the two secants, 0 at both ends. All slopes are limited so that the curve is
-                monotone between neighbouring points; so it is flat at a minimum or maximum among them. (IRon
-                reports the secants' mean there, and evaluates with its sign turned.)
+            points: rows (label, relevance, slope), ``[K, 3]``, or rows without slopes, ``[K, 2]``, in any order, with
+                K >= 2. Missing slopes are the mean of the two secants, and 0 at both ends. All slopes are limited so
+                that the curve is monotone between neighbouring points, and flat at a minimum or maximum among the
+                points. (The R package IRon reports the mean of the secants there and evaluates with inverted sign.)
         """
         relevance = cls()
         relevance.method = "points"
@@ -91,25 +91,25 @@ class Relevance:
 
     @property
     def fitted(self) -> bool:
-        """Whether there are control points, from :meth:`fit` or from :meth:`from_points`."""
+        """Whether :meth:`fit` or :meth:`from_points` has set the control points."""
         return self._points is not None
 
     @property
     def control_points(self) -> Array:
-        """Rows (label, relevance, slope)."""
+        """Control points, rows (label, relevance, slope)."""
         if self._points is None:
-            raise RuntimeError("this Relevance has not seen any labels: call fit(training_labels) before using it")
+            raise RuntimeError("Relevance is not fitted. Call fit(train_labels) first.")
         return self._points.copy()
 
     def fit(self, y: npt.ArrayLike | Tensor) -> Relevance:
-        """Find the control points from the training labels; the user's own stay as they are. Returns itself."""
+        """Compute the control points from the training labels and return the object; given points stay unchanged."""
         if self.method != "points":
             self._points = _automatic_points(_finite_labels(y), self.method, self.extremes, self.coef)
         return self
 
     def __call__(self, y: Labels) -> Labels:
         points = self.control_points
-        torch = sys.modules.get("torch")  # a caller with a tensor has imported it; nobody else pays for it
+        torch = sys.modules.get("torch")  # imported already if the labels are a tensor
         if torch is not None and isinstance(y, torch.Tensor):
             dtype = y.dtype if y.is_floating_point() else torch.get_default_dtype()
             wide = y.detach().to(torch.float32 if y.device.type == "mps" else torch.float64)
@@ -125,21 +125,21 @@ class Relevance:
 
 
 def medcouple(values: npt.ArrayLike) -> float:
-    r"""The medcouple, a robust measure of skewness in [-1, 1].
+    r"""Return the medcouple, a robust measure of skewness in [-1, 1].
 
     .. math:: \operatorname{med}_{x_i \le m \le x_j} \frac{(x_j - m) - (m - x_i)}{x_j - x_i}
 
-    with m the median; a pair of values that both equal m counts the sign of its place, as in the paper. Pairs below a
-    level are counted by a binary search in sorted values, so n values take O(n log n) and no [n, n] table.
+    with m the median. A pair of values that both equal m counts as the sign of its position, as in the paper. A
+    binary search in the sorted values counts the pairs below a level: O(n log n) time and no ``[n, n]`` table.
 
     Example:
         >>> medcouple([0.0, 1.0, 2.0, 6.0, 20.0])
         0.6
 
     Reference:
-        Brys, Hubert and Struyf, A robust measure of skewness, JCGS 13, 2004. With an even number of pairs this
-        is the lower of the two middle ones, as in R's robustbase; up to 100 values, as there, the mean of
-        the values for the sample and (negated) for its mirror image.
+        Brys, Hubert and Struyf, A robust measure of skewness, JCGS 13, 2004. As in R's robustbase, an even number of
+        pairs gives the lower of the two middle values, and up to 100 values give the mean of the results for the
+        sample and (negated) for its mirror image.
     """
     x = np.sort(_finite_labels(values))
     above = x - np.median(x)
@@ -151,17 +151,17 @@ def medcouple(values: npt.ArrayLike) -> float:
 def _low_median_of_pairs(centred: Array) -> float:
     upper = centred[centred >= 0]
     lower = -centred[centred <= 0][::-1]  # both ascending and >= 0
-    rank = (len(upper) * len(lower) - 1) // 2  # of the wanted pair, counted from 0 at the smallest
+    rank = (len(upper) * len(lower) - 1) // 2  # of the median pair; the smallest pair has rank 0
     ties = int((upper == 0).sum())
     a, b = upper[ties:], lower[ties:]
-    # h = (a - b) / (a + b) is -1 where a = 0 < b, +1 where b = 0 < a; the tied block holds t(t-1)/2 of either sign.
+    # h = (a - b) / (a + b) is -1 where a = 0 < b and +1 where b = 0 < a. The tied block has t(t-1)/2 of each sign.
     below = ties * len(b) + ties * (ties - 1) // 2
     ratios = len(a) * len(b)
     if rank < below:
         return -1.0
     if not ratios:
         return 0.0 if rank < below + ties else 1.0
-    # The t zeros of the tied block lie among the other pairs, after the negative ones.
+    # The t zeros of the tied block follow the negative pairs.
     negative = int(np.searchsorted(a, b, side="left").sum())
     if below + negative <= rank < below + negative + ties:
         return 0.0
@@ -170,14 +170,14 @@ def _low_median_of_pairs(centred: Array) -> float:
 
 
 def _select_pair(a: Array, b: Array, rank: int) -> float:
-    """The pair value h = (a - b) / (a + b) of the given rank: halve the interval of h, then sort what is left."""
+    """Return the value h = (a - b) / (a + b) of the given rank: bisect the interval of h, then sort the rest."""
     low, high = -1.0, 1.0
-    first, last = np.zeros(len(b), dtype=np.int64), np.full(len(b), len(a))  # candidates of every b: a[first:last]
+    first, last = np.zeros(len(b), dtype=np.int64), np.full(len(b), len(a))  # candidates for each b: a[first:last]
     while int((last - first).sum()) > 4 * (len(a) + len(b)):
         middle = (low + high) / 2
-        if middle in (low, high):  # what is left differs by rounding only
+        if middle in (low, high):  # the remaining pairs differ only by rounding
             return middle
-        cut = np.searchsorted(a, b * (1 + middle) / (1 - middle), side="right")  # h(a, b) <= middle before it
+        cut = np.searchsorted(a, b * (1 + middle) / (1 - middle), side="right")  # h(a, b) <= middle before this
         cut = np.clip(cut, first, last)
         if int(cut.sum()) > rank:
             high, last = middle, cut
@@ -194,14 +194,15 @@ def _finite_labels(y: Any) -> Array:
     detached = y.detach().cpu().numpy() if hasattr(y, "detach") else y
     labels = np.asarray(detached, dtype=np.float64).ravel()
     if not labels.size:
-        raise ValueError("labels must hold at least one value, got none")
+        raise ValueError("labels: expected at least one value, got none.")
     if not np.isfinite(labels).all():
-        raise ValueError(f"labels must be finite, got {int((~np.isfinite(labels)).sum())} that are NaN or infinite")
+        count = int((~np.isfinite(labels)).sum())
+        raise ValueError(message("labels", "expected finite values", f"{count} that are NaN or infinite"))
     return labels
 
 
 def _hinges(y: Array) -> tuple[float, float, float]:
-    """Lower hinge, median and upper hinge: medians of the halves, both of which hold the middle of an odd number."""
+    """Return lower hinge, median and upper hinge. Both halves contain the middle value of an odd number of values."""
     ordered = np.sort(y)
     half = (len(y) + 1) // 2
     return float(np.median(ordered[:half])), float(np.median(ordered)), float(np.median(ordered[-half:]))
@@ -221,8 +222,8 @@ def _automatic_points(y: Array, method: str, extremes: Extremes, coef: float) ->
     for side, end in (("lower", points[0]), ("upper", points[2])):
         if end[0] == median and end[1] > 0:
             raise ValueError(
-                f"the {side} end of the box plot and the median fall together at {median:g}: too many labels are "
-                "alike for an automatic relevance; use extremes='high' or 'low', or Relevance.from_points"
+                f"labels: too many equal labels for an automatic relevance, got the median {median:g} as the {side} "
+                "end of the box plot. Set extremes='high' or 'low', or use Relevance.from_points."
             )
     distinct = [point for k, point in enumerate(points) if k == 1 or point[0] != median]
     return np.array(distinct)
@@ -231,29 +232,29 @@ def _automatic_points(y: Array, method: str, extremes: Extremes, coef: float) ->
 def _checked_points(points: npt.ArrayLike) -> Array:
     given = np.asarray(points, dtype=np.float64)
     if given.ndim != 2 or given.shape[0] < 2 or given.shape[1] not in (2, 3):
-        raise ValueError(f"points must have the shape [K, 2] or [K, 3] with K >= 2, got {list(given.shape)}")
+        raise ValueError(message("points", "expected the shape [K, 2] or [K, 3] with K >= 2", list(given.shape)))
     if not np.isfinite(given).all():
-        raise ValueError("points must be finite")
+        raise ValueError(message("points", "expected finite values", given.tolist()))
     given = given[np.argsort(given[:, 0], kind="stable")]
     if not (np.diff(given[:, 0]) > 0).all():
-        raise ValueError(f"points must have distinct labels, got {given[:, 0].tolist()}")
+        raise ValueError(message("points", "expected distinct labels", given[:, 0].tolist()))
     if given[:, 1].min() < 0 or given[:, 1].max() > 1:
-        raise ValueError(f"the relevance of points must lie in [0, 1], got {given[:, 1].tolist()}")
+        raise ValueError(message("points", "expected relevances in [0, 1]", given[:, 1].tolist()))
     secants = np.diff(given[:, 1]) / np.diff(given[:, 0])
     slopes = given[:, 2] if given.shape[1] == 3 else np.pad((secants[1:] + secants[:-1]) / 2, 1)
     return np.column_stack([given[:, :2], _monotone_slopes(slopes, secants)])
 
 
 def _monotone_slopes(slopes: Array, secants: Array) -> Array:
-    """Limit slopes where an interval's cubic would not be monotone (Fritsch and Carlson, SINUM 17, 1980)."""
+    """Limit the slopes so that each cubic is monotone (Fritsch and Carlson, SINUM 17, 1980)."""
     limited = slopes.copy()
-    # Lowering a slope for one interval can take its neighbour out of the region: passes until all stay in.
+    # Lowering a slope for one interval can violate the condition of its neighbour, so repeat until all hold.
     for k in list(range(len(secants))) * (len(secants) + 1):
         if secants[k] == 0:
             limited[k : k + 2] = 0
             continue
-        a, b = np.maximum(limited[k : k + 2] / secants[k], 0.0)  # against the secant's direction: flat
-        # Outside the region M of the paper, Eq. 4.2, which ends at 4: pull (a, b) back to the circle of radius 3.
+        a, b = np.maximum(limited[k : k + 2] / secants[k], 0.0)  # 0 for slopes against the secant
+        # Outside the region M of the paper, Eq. 4.2, which ends at 4: scale (a, b) to the circle of radius 3.
         outside = max(a, b) > 4 or (2 * a + b > 3 and a + 2 * b > 3 and a < (2 * a + b - 3) ** 2 / (3 * (a + b - 2)))
         if outside:
             a, b = 3 * a / np.hypot(a, b), 3 * b / np.hypot(a, b)
@@ -262,7 +263,7 @@ def _monotone_slopes(slopes: Array, secants: Array) -> Array:
 
 
 def _hermite(y: Any, points: Array, xp: Any) -> Any:
-    """Evaluate with NumPy or torch (``xp``); Python numbers as constants, so that nothing travels to a device."""
+    """Evaluate with NumPy or torch (``xp``). Constants are Python numbers, so that no data is copied to a device."""
     result = xp.full_like(y, points[0, 1])
     for (x0, p0, m0), (x1, p1, m1) in zip(points[:-1].tolist(), points[1:].tolist(), strict=True):
         width = x1 - x0
@@ -270,6 +271,6 @@ def _hermite(y: Any, points: Array, xp: Any) -> Any:
         c2, c3 = (3 * secant - 2 * m0 - m1) / width, (m0 - 2 * secant + m1) / width**2
         step = xp.clip(y, x0, x1) - x0
         result = xp.where(y > x0, p0 + step * (m0 + step * (c2 + step * c3)), result)
-    # After the last point the exact end value, which the cubic gives up to rounding.
+    # Beyond the last point use the exact end value, which the cubic only matches up to rounding.
     result = xp.where(y >= points[-1, 0], points[-1, 1], result)
     return xp.where(y == y, xp.clip(result, 0.0, 1.0), y)

@@ -167,19 +167,19 @@ def test_repr_tells_how_it_was_made():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Relevance("boxplot"), "method must be 'box' or 'adjbox', got 'boxplot'"),
-        (lambda: Relevance(extremes="up"), "extremes must be 'both', 'high' or 'low', got 'up'"),
-        (lambda: Relevance(coef=0), "coef must be > 0, got 0"),
-        (lambda: Relevance().fit([]), "at least one value"),
-        (lambda: Relevance().fit([1.0, float("nan")]), "labels must be finite, got 1"),
+        (lambda: Relevance("boxplot"), r"method: .*got 'boxplot'"),
+        (lambda: Relevance(extremes="up"), r"extremes: .*got 'up'"),
+        (lambda: Relevance(coef=0), r"coef: .*got 0"),
+        (lambda: Relevance().fit([]), r"labels: .*none"),
+        (lambda: Relevance().fit([1.0, float("nan")]), r"labels: .*got '1 "),
         (
             lambda: Relevance().fit([0.0] * 9 + [1.0]),
-            "the upper end of the box plot and the median fall together at 0",
+            r"labels: .*median 0 as the upper end",
         ),
-        (lambda: Relevance.from_points([[0, 1]]), "K >= 2, got \\[1, 2\\]"),
-        (lambda: Relevance.from_points([[0, 1], [1, np.inf]]), "points must be finite"),
-        (lambda: Relevance.from_points([[0, 1], [0, 0]]), "distinct labels"),
-        (lambda: Relevance.from_points([[0, 1.5], [1, 0]]), "must lie in \\[0, 1\\]"),
+        (lambda: Relevance.from_points([[0, 1]]), r"points: .*got \[1, 2\]"),
+        (lambda: Relevance.from_points([[0, 1], [1, np.inf]]), r"points: .*inf"),
+        (lambda: Relevance.from_points([[0, 1], [0, 0]]), r"points: .*got \[0.0, 0.0\]"),
+        (lambda: Relevance.from_points([[0, 1.5], [1, 0]]), r"points: .*got \[0.0, 1.5\]|points: .*got \[1.5, 0.0\]"),
     ],
 )
 def test_input_errors(make, message):
@@ -188,7 +188,7 @@ def test_input_errors(make, message):
 
 
 def test_calling_before_fit_is_a_runtime_error():
-    with pytest.raises(RuntimeError, match="call fit"):
+    with pytest.raises(RuntimeError, match=r"Relevance.*fit"):
         Relevance()(np.zeros(3))
 
 
