@@ -1,4 +1,4 @@
-"""What only a GPU can show; skipped without one."""
+"""Benchmarks that need a GPU; skipped without a GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weighted losses beside torch.nn.functional; time and memory of whatever regularisers the package has."""
+"""Weighted losses beside torch.nn.functional; time and memory of every regulariser of the package."""
 
 from __future__ import annotations
 

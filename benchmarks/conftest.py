@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    # The committed json says what was measured with, not the name and the boot parameters of somebody's computer.
+    # The committed json names device and versions, but not the name and the boot parameters of a computer.
     machine_info.clear()
     machine_info.update(machine(gpu=torch.cuda.is_available()))
 
@@ -74,7 +74,7 @@ def record(benchmark: Any, pytestconfig: pytest.Config) -> Callable[..., None]:
 def compare(benchmark: Any, record: Callable[..., None]) -> Callable[..., None]:
     """``compare(key, ours, naive=..., floor=...)`` times them in turn and records the row.
 
-    What pytest-benchmark itself reports is ours; the others are timed in its set-up, before each of its rounds.
+    pytest-benchmark itself times our code; the other actions are timed in its set-up, before each of its rounds.
     ``times`` multiplies a median, where a part stands for the whole.
     """
 

@@ -91,7 +91,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, or show what was measured."""
+    """Measure the growth of cost, or show a measurement."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("task", choices=["measure", "show"])

@@ -54,7 +54,7 @@ def timed(action: Action, gpu: bool = False) -> float:
 
 
 class Interleaved:
-    """Times actions in turn, one call of each per round, so that whatever disturbs the machine disturbs all.
+    """Time actions in turn, one call of each per round, so that other load on the machine affects all of them.
 
     Args:
         actions: what to time, by name.
@@ -161,7 +161,7 @@ def device_name(gpu: bool = False) -> str:
 
 @functools.cache
 def _commit() -> str:
-    """What is checked out when the measurements begin."""
+    """Return the commit that is checked out when the measurements begin."""
     folder = Path(__file__).parent
     commit = _git(folder, "rev-parse", "--short=12", "HEAD")
     changed = _git(folder, "status", "--porcelain", "--", "../dir", ".")

@@ -1,7 +1,8 @@
-"""Peak extra memory of one job in a process of its own: ``python -m benchmarks.memory JOB ARGUMENTS`` prints MiB.
+"""Peak extra memory of one job in a separate process: ``python -m benchmarks.memory JOB ARGUMENTS`` prints MiB.
 
 The peak of the resident set is reset after a small rehearsal, which pays for imports and code pages. Linux alone has
-the reset. Every block comes from the system and goes back to it (see ``peak_mib``), so the peak is what was live.
+the reset. Every block comes from the system and goes back to it (see ``peak_mib``), so the peak counts
+live memory only.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _NUM_LABELS, _BATCH = 100, 256
 
 
 def peak_mib(job: str, *arguments: str | int) -> float:
-    """Run a job in a process of its own; MiB above what it held before, or NaN where this cannot be measured."""
+    """Run a job in a separate process; return the MiB above its memory before, or NaN if it cannot be measured."""
     if not Path("/proc/self/clear_refs").exists():
         return float("nan")
     # Fixed, glibc's threshold does not creep up: freed tensors leave the process at once.

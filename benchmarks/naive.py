@@ -3,7 +3,7 @@
 Written from the paper and from a description of the published programs, their known defects included (statistics
 read through an alias, smoothing that lags an epoch, integer bins, masks made once per label), and checked against
 those programs' numbers in tests/benchmarks. Neither slower than the field's code nor cleverer: a mask is made once to
-read and once to write, and a row is looked up wherever it is used, because that is what is published.
+read and once to write, and a row is looked up wherever it is used, as in the published code.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class NaiveFDS(nn.Module):
         return features
 
     def snapshot(self, epoch: int) -> None:
-        """Before an epoch's statistics: smooth those of the epoch before. The snapshot is an alias, as published."""
+        """Smooth the statistics of the previous epoch, before a new epoch. The snapshot is an alias, as published."""
         if epoch == int(self.epoch) + 1:
             self.epoch += 1
             self.last_mean, self.last_var = self.running_mean, self.running_var

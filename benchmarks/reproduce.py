@@ -76,7 +76,7 @@ def _difference(old: float | None, new: float | None) -> float:
 
 
 def run_again(run: Run, data: Path) -> dict[str, Any]:
-    """Train a run again in a process of its own with one thread, and return the content of its metrics.json.
+    """Train a run again in a separate process with one thread, and return the content of its metrics.json.
 
     Raises:
         ValueError: the run has no overrides.

@@ -1,4 +1,4 @@
-"""What the benchmarks measure: ours, naive and floor as actions without arguments, over the same data."""
+"""Actions that the benchmarks measure: ours, naive and floor, without arguments, on the same data."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def layers(n: int, d: int, num_labels: int, skewed: bool = False, device: str = 
 
 
 def accumulate(fds: FDS, features: Tensor, labels: Tensor) -> None:
-    """What ``fds(features, labels)`` does in training before it calibrates: bin the labels, add the batch up."""
+    """Bin the labels and add the batch up, as ``fds(features, labels)`` does in training before it calibrates."""
     fds.sums.add(features, labels, fds.bins(labels).flatten(), None)
 
 
@@ -65,7 +65,7 @@ def calibrate_actions(layers_: Layers) -> dict[str, Action]:
 
     def loop() -> None:
         leaf.grad = None
-        # Editing in place needs features that are no leaf: those of an encoder, here a copy.
+        # Editing in place needs features that are not a leaf of the graph, such as an encoder's output: here a copy.
         naive.smooth(leaf.clone(), labels, epoch=2).backward(upstream)
 
     def floor() -> None:

@@ -1,4 +1,4 @@
-"""One table of what the benchmarks measured: ``python -m benchmarks.summary JSON... [--markdown]``.
+"""One table of the measurements: ``python -m benchmarks.summary JSON... [--markdown]``.
 
 JSON are files of ``pytest benchmarks --benchmark-json=JSON``; where two hold the same row, the later one counts.
 """
@@ -64,7 +64,7 @@ def cells(row: Row | None, measured: Measured | None) -> tuple[str, ...]:
     title = row.title if row else measured.title if measured else ""
     title = f"GPU: {title}" if row and row.gpu else title
     values = measured.values if measured else {}
-    if row is None:  # a regulariser, whatever the package has
+    if row is None:  # any regulariser of the package
         row = Row(title, ratios=("ours / floor",))
     entries = judged(row, values)
     if measured is None:

@@ -1,4 +1,4 @@
-"""What several test files share: where the reference data lies, the golden arrays, and a way to run N ranks.
+"""Shared fixtures: the folder of the reference data, the golden arrays, and a way to run N ranks.
 
 Test files are imported one by one (`--import-mode=importlib`) and cannot import each other, so helpers
 come as fixtures.

@@ -1,4 +1,4 @@
-"""One rank of a test that needs several: run by the fixture `spawn_ranks`, in a process of its own."""
+"""One rank of a test that needs several: run by the fixture `spawn_ranks` in a separate process."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_losses_come_in_on_first_use_and_bring_nothing_heavy() -> None:
         "print([name for name in (*heavy, 'dir.losses.uvote', 'dir.losses.srl') if name in sys.modules])\n"
     )
     assert probe(code).strip() == "[]"
-    # Of one name, the class and the file: conr is a module, ConR what is in it.
+    # The class and its file have one name: conr is a module, and ConR the class in it.
     from dir.losses import ConR, conr
 
     assert conr.ConR is ConR

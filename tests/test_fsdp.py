@@ -60,7 +60,7 @@ def train(model: Model, rank: int = 0, world_size: int = 1) -> dict[str, Any]:
 
 
 def _average(parameter: nn.Parameter) -> None:
-    """Parameters outside of what is sharded are averaged by hand here; those inside by fully_shard."""
+    """Average parameters outside of the sharded module by hand; fully_shard averages the others."""
     if not isinstance(parameter, torch.distributed.tensor.DTensor):
         torch.distributed.all_reduce(parameter.grad)
         parameter.grad /= torch.distributed.get_world_size()
@@ -95,7 +95,7 @@ def _sharded(rank: int, world_size: int, whole_model: bool) -> dict[str, Any]:
 
 
 def half_precision(rank: int, world_size: int) -> dict[str, Any]:
-    """A policy casts the inputs of what is sharded: features, or of the whole model the labels too."""
+    """A policy casts the inputs of the sharded module: the features, and for the whole model the labels too."""
     policy = fsdp.MixedPrecisionPolicy(param_dtype=torch.bfloat16)
     encoder, whole = Model(), Model()
     fsdp.fully_shard(encoder.encoder, mp_policy=policy)

@@ -1,4 +1,4 @@
-"""What only a GPU can show of a training step: no wait, capture in a CUDA graph, determinism, the fused kernel."""
+"""Tests of a training step that need a GPU: no wait, capture in a CUDA graph, determinism, the fused kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold for any bins, labels and features, whatever hypothesis thinks of."""
+"""Properties that hold for any bins, labels and features, tested with hypothesis."""
 
 from __future__ import annotations
 

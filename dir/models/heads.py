@@ -1,4 +1,4 @@
-"""What stands after the features: the base of the heads, and the linear one."""
+"""Head, the base of the modules that turn features into predictions, and LinearHead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dir.bins import LabelBins
 
 
 class Head(nn.Module):
-    """Maps features to what the criterion sees (``forward``), and that to a number per sample (``predict``).
+    """Map features to the criterion's input (``forward``), and this output to one number per sample (``predict``).
 
     A subclass is made as ``Head(num_features, bins)``, with the label bins in the criterion's units.
 

@@ -34,7 +34,7 @@ class ClassificationHead(Head):
 
     Reference:
         Rothe et al., Deep expectation of real and apparent age from a single image without facial landmarks, IJCV
-        2018 (DEX). The variance is ours: that of the same distribution, with the one within the bins.
+        2018 (DEX). The variance is ours: the variance of the same distribution plus the variance within the bins.
     """
 
     def __init__(self, num_features: int, bins: LabelBins) -> None:
@@ -60,5 +60,5 @@ class ClassificationHead(Head):
             return probability @ self.bins.centers
 
     def _probability(self, output: Tensor) -> Tensor:
-        # The bins keep their type whatever the model is cast to.
+        # The bins keep their type if the model is cast.
         return output.to(torch.promote_types(output.dtype, self.bins.centers.dtype)).softmax(dim=1)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Step(NamedTuple):
-    """What a training step needs of a model: the raw features ``[N, D]`` and the head's output."""
+    """Outputs of a model in a training step: the raw features ``[N, D]`` and the output of the head."""
 
     features: Tensor
     output: Tensor
@@ -32,9 +32,9 @@ class Regressor(nn.Module):
         fds: feature distribution smoothing with the same ``num_features``, or None.
 
     Shape:
-        - inputs: whatever the encoder takes (a tensor or a tuple of tensors, first dimension N)
+        - inputs: the input of the encoder (a tensor or a tuple of tensors, first dimension N)
         - labels: [N], raw units
-        - output: [N], or whatever the head gives
+        - output: [N], or the shape of the head's output
 
     Raises:
         ValueError: if ``fds`` and ``encoder`` disagree about the number of features.
@@ -64,7 +64,7 @@ class Regressor(nn.Module):
         self.head = head
 
     def freeze_encoder(self) -> None:
-        """Leaves the encoder as it is from here on: no gradients, and eval mode whatever the model's mode is.
+        """Freeze the encoder: no gradients, and eval mode in every mode of the model.
 
         Batch norm then keeps its running statistics, and dropout is off.
         """

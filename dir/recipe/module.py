@@ -85,7 +85,7 @@ class RegressionModule(LightningModule):
         return (labels - self.target_offset) / self.target_scale
 
     def fit_targets(self, labels: Tensor, target_bins: LabelBins) -> None:
-        """Tells criterion and regularisers of the training labels [N], and of the bins in the criterion's units."""
+        """Fit criterion and regularisers to the training labels [N], with the bins in the criterion's units."""
         targets = self.to_target(labels)
         for part in (self.criterion, self.model.head, *self.regularizers):
             if hasattr(part, "fit"):

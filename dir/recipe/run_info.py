@@ -1,4 +1,4 @@
-"""What metrics.json says about a run beside its metrics."""
+"""Entries of metrics.json about a run, besides its metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The committed measurements: docs/benchmarks.md shows what the commands make of them, and the gates hold in them."""
+"""Tests of the committed measurements: docs/benchmarks.md shows the output of its commands, and the gates hold."""
 
 from __future__ import annotations
 

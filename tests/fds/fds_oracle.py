@@ -140,7 +140,7 @@ class OracleFDS:
                 self.shift[i, d] = mean[i, d] - self.mean[i, d] * scale
 
     def calibrate(self, features: np.ndarray, index: np.ndarray) -> np.ndarray:
-        """What a training step gives; excluded rows (`index == num_bins`) pass."""
+        """Return the output of a training step; excluded rows (`index == num_bins`) pass."""
         out = features.astype(np.float64).copy()
         inside = index < self.num_bins
         rows = index[inside]

@@ -98,7 +98,7 @@ def calibrating() -> Model:
 
 
 def _alone() -> Any:
-    """A group of this rank only, where there are ranks: what it collects is not added up."""
+    """Return a group of this rank only, so that its sums are not added over ranks."""
     if not torch.distributed.is_initialized():
         return None
     groups = [torch.distributed.new_group([rank]) for rank in range(torch.distributed.get_world_size())]
@@ -119,7 +119,7 @@ class Collectives(TorchDispatchMode):
 
 
 def collectives(rank: int, world_size: int) -> dict[str, dict[str, int]]:
-    """What an epoch of the bare layer sends in its steps, and in end_epoch."""
+    """Return the messages that an epoch of the bare layer sends in its steps and in end_epoch."""
     fds = Model(torch.float32).fds
     with Collectives() as steps:
         features, labels = (shard(rank, world_size, 0, rows) for rows in data(0, torch.float32))

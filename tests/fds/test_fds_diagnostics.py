@@ -1,4 +1,4 @@
-"""What `end_epoch` says of an epoch, against numpy on the statistics it leaves."""
+"""Tests of the diagnostics of `end_epoch` against NumPy on the statistics of the epoch."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def train_under_ddp(rank: int, world_size: int) -> dict[str, Any]:
 
 
 def ddp_statistics(rank: int, world_size: int) -> dict[str, Tensor]:
-    """A frozen encoder under DDP: what is recorded is known beforehand."""
+    """A frozen encoder under DDP, whose recorded features are known beforehand."""
     model = Model()
     model.encoder.requires_grad_(False)
     wrapped = DistributedDataParallel(model)

@@ -1,4 +1,4 @@
-"""The contract of `end_epoch`, case by case: what it needs, what it writes and when, and what it refuses."""
+"""Tests of `end_epoch`: its requirements, the state that it writes, and the calls that it refuses."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_tables_change_in_end_epoch_and_nowhere_else() -> None:
 
 
 def test_state_is_written_in_place() -> None:
-    """A CUDA graph, an optimiser or a DDP bucket that holds a buffer goes on seeing it."""
+    """A CUDA graph, an optimiser or a DDP bucket that holds a buffer keeps seeing the same buffer."""
     fds = make()
     pointers = {name: value.data_ptr() for name, value in fds.named_buffers()}
     for seed in range(3):
@@ -136,7 +136,7 @@ def test_state_is_written_in_place() -> None:
     assert pointers == {name: value.data_ptr() for name, value in fds.named_buffers()}
 
 
-def test_an_epoch_is_whatever_lies_between_two_calls() -> None:
+def test_an_epoch_is_the_time_between_two_calls() -> None:
     once, twice = make(), make()
     features, labels = torch.randn(40, D), torch.randint(0, B, (40,)).float()
     once(features, labels)

@@ -1,4 +1,4 @@
-"""What FDS takes and what it refuses: types, shapes, empty batches, arguments."""
+"""Tests of the inputs of FDS: types, shapes, empty batches, arguments."""
 
 from __future__ import annotations
 

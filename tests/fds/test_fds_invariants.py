@@ -1,4 +1,4 @@
-"""What FDS must never do to training."""
+"""Tests that FDS leaves training unchanged where it must."""
 
 from __future__ import annotations
 

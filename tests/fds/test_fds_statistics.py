@@ -1,4 +1,4 @@
-"""What FDS records: running moments per bin against NumPy float64, and which samples count."""
+"""Tests of the running moments per bin against NumPy float64, and of the samples that count."""
 
 from __future__ import annotations
 

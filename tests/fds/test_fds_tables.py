@@ -1,4 +1,4 @@
-"""What FDS does to features: scale and shift after whole epochs, against the NumPy oracle and by hand."""
+"""Tests of scale and shift after whole epochs, against the NumPy oracle and by hand."""
 
 from __future__ import annotations
 

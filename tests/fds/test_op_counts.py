@@ -1,4 +1,4 @@
-"""What a step costs in operator calls, memory and waits for the device, whatever the machine's speed."""
+"""Tests of the cost of a step that do not depend on speed: operator calls, memory, waits for the device."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def peak_bytes(work: Any) -> int:
 
 
 @pytest.mark.parametrize("shape", [(20_000, 512), (2, 128, 200, 200)], ids=["rows", "dense map"])
-def test_an_epochs_statistics_need_at_most_32_mib_whatever_the_batch(shape: tuple[int, ...]) -> None:
+def test_an_epochs_statistics_need_at_most_32_mib_for_any_batch(shape: tuple[int, ...]) -> None:
     fds = FDS(shape[1], LabelBins.uniform(0, 1, 100), start_smooth=None)
     features = torch.zeros(shape)
     labels = torch.zeros(shape[0], 1, *shape[2:]) if len(shape) > 2 else torch.zeros(shape[0])

@@ -13,7 +13,7 @@ import torch
 
 from dir.fds import calibration
 
-# Runs in a process of its own: Triton reads TRITON_INTERPRET when a kernel is defined.
+# Runs in a separate process: Triton reads TRITON_INTERPRET when a kernel is defined.
 PROGRAM = """
 import json, sys, torch
 from dir.fds import _triton as kernel
@@ -40,7 +40,7 @@ for name, n, d, dtype, tables, layout in json.loads(sys.argv[1]):
     expected.backward(upstream)
     forward = kernel.scaled_rows(values, index, scale, shift)
     backward = kernel.scaled_rows(upstream, index, scale, None)
-    # Errors in units of what is added up: a difference of two large terms keeps their roundings.
+    # Errors in units of the terms: a difference of two large terms keeps their roundings.
     terms = values.double().abs() * scale[index] + shift[index].abs(), upstream.double().abs() * scale[index]
     found[name] = {}
     for direction, got, want, term in zip(

@@ -209,7 +209,7 @@ def test_small_sigma_is_no_correction_and_large_sigma_has_no_curvature() -> None
     plain = (pred - target).square().mean()
     bins = torch.linspace(-8, 8, 1601, dtype=torch.float64)
     broad = norm.pdf(bins.numpy(), 0, 2)
-    # sigma log p vanishes; what is left beside the squared error is a constant, of the histogram's spacing.
+    # sigma log p vanishes; the rest beside the squared error is a constant, of the histogram's spacing.
     for near in (
         bni(pred, target, 0.02, bins, torch.from_numpy(broad)),
         gai(pred, target, 0.02, MEANS[:, :1], SHARES, COVARIANCES[:, :1, :1]),
@@ -225,7 +225,7 @@ def test_small_sigma_is_no_correction_and_large_sigma_has_no_curvature() -> None
 
 @pytest.mark.parametrize("kind", ["bmc", "gai", "bni"])
 def test_it_takes_out_the_lean_towards_frequent_labels(kind: str) -> None:
-    """Skewed labels seen through noise: least squares shrinks towards the crowd, Balanced MSE does not."""
+    """Skewed labels seen through noise: least squares shrinks towards frequent labels, Balanced MSE does not."""
     generator = torch.Generator().manual_seed(0)
     target = torch.randn(2000, generator=generator)  # crowded about 0
     seen = target + torch.randn(2000, generator=generator)  # as much noise as spread: the plain slope is 1/2

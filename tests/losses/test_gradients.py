@@ -23,7 +23,7 @@ from dir.models.heads import Head
 
 BINS = LabelBins.integers(0, 9)
 TARGETS = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 7.0, 9.0])
-# Their gradient is no derivative: it tells where a step would change the ranks.
+# The gradient of these classes is not a derivative: it shows where a step would change the ranks.
 BLACKBOX = {"RankSim"}
 
 
@@ -80,7 +80,7 @@ def regularizer(kind: type[Regularizer]) -> Regularizer:
 
 
 def criterion(kind: type[nn.Module]) -> tuple[nn.Module, Head]:
-    """Told of the targets, and the first head that it goes with."""
+    """Return the criterion fitted to the targets, and the first head that accepts it."""
     torch.manual_seed(0)
     made = DenseLoss(WeightedMSE(), DenseWeight()) if kind is DenseLoss else kind()
     if hasattr(made, "fit"):

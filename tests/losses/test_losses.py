@@ -1,4 +1,4 @@
-"""What all losses share: shapes, reductions, weights, exact hits, half precision, gradients."""
+"""Tests that apply to all losses: shapes, reductions, weights, exact hits, half precision, gradients."""
 
 from __future__ import annotations
 

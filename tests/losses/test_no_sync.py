@@ -24,7 +24,7 @@ pytestmark = [
 ]
 DEVICE = "cuda"
 
-# The classes are found there, and told of the same labels.
+# The classes are found there, and fitted to the same labels.
 spec = importlib.util.spec_from_file_location("found_losses", Path(__file__).with_name("test_gradients.py"))
 assert spec is not None
 assert spec.loader is not None
@@ -39,7 +39,7 @@ def setting() -> tuple[Tensor, Tensor, LabelBins]:
 
 
 def without_a_wait(step: Callable[[], None]) -> None:
-    step()  # what is allocated once
+    step()  # allocates everything that is allocated once
     try:
         torch.cuda.set_sync_debug_mode("error")
         step()

@@ -35,7 +35,7 @@ def sample() -> tuple[Tensor, Tensor]:
 
 
 def compute_on_rank(rank: int, world_size: int, preds: Tensor, target: Tensor, empty: int) -> Any:
-    """Rank r takes a shard of its own size in batches of its own size; rank ``empty`` gets no data."""
+    """Give each rank a shard and batches of a different size; rank ``empty`` gets no data."""
     sharing = [r for r in range(world_size) if r != empty]
     bounds = {r: 211 * i**2 // len(sharing) ** 2 for i, r in enumerate(sharing)}
     start = bounds.get(rank, 0)

@@ -56,7 +56,7 @@ def test_an_fds_of_another_width_is_refused() -> None:
         Regressor(Encoder(), nn.Linear(4, 1), FDS(3, LabelBins.integers(0, 3)))
 
 
-def test_a_frozen_encoder_stays_in_eval_mode_and_without_gradients_whatever_the_model_does() -> None:
+def test_a_frozen_encoder_stays_in_eval_mode_and_without_gradients_in_every_mode_of_the_model() -> None:
     encoder = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
     encoder.num_features = 4
     frozen = Regressor(encoder, nn.Linear(4, 1))

@@ -70,7 +70,7 @@ class Runs:
 
     def start(self, name: str, *more: str, **job: Any) -> int:
         path = self.folder / name
-        # Beside the folder, or where that is on a disk of its own, beside that.
+        # Beside the folder, or, if the folder is a separate disk, beside the disk's folder.
         log = self.folder / Path(name).parts[0]
         return self._ask(path=str(path), log=str(log), overrides=[*SETTINGS, *more], **job)["pid"]
 

@@ -155,7 +155,7 @@ def test_equal_batches_train_as_one_process_on_the_joined_ones(
     for split in ("val", "test"):
         assert second[split]["all"] == pytest.approx(first[split]["all"], rel=1e-5)
 
-    # SRL is the same up to the second epoch: in the first its term is 0, then it is that of each rank's batch.
+    # SRL is the same up to the second epoch: in the first its term is 0, then each rank uses its batch.
     surrogate = run(config("srl", 1), str(tmp_path / "srl_alone"))[0]["regularizers.0.centers"]
     for _, found in ranks:
         assert [float(epoch["regularizers.0.live"]) for epoch in found] == [1.0] * EPOCHS
@@ -168,7 +168,7 @@ def test_equal_batches_train_as_one_process_on_the_joined_ones(
 def test_a_run_of_two_ranks_resumes_to_the_last_digit(
     config: Callable[..., str], spawn_ranks: Any, tmp_path: Path
 ) -> None:
-    """With dropout: the ranks' random states are those of (seed, epoch, rank). Uneven shards, too."""
+    """With dropout, the random state of a rank depends on (seed, epoch, rank). Shards are uneven."""
     text = config("lds_fds", 2, "model.encoder.dropout=0.3", "data.sizes=[197,61,59]")
     assert "resume: false" in text
     ranks = spawn_ranks(run_twice, 2, str(TINY), text, str(tmp_path))

@@ -23,7 +23,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml
 METHODS = sorted(path.stem for path in (CONFIGS / "method").glob("[!_]*.yaml"))
 LDS_METHODS = {"inv", "sqinv", "lds", "lds_fds", "lds_fds_shrink"}
 FDS_METHODS = {"fds", "fds_shrink", "lds_fds", "lds_fds_shrink"}
-# What a user has to give where an experiment takes any file.
+# Overrides that a user must give to an experiment that takes any file.
 GIVEN = {
     "tabular": ["data.path=nowhere/x.csv", "data.target=y"],
     "images_npz": ["data.path=nowhere/x.npz", "data.label=y"],

@@ -1,4 +1,4 @@
-"""What the LightningModule gives to the parts of a method: units, features, weights."""
+"""Tests of the inputs that the LightningModule gives to the parts of a method: units, features, weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Encoder(nn.Module):
 
 
 class Spy(Regularizer):
-    """Keeps what it was given; its value is the mean of the features."""
+    """Keep the inputs; the value is the mean of the features."""
 
     def forward(self, features: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:
         self.seen = (features.detach(), labels, predictions.detach())
@@ -89,7 +89,7 @@ def test_regularisers_see_raw_features_and_targets_and_add_to_the_loss() -> None
     torch.testing.assert_close(features, 2 * INPUTS)
     torch.testing.assert_close(targets, (LABELS - 5) / 2)
     calibrated = made.model.fds(2 * INPUTS, LABELS)
-    assert not torch.allclose(calibrated, features, atol=1e-3)  # FDS acts, and not on what the regulariser sees
+    assert not torch.allclose(calibrated, features, atol=1e-3)  # FDS acts after the regulariser
     torch.testing.assert_close(predictions, made.model.head(calibrated))
     torch.testing.assert_close(loss, weighted_mse(predictions, targets) + 0.5 * (2 * INPUTS).mean())
 
@@ -112,7 +112,7 @@ def test_criterion_and_regularisers_are_told_of_the_training_labels() -> None:
         assert given is bins
 
 
-def test_predictions_are_in_raw_units_whatever_the_head_gives() -> None:
+def test_predictions_are_in_raw_units_for_every_head() -> None:
     made = module(head=TwoNumbers(4)).eval()
     expected = made.model.head.linear(2 * INPUTS).mean(-1) * 2 + 5
     torch.testing.assert_close(made(INPUTS), expected)

@@ -20,7 +20,7 @@ def test_a_run_under_a_protocol_tests_what_it_never_trained_on(tiny: Callable[..
     assert not bool(((torch.cat(batches) >= 2) & (torch.cat(batches) <= 4)).any())
     test = parts.data.labels("test")
     assert bool(((test >= 2) & (test <= 4)).any())
-    # What was removed is zero-shot to the metrics.
+    # The metrics count the removed labels as zero-shot.
     parts.module.metrics.update(test, test)
     assert parts.module.metrics.compute()["zero"]["n"] >= ((test >= 2) & (test <= 4)).sum()
 

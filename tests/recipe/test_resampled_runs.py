@@ -152,7 +152,7 @@ def test_a_regressor_keeps_a_protocol(config: Callable[..., DictConfig], tmp_pat
     zero = content["test"]["zero"]
     # A bin is wider than the way from 2 to 2.5.
     assert (label >= 2).sum() >= zero["n"] >= (label >= 2.5).sum() > 0
-    # A line through what is left falls short of the labels beyond it.
+    # A line through the remaining labels falls short of the labels beyond.
     assert (prediction - label)[label > 3].max() < 0
     assert zero["mae"] > content["test"]["all"]["mae"]
 

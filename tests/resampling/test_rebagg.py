@@ -22,7 +22,7 @@ SAMPLINGS = ["balance", "balance.SMT", "variation", "variation.SMT"]
 
 
 class Recorder(RegressorMixin, BaseEstimator):
-    """Keeps what it was fitted to."""
+    """Keep the data of fit()."""
 
     def fit(self, X, y):
         self.X_, self.y_ = np.asarray(X), np.asarray(y)

@@ -216,7 +216,7 @@ def test_noise_has_the_bump_s_standard_deviation_times_pert_and_keeps_signs(skew
     rare = resample.relevance_(y) >= 0.8
     added = X_new[kept:]
     assert len(added) > 2000
-    # The variance of a noisy copy is that of the bump plus that of the noise.
+    # The variance of a noisy copy is the variance of the bump plus the variance of the noise.
     np.testing.assert_allclose(added[:, :3].std(axis=0), X[rare, :3].std(axis=0) * np.sqrt(1.25), rtol=0.05)
     assert added[:, 3].min() >= 0
     assert added[:, 0].min() < 0 or X[rare, 0].min() >= 0

@@ -1,4 +1,4 @@
-"""The resamplers: what they refuse, warn of and need."""
+"""Tests of the inputs that the resamplers refuse or warn of, and of missing packages."""
 
 # ruff: noqa: N803, N806  (X is what scikit-learn calls it)
 

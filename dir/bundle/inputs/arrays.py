@@ -1,4 +1,4 @@
-"""Inputs that are arrays already: what the encoder of a data module without an encoding of its own takes."""
+"""Inputs that are arrays already, for data modules that describe no encoding."""
 
 from __future__ import annotations
 
