@@ -63,7 +63,13 @@ def spearman(preds: Values, target: Values, ignore_nan: bool = False) -> Tensor:
 def moments(preds: Tensor, target: Tensor) -> Tensor:
     """Return the moments of two flat tensors, ``[NUM_MOMENTS]``; zeros without data."""
     count = preds.new_full((), preds.numel())
-    mean_p, mean_t = preds.sum() / count.clamp_min(1), target.sum() / count.clamp_min(1)
+
+    def mean_of(values: Tensor) -> Tensor:
+        # The distances to the first value are small where the values are large, and exactly 0 for constant values.
+        first = values[:1].sum()
+        return first + (values - first).sum() / count.clamp_min(1)
+
+    mean_p, mean_t = mean_of(preds), mean_of(target)
     dev_p, dev_t = preds - mean_p, target - mean_t
     return torch.stack([count, mean_p, mean_t, dev_p @ dev_p, dev_t @ dev_t, dev_p @ dev_t])
 
@@ -81,7 +87,12 @@ def binned_moments(preds: Tensor, target: Tensor, index: Tensor, num_rows: int) 
         return row_totals(index, num_rows, values)
 
     count = row_totals(index, num_rows).to(preds.dtype)
-    mean_p, mean_t = total(preds) / count.clamp_min(1), total(target) / count.clamp_min(1)
+
+    def mean_of(values: Tensor) -> Tensor:  # of each row, about the lowest value of the row
+        lowest = values.new_zeros(num_rows).scatter_reduce_(0, index, values, "amin", include_self=False)
+        return lowest + total(values - lowest.index_select(0, index)) / count.clamp_min(1)
+
+    mean_p, mean_t = mean_of(preds), mean_of(target)
     dev_p, dev_t = preds - mean_p.index_select(0, index), target - mean_t.index_select(0, index)
     product = total(dev_p * dev_t)
     return torch.stack([count, mean_p, mean_t, total(dev_p.square_()), total(dev_t.square_()), product], dim=-1)
@@ -94,7 +105,13 @@ def merge_moments(parts: Tensor) -> Tensor:
     """
     count = parts[..., 0].sum(0)
     share = parts[..., 0] / count.clamp_min(1)
-    mean_p, mean_t = (share * parts[..., 1]).sum(0), (share * parts[..., 2]).sum(0)
+    empty = parts[..., 0] == 0
+
+    def mean_of(means: Tensor) -> Tensor:  # about the lowest mean, so that parts of one mean keep exactly this mean
+        lowest = means.masked_fill(empty, torch.inf).amin(0).masked_fill(count == 0, 0.0)
+        return lowest + (share * (means - lowest).masked_fill(empty, 0.0)).sum(0)
+
+    mean_p, mean_t = mean_of(parts[..., 1]), mean_of(parts[..., 2])
     off_p, off_t = parts[..., 1] - mean_p, parts[..., 2] - mean_t
     between = parts[..., :1] * torch.stack([off_p.square(), off_t.square(), off_p * off_t], dim=-1)
     return torch.cat([torch.stack([count, mean_p, mean_t], dim=-1), (parts[..., 3:] + between).sum(0)], -1)
@@ -103,8 +120,9 @@ def merge_moments(parts: Tensor) -> Tensor:
 def pearson_from_moments(table: Tensor) -> Tensor:
     """Return the correlation of a row of moments; NaN if one side does not vary beyond rounding."""
     count, mean_p, mean_t, square_p, square_t, product = table.unbind(-1)
-    # By how much of itself the mean of millions of equal values may be off; no float32 data varies less.
-    rounding = 1e-9 if table.dtype == torch.float64 else 1e-5
+    # Constant values have deviations of exactly 0. A relative deviation below this limit is rounding of the values
+    # themselves; labels of mean 1e9 and spread 1 have 1e-9.
+    rounding = 1e-13 if table.dtype == torch.float64 else 1e-6
     flat = (square_p <= count * (rounding * mean_p) ** 2) | (square_t <= count * (rounding * mean_t) ** 2)
     # Two roots, because the product of two tiny sums would underflow.
     correlation = (product / square_p.sqrt() / square_t.sqrt()).clamp(-1.0, 1.0)

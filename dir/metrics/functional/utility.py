@@ -49,7 +49,8 @@ def smooth_accuracy(error: Tensor, tolerance: float, steepness: float = 1e4) -> 
         Torgo and Ribeiro, Precision and Recall for Regression, Discovery Science 2009.
     """
     gap = (error.abs() - tolerance) / tolerance
-    return torch.where(gap <= 0, -torch.expm1(-steepness * gap.square()), 0.0)
+    # An error of NaN stays NaN: the comparison is False.
+    return torch.where(gap > 0, 0.0, -torch.expm1(-steepness * gap.square()))
 
 
 def utility_precision(
