@@ -25,13 +25,13 @@ ROOT = TESTS.parent
 
 
 def shared_folder() -> Path:
-    """`$DIR_SHARED`, or `../shared`; a relative one counts from the repository's root."""
+    """Return `$DIR_SHARED`, by default `../shared`; relative paths start at the root of the repository."""
     return (ROOT / os.environ.get("DIR_SHARED", "../shared")).resolve()
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder that holds `data/`; skips the test where it is absent."""
+    """Return the folder with `data/`; skip the test if the folder does not exist."""
     folder = shared_folder()
     if not (folder / "data").is_dir():
         pytest.skip(f"DIR_SHARED: shared data not found at {folder / 'data'}")
@@ -40,11 +40,11 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def golden() -> Callable[..., dict[str, np.ndarray]]:
-    """`golden("losses.npz")` opens reference numbers: the committed ones, else those of the shared data."""
+    """Return a function that opens reference numbers: the committed file, or that of the shared data."""
     opened: dict[Path, dict[str, np.ndarray]] = {}
 
     def open_golden(name: str, *, key: str | None = None) -> dict[str, np.ndarray]:
-        """`key`: an array that the test needs; a committed subset without it is passed over."""
+        """Open a file; a committed subset without the array `key` is skipped."""
         folders = [TESTS / "golden", shared_folder() / "data" / "golden"]
         for path in (folder / name for folder in folders):
             if not path.is_file():
@@ -60,7 +60,7 @@ def golden() -> Callable[..., dict[str, np.ndarray]]:
 
 
 def load_module(path: Path) -> ModuleType:
-    """A helper file of this folder that is no test, by path."""
+    """Import a helper file of this folder by path."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -72,13 +72,13 @@ def load_module(path: Path) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def oracle() -> ModuleType:
-    """`fds_oracle.py`: the whole FDS once more, in NumPy and with loops."""
+    """Return the module `fds_oracle.py`, an FDS in NumPy with loops."""
     return load_module(TESTS / "fds/fds_oracle.py")
 
 
 @pytest.fixture(scope="session")
 def spawn_ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Any]]:
-    """`spawn_ranks(function, world_size, *args)` -> what each rank's `function(rank, world_size, *args)` returned.
+    """Return `spawn_ranks(function, world_size, *args)`, which returns the result of each rank.
 
     The function must stand at the top of a test file; arguments and results travel by `torch.save` and are
     tensors, numbers, strings, lists, tuples and dicts. A gloo group is up while it runs.
@@ -89,7 +89,7 @@ def spawn_ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[
     def spawn(function: Callable[..., Any], world_size: int, *args: Any, timeout: float = 120.0) -> list[Any]:
         folder = tmp_path_factory.mktemp("ranks")
         torch.save(args, folder / "args.pt")
-        # A fork server has imported once what costs seconds (DDP needs dynamo), and forks no running thread.
+        # A fork server imports slow modules once (DDP needs dynamo) and never forks a running thread.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch", "torch._dynamo", "torchmetrics", "pytest", "dir.recipe.train"])
         processes = []

@@ -1,4 +1,4 @@
-"""LabelBins against np.histogram and searchsorted, the published STS-B bins, and every odd label."""
+"""Tests of LabelBins: np.histogram and searchsorted, the published STS-B bins, and unusual labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ finite = st.floats(-1e4, 1e4, allow_nan=False, allow_infinity=False, width=32)
 
 
 def reference_index(labels: np.ndarray, edges: np.ndarray, num_bins: int) -> np.ndarray:
-    """Bin i is [edge i, edge i + 1); the top edge belongs to the last bin; outside goes to the edge bins."""
+    """Return the bin index: bin i is [edge i, edge i + 1), the last bin includes its top edge, others are clamped."""
     index = np.searchsorted(edges, labels, side="right") - 1
     return np.clip(index, 0, num_bins - 1)
 
@@ -52,7 +52,7 @@ def test_float64_bins_separate_labels_beyond_2_to_the_24() -> None:
 
 
 def test_float64_labels_are_compared_in_the_type_of_the_edges() -> None:
-    # 0.3 in float64 lies below float32(0.3), the edge; rounded to float32 it is the edge.
+    # The edge is float32(0.3). In float64, 0.3 is below the edge; after rounding to float32 they are equal.
     bins = LabelBins.uniform(0.0, 1.0, 10)
     labels = torch.arange(10, dtype=torch.float64) / 10
     assert bins(labels).tolist() == bins(labels.float()).tolist() == list(range(10))
@@ -194,14 +194,14 @@ def test_casting_never_narrows_the_edges_and_double_widens_them() -> None:
     assert torch.equal(bins(labels), before)
 
 
-def test_bins_move_with_the_module_and_name_themselves() -> None:
+def test_bins_move_with_the_module_and_repr_shows_their_number() -> None:
     bins = LabelBins.uniform(0.0, 5.0, 50)
     assert "50" in repr(bins)
     assert bins.to("meta").edges.device.type == "meta"
 
 
-def test_the_edges_of_a_checkpoint_are_checked_against_the_modules() -> None:
-    """Either the edges travel with the state or they are the constructor's; never silently others."""
+def test_loading_edges_of_another_number_of_bins_is_refused() -> None:
+    """Check that the edges come either from the state_dict or from the constructor."""
     source, target = LabelBins.uniform(0.0, 5.0, 50), LabelBins.uniform(0.0, 5.0, 50)
     target.load_state_dict(source.state_dict())
     assert torch.equal(source.edges, target.edges)

@@ -1,4 +1,4 @@
-"""Binning by arithmetic: the same index as a search, for every label, everywhere it is used."""
+"""Tests of binning by arithmetic: the index equals that of a search for every label."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVEN = {
 
 
 def many(values: torch.Tensor) -> torch.Tensor:
-    """Enough of them that they are not searched for."""
+    """Return the values repeated, so many that they are binned by arithmetic."""
     return values.repeat(-(-_FEW // len(values)))
 
 
@@ -89,14 +89,14 @@ def test_any_even_bins(low: float, width: float, num_bins: int, seed: int, doubl
     np.testing.assert_array_equal(bins(values).numpy(), by_numpy(bins, values))
 
 
-def test_whole_numbers_are_binned_by_exact_arithmetic_in_float64_and_need_no_second_look() -> None:
+def test_integer_bins_use_exact_float64_arithmetic_without_comparison() -> None:
     even = arithmetic(LabelBins.integers(0, 120))
     assert even is not None
     assert (even.dtype, even.starts) == (torch.float64, None)
 
 
 @pytest.mark.parametrize("out_of_range", ["clamp", "exclude"])
-def test_what_is_not_finite_is_in_no_bin(out_of_range: str) -> None:
+def test_non_finite_labels_among_many_are_in_no_bin(out_of_range: str) -> None:
     bins = LabelBins.integers(0, 9, out_of_range=out_of_range)
     special = [torch.nan, torch.inf, -torch.inf, 3.4e38, -3.4e38, 1e-45, -0.0, 4.5]
     labels = many(torch.tensor(special))
@@ -113,7 +113,7 @@ def test_shapes_strides_and_integers() -> None:
     np.testing.assert_array_equal(bins(turned).numpy(), by_numpy(bins, turned))
 
 
-def test_uneven_edges_are_searched_and_a_loaded_state_decides_anew() -> None:
+def test_uneven_edges_are_searched_and_loaded_edges_choose_again() -> None:
     even, uneven = LabelBins.uniform(0.0, 4.0, 4), LabelBins.from_edges([0.0, 1.0, 1.5, 3.0, 4.0])
     assert arithmetic(even) is not None
     assert arithmetic(uneven) is None

@@ -1,4 +1,4 @@
-"""torch.compile over encoder, FDS, head and weighted loss: one graph, no break, no recompilation by epochs."""
+"""Tests of torch.compile over encoder, FDS, head and weighted loss: one graph and no recompilation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def train(model: Model, step: nn.Module, epochs: int, compiles: list[int] | None
 
 
 def compare(backend: str, epochs: int, dynamic: bool | None) -> list[int]:
-    """Train eagerly and compiled; the number of graphs after each epoch."""
+    """Train eagerly and compiled; return the number of graphs after each epoch."""
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     eager, compiled = Model(), Model()
@@ -63,13 +63,13 @@ def compare(backend: str, epochs: int, dynamic: bool | None) -> list[int]:
     return compiles
 
 
-def test_one_graph_that_gives_what_eager_gives() -> None:
+def test_one_graph_with_the_results_of_eager_mode() -> None:
     compiles = compare("aot_eager", epochs=5, dynamic=None)
     assert compiles[1:] == [compiles[1]] * 4, f"recompiled after the second epoch: {compiles}"
 
 
 @pytest.mark.slow
-def test_the_default_backend_gives_what_eager_gives() -> None:
+def test_the_default_backend_agrees_with_eager_mode() -> None:
     """Sizes are symbols from the start, so that one compilation serves the ragged last batch too."""
     try:
         compiles = compare("inductor", epochs=3, dynamic=True)
@@ -79,7 +79,7 @@ def test_the_default_backend_gives_what_eager_gives() -> None:
 
 
 def test_bins_of_any_number_of_labels_are_one_graph() -> None:
-    """How many labels are searched for and how many computed is no business of a compiler."""
+    """Check that the choice between search and arithmetic does not create further graphs."""
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     compiled = torch.compile(BINS, fullgraph=True, backend="eager")

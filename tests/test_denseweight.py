@@ -1,4 +1,4 @@
-"""DenseWeight: golden weights, a direct kernel sum, and that it stands where LDS stands."""
+"""Tests of DenseWeight: golden weights, a direct kernel sum, and use in place of LDS."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_golden_grid_and_queries(golden: Golden, data: str, fixed: float, chosen
     dense = DenseWeight(bandwidth="silverman" if chosen == "silverman" else fixed)
     dense.fit(arrays[f"denseweight/{data}/y"])
     np.testing.assert_allclose(dense.grid.numpy(), arrays[f"{prefix}/grid_x"], rtol=1e-12, atol=1e-12)
-    # Float noise of an FFT at the ends, where the density is nearly 0.
+    # The FFT has rounding errors at the ends, where the density is almost 0.
     np.testing.assert_allclose(dense.density.numpy(), arrays[f"{prefix}/grid_density_minmax"], rtol=1e-9, atol=1e-12)
     query = torch.from_numpy(arrays[f"{prefix}/query"])
     np.testing.assert_allclose(dense(query).numpy(), arrays[f"{prefix}/query_weights"], rtol=1e-5)
 
 
-def test_density_is_that_of_a_direct_sum(skewed: torch.Tensor) -> None:
+def test_density_equals_a_direct_sum_of_kernels(skewed: torch.Tensor) -> None:
     values = skewed.numpy()
     points, density = density_on_grid(values, 0.3)
     direct = gaussian_kde(values, bw_method=0.3 / values.std(ddof=1))(points)
@@ -72,7 +72,7 @@ def test_weights_have_mean_one_and_fall_with_density(skewed: torch.Tensor) -> No
 
 @pytest.mark.parametrize("scale", [1e-5, 1e6])
 def test_units_far_from_one_make_little_difference(skewed: torch.Tensor, scale: float) -> None:
-    """Beyond bandwidths of 0.01 to 100 the kernel's reach follows the unit."""
+    """Check that outside bandwidths of 0.01 to 100 the reach is proportional to the bandwidth."""
     expected = DenseWeight(alpha=0.9).fit(skewed)(skewed)
     got = DenseWeight(alpha=0.9).fit(skewed * scale)(skewed * scale)
     torch.testing.assert_close(got, expected, rtol=0.02, atol=0.02)
@@ -127,7 +127,7 @@ def test_state_round_trip_and_casts(skewed: torch.Tensor) -> None:
     assert "fitted=True" in repr(other)
 
 
-def test_dense_loss_weighs_its_base(skewed: torch.Tensor) -> None:
+def test_dense_loss_weights_its_base(skewed: torch.Tensor) -> None:
     pred, own = skewed.flip(0), torch.rand(500, dtype=torch.float64)
     weight = DenseWeight().fit(skewed)(skewed)
     loss = DenseLoss(WeightedMSE(), DenseWeight()).fit(skewed, LabelBins.uniform(0, 9, 9))

@@ -1,4 +1,4 @@
-"""The face of the package: cheap to import, lazy, and complete."""
+"""Tests of the public names of the package: fast to import, lazy, and complete."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def probe(code: str) -> str:
     return done.stdout
 
 
-def test_importing_fds_and_lds_is_cheap_and_pulls_in_nothing_heavy() -> None:
+def test_importing_fds_and_lds_is_fast_and_imports_no_heavy_packages() -> None:
     seconds = []
     for _ in range(3):  # the best of three: a busy machine is not the package's fault
         result = json.loads(probe(PROBE))
@@ -43,7 +43,7 @@ def test_importing_fds_and_lds_is_cheap_and_pulls_in_nothing_heavy() -> None:
     assert min(seconds) < 0.4
 
 
-def test_every_name_of_the_face_resolves_and_is_listed() -> None:
+def test_every_public_name_resolves_and_is_listed() -> None:
     face = importlib.import_module("dir")
     names = set(face.__all__) - {"__version__"}
     assert {"FDS", "LDS", "LabelBins", "ProbabilisticFDS", "CMixup"} <= names
@@ -53,7 +53,7 @@ def test_every_name_of_the_face_resolves_and_is_listed() -> None:
 
 
 @pytest.mark.parametrize("face", ["dir", "dir.losses", "dir.models", "dir.metrics", "dir.metrics.functional"])
-def test_the_lazy_names_are_those_that_type_checkers_see(face: str) -> None:
+def test_lazy_names_and_type_checking_names_agree(face: str) -> None:
     module = importlib.import_module(face)
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
@@ -63,7 +63,7 @@ def test_the_lazy_names_are_those_that_type_checkers_see(face: str) -> None:
         assert getattr(module, name) is getattr(importlib.import_module(home), name)
 
 
-def test_every_metric_of_the_package_is_at_its_face() -> None:
+def test_every_metric_is_a_public_name() -> None:
     metrics = importlib.import_module("dir.metrics")
     folder = Path(metrics.__file__).parent
     homes = [importlib.import_module(f"dir.metrics.{path.stem}") for path in sorted(folder.glob("[a-z]*.py"))]
@@ -76,7 +76,7 @@ def test_every_metric_of_the_package_is_at_its_face() -> None:
     assert [name for name in metrics.__all__ if not hasattr(metrics, name)] == []
 
 
-def test_losses_come_in_on_first_use_and_bring_nothing_heavy() -> None:
+def test_losses_are_imported_on_first_use_without_heavy_packages() -> None:
     code = (
         "import sys, torch\n"
         "from dir.losses import BMC, ConR, RankSim, WeightedL1\n"

@@ -1,4 +1,4 @@
-"""An encoder sharded by fully_shard before FDS: the statistics, tables and gradients of one process."""
+"""Tests of FDS behind an encoder sharded by fully_shard: results equal those of one process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def state(model: Model) -> dict[str, Tensor]:
 
 
 def train(model: Model, rank: int = 0, world_size: int = 1) -> dict[str, Any]:
-    """Epochs in the recipe's order; each rank takes every `world_size`-th row."""
+    """Train in the order of the recipes; each rank uses every `world_size`-th row."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     states = []
     for epoch in range(EPOCHS):
@@ -112,7 +112,7 @@ def half_precision(rank: int, world_size: int) -> dict[str, Any]:
 
 
 def everything(rank: int, world_size: int) -> dict[str, Any]:
-    """All in one start of the ranks, because starting them is what costs."""
+    """Run all scenarios in one start of the ranks, because starting ranks is slow."""
     return {way.__name__: way(rank, world_size) for way in (shard_encoder, shard_model, half_precision)}
 
 
@@ -123,7 +123,7 @@ def ranks(spawn_ranks: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.filterwarnings("ignore:FDS.*ratio_clip")
 @pytest.mark.parametrize("way", ["shard_encoder", "shard_model"])
-def test_training_with_shards_is_that_of_one_process(ranks: list[dict[str, Any]], way: str) -> None:
+def test_sharded_training_equals_training_in_one_process(ranks: list[dict[str, Any]], way: str) -> None:
     alone = train(Model())
     assert float((alone["states"][0]["scale"] - 1).abs().max()) > 0.1, "the second epoch is calibrated"
     for result in ranks:
@@ -136,7 +136,7 @@ def test_training_with_shards_is_that_of_one_process(ranks: list[dict[str, Any]]
             torch.testing.assert_close(found["weights"][name], value, rtol=1e-5, atol=1e-6, msg=name)
 
 
-def test_in_half_precision_the_encoder_is_sharded_and_labels_are_left_alone(ranks: list[dict[str, Any]]) -> None:
+def test_half_precision_of_a_sharded_encoder_does_not_change_labels(ranks: list[dict[str, Any]]) -> None:
     labels = data(0)[1]
     for result in ranks:
         found = result["half_precision"]

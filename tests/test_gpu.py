@@ -19,7 +19,7 @@ N, D, B = 256, 384, 100
 
 
 def parts() -> tuple[FDS, LDS, Tensor, Tensor]:
-    """Layers with one closed epoch on the GPU, features and labels."""
+    """Return layers with one closed epoch on the GPU, features and labels."""
     generator = torch.Generator().manual_seed(0)
     bins = LabelBins.integers(0, B - 1)
     labels = torch.randint(0, B, (N,), generator=generator).float()
@@ -49,7 +49,7 @@ def test_a_step_never_waits_for_the_device() -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_a_step_is_captured_in_a_graph_that_replays_it() -> None:
+def test_a_step_can_be_captured_and_replayed_as_a_cuda_graph() -> None:
     fds, lds, features, labels = parts()
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -79,7 +79,7 @@ def test_a_step_is_captured_in_a_graph_that_replays_it() -> None:
         fds.sums.clear()
 
 
-def test_deterministic_mode_runs_and_gives_the_same_bits_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deterministic_mode_is_bit_identical_in_two_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what torch asks for there
     torch.use_deterministic_algorithms(True)
     try:
@@ -96,7 +96,7 @@ def test_deterministic_mode_runs_and_gives_the_same_bits_twice(monkeypatch: pyte
         assert torch.equal(first, second)
 
 
-def test_sums_under_label_skew_are_those_of_the_cpu() -> None:
+def test_sums_under_label_skew_equal_those_on_the_cpu() -> None:
     fds, _, features, labels = parts()
     labels[: N // 2] = 30.0
     here = FDS(D, LabelBins.integers(0, B - 1))
@@ -110,7 +110,7 @@ def test_sums_under_label_skew_are_those_of_the_cpu() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize(("n", "d"), [(1, 1), (37, 100), (300, 1300)])
-def test_the_fused_kernel_calibrates_as_the_cpu_does(dtype: torch.dtype, n: int, d: int) -> None:
+def test_the_fused_kernel_agrees_with_the_cpu(dtype: torch.dtype, n: int, d: int) -> None:
     generator = torch.Generator().manual_seed(0)
     values, upstream = torch.randn(2, n, d, generator=generator).to(dtype)
     index = torch.randint(0, 8, (n,), generator=generator)
@@ -129,7 +129,7 @@ def test_the_fused_kernel_calibrates_as_the_cpu_does(dtype: torch.dtype, n: int,
         torch.testing.assert_close(gpu, cpu)
 
 
-def test_second_derivatives_do_not_go_through_the_kernel() -> None:
+def test_second_derivatives_use_plain_operators() -> None:
     fds, _, features, labels = parts()
     (first,) = torch.autograd.grad(fds(features, labels).pow(3).sum(), features, create_graph=True)
     (second,) = torch.autograd.grad(first.sum(), features)

@@ -1,4 +1,4 @@
-"""Smoothing windows against the published ones, SciPy and closed forms; the smoothing matrix against convolution."""
+"""Tests of smoothing windows against published windows, SciPy and closed forms, and of the smoothing matrix."""
 
 from __future__ import annotations
 

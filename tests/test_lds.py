@@ -1,4 +1,4 @@
-"""LDS against a NumPy oracle of its order of operations, and with odd labels, counts and states."""
+"""Tests of LDS against a NumPy oracle of its order of operations, and with unusual labels, counts and states."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dir.lds import LDS
 
 
 def oracle_weights(counts, window, clip=None, root=False, mode="constant", cap=None):
-    """clip the counts -> root -> smooth -> invert -> mean one over the fitted labels -> cap."""
+    """Return weights: clip the counts, take the root, smooth, invert, scale to mean one, and cap."""
     value = counts.astype(np.float64)
     if clip is not None:
         value = value.clip(*clip)
@@ -84,7 +84,7 @@ def test_a_callable_reweights_the_counts() -> None:
     np.testing.assert_allclose(called.weights.numpy(), named.weights.numpy(), rtol=1e-6)
 
 
-def test_chunks_and_counts_fit_like_the_whole() -> None:
+def test_chunks_and_counts_give_the_same_fit_as_all_labels() -> None:
     labels = torch.randint(0, 12, (500,), generator=torch.Generator().manual_seed(0))
     bins = LabelBins.integers(0, 11)
     whole = LDS(bins).fit(labels)
@@ -134,12 +134,12 @@ def test_weights_have_the_shape_of_the_labels_and_no_gradient(shape: tuple[int, 
     assert not weights.requires_grad
 
 
-def test_calling_an_unfitted_one_is_a_runtime_error() -> None:
+def test_calling_an_unfitted_lds_is_a_runtime_error() -> None:
     with pytest.raises(RuntimeError, match="fit"):
         LDS(LabelBins.integers(0, 10))(torch.tensor([1.0]))
 
 
-def test_state_dict_round_trip_into_an_unfitted_one() -> None:
+def test_state_dict_round_trip_into_an_unfitted_lds() -> None:
     fitted = LDS(LabelBins.integers(0, 11)).fit_counts(torch.from_numpy(COUNTS))
     fresh = LDS(LabelBins.integers(0, 11))
     fresh.load_state_dict(fitted.state_dict())
@@ -181,7 +181,7 @@ def test_bad_arguments_are_value_errors_naming_the_argument(case: str) -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_fit_checks_eagerly_and_leaves_the_state_alone(bad: float) -> None:
+def test_a_fit_that_is_refused_leaves_the_state_unchanged(bad: float) -> None:
     lds = LDS(LabelBins.integers(0, 10)).fit(torch.arange(11))
     before = lds.weights.clone()
     with pytest.raises(ValueError, match="finite"):
@@ -209,7 +209,7 @@ def test_half_precision_labels_are_a_type_error() -> None:
         lds.fit(torch.ones(3, dtype=torch.float16))
 
 
-def test_sampler_draws_by_the_weights() -> None:
+def test_sampler_draws_in_proportion_to_the_weights() -> None:
     labels = torch.cat([torch.zeros(900), torch.ones(100)])
     lds = LDS(LabelBins.integers(0, 1), kernel=None).fit(labels)
     sampler = lds.sampler(labels)
@@ -227,7 +227,7 @@ def test_repr_names_the_settings() -> None:
     assert "9" in text
 
 
-def test_excluded_and_nan_labels_weigh_one_and_count_for_nothing() -> None:
+def test_excluded_and_nan_labels_get_weight_one_and_are_not_counted() -> None:
     bins = LabelBins.integers(0, 2, out_of_range="exclude")
     lds = LDS(bins, kernel=None).fit(torch.tensor([0, 0, 0, 1, 2, 2, 77]))
     assert lds.counts.tolist() == [3, 1, 2]

@@ -1,4 +1,4 @@
-"""LDS against the weights of the published code (its float variants), at the tolerances of shared/data/golden."""
+"""Tests of LDS against weights of the published code, with the tolerances of shared/data/golden."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def published_bins(data: str) -> LabelBins:
 
 
 def published_clip(data: str, reweight: str) -> tuple[float, float] | None:
-    """5..1000 for ages by inverse frequency, nothing anywhere else."""
+    """Return the published clip: 5 to 1000 for ages with inverse frequency, otherwise None."""
     return (5.0, 1000.0) if (data, reweight) == ("agedb", "inverse") else None
 
 

@@ -20,7 +20,7 @@ def test_partners_follow_the_kernel_of_the_label_distance() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 300])
-def test_partners_are_the_draw_of_multinomial(n: int, dtype: torch.dtype) -> None:
+def test_partners_have_the_distribution_of_multinomial(n: int, dtype: torch.dtype) -> None:
     for seed in range(20):
         torch.manual_seed(seed)
         labels = torch.rand(n, dtype=dtype) * 50
@@ -37,14 +37,14 @@ def test_inputs_and_labels_are_mixed_alike() -> None:
     labels = torch.rand(50) * 10
     inputs = (torch.stack([labels, -2 * labels], 1), labels[:, None, None].expand(50, 2, 3).contiguous())
     (first, second), mixed = CMixup(bandwidth=3.0)(inputs, labels)
-    # Inputs linear in the label stay so exactly when both are mixed with the same partner and share.
+    # Inputs that are linear in the label stay linear if both are mixed with the same partner and share.
     torch.testing.assert_close(first, torch.stack([mixed, -2 * mixed], 1))
     torch.testing.assert_close(second, mixed[:, None, None].expand(50, 2, 3))
     assert not torch.allclose(mixed, labels)
     assert labels.min() <= mixed.min() <= mixed.max() <= labels.max()
 
 
-def test_a_narrow_kernel_leaves_distinct_labels_alone() -> None:
+def test_a_narrow_kernel_does_not_mix_distinct_labels() -> None:
     labels = torch.arange(10.0)
     inputs = torch.randn(10, 3)
     mixed, mixed_labels = CMixup(bandwidth=1e-3)(inputs, labels)

@@ -17,7 +17,7 @@ def test_affine_is_least_squares() -> None:
     np.testing.assert_allclose(corrected.numpy(), slope * np.array([-50, 0, 70]) + intercept, rtol=1e-5)
 
 
-def test_isotonic_never_falls_and_is_constant_beyond_the_data() -> None:
+def test_isotonic_is_non_decreasing_and_constant_beyond_the_data() -> None:
     correction = Correction("isotonic").fit(PREDICTIONS, LABELS)
     grid = correction(torch.linspace(-20, 20, 500))
     assert bool((grid.diff() >= 0).all())
@@ -33,6 +33,6 @@ def test_equal_predictions_leave_the_mean() -> None:
         assert corrected.item() == pytest.approx(3.0)
 
 
-def test_another_kind_is_refused() -> None:
+def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match=r"posthoc.*got 'spline'"):
         Correction("spline")

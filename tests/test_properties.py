@@ -28,8 +28,8 @@ FEW = settings(max_examples=25, deadline=None)
 
 @QUICK
 @given(EDGES, st.lists(FLOATS, max_size=50), st.sampled_from(["clamp", "exclude"]))
-def test_the_bin_is_what_a_search_finds(edges: list[float], labels: list[float], policy: str) -> None:
-    # Labels on the edges are the ones that go wrong.
+def test_bin_index_equals_that_of_a_search(edges: list[float], labels: list[float], policy: str) -> None:
+    # Labels on the edges are the most likely to be wrong.
     values = np.array([*labels, *edges], dtype=np.float32)
     walls = np.array(edges, dtype=np.float32)
     index = LabelBins.from_edges(edges, policy)(torch.from_numpy(values)).numpy()  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ def test_the_bin_is_what_a_search_finds(edges: list[float], labels: list[float],
 @given(
     st.floats(-1e4, 1e4, width=32), st.floats(0.125, 1e4, width=32), st.integers(1, 500), st.integers(0, 2**32 - 1)
 )
-def test_even_bins_of_many_labels_are_what_a_search_finds_and_monotone(
+def test_bin_index_of_many_labels_equals_a_search_and_is_monotone(
     low: float, width: float, num_bins: int, seed: int
 ) -> None:
     try:
@@ -56,7 +56,7 @@ def test_even_bins_of_many_labels_are_what_a_search_finds_and_monotone(
         return
     rng = np.random.default_rng(seed)
     edges = bins.edges.numpy()
-    # So many that they are binned by arithmetic; on the edges and just beside them too.
+    # So many labels that arithmetic bins them, also on the edges and next to the edges.
     beside = [np.nextafter(edges, np.float32(side)) for side in (-np.inf, np.inf)]
     labels = np.concatenate([rng.uniform(low - width, low + 2 * width, 5000), edges, *beside]).astype(np.float32)
     labels.sort()
@@ -112,13 +112,13 @@ def test_denser_bins_weigh_less(labels: torch.Tensor, kw: dict) -> None:
     order = lds.density.argsort()
     supported = lds.density[order] > 0
     assert (lds.weights[order][supported].diff() <= 1e-9 * lds.weights.max()).all()
-    # And by how much: weight times density is one number.
+    # The product of weight and density is constant.
     assert (lds.weights * lds.density)[lds.density > 0].std(unbiased=False) < 1e-6 * (lds.weights * lds.density).max()
 
 
 @QUICK
 @given(LABELS, SETTINGS, st.integers(2, 7))
-def test_as_many_times_the_labels_weigh_the_same(labels: torch.Tensor, kw: dict, times: int) -> None:
+def test_repeating_all_labels_keeps_the_weights(labels: torch.Tensor, kw: dict, times: int) -> None:
     kw = {**kw, "clip": None}
     once = LDS(LabelBins.integers(0, 19), **kw).fit(labels)
     often = LDS(LabelBins.integers(0, 19), **kw).fit(labels.repeat(times))
@@ -166,15 +166,15 @@ def test_tables_are_finite_and_the_identity_for_bins_never_seen(labels: torch.Te
     absent = torch.bincount(labels.long(), minlength=21) == 0  # the row of excluded labels is one of them
     assert (fds.scale[absent] == 1).all()
     assert (fds.shift[absent] == 0).all()
-    # A label in no bin passes unchanged too.
+    # Features of a label in no bin are not changed either.
     z = torch.full((1, 3), 7.0, dtype=torch.float64)
     assert torch.equal(fds(z, torch.tensor([float("nan")])), z)
 
 
 @FEW
 @given(st.integers(2, 6), FDS_SETTINGS, st.integers(0, 1000))
-def test_bins_that_are_all_alike_are_left_alone(count: int, kw: dict, seed: int) -> None:
-    # Every bin has the same samples, so smoothing finds nothing to move, again and again.
+def test_features_of_identical_bins_are_not_changed(count: int, kw: dict, seed: int) -> None:
+    # All bins have the same samples, so smoothing does not change the statistics.
     labels = torch.arange(20.0).repeat_interleave(count)
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(count, 3, generator=generator, dtype=torch.float64).repeat(20, 1)
@@ -186,7 +186,7 @@ def test_bins_that_are_all_alike_are_left_alone(count: int, kw: dict, seed: int)
 
 @FEW
 @given(LABELS, FDS_SETTINGS, st.integers(0, 1000), st.floats(-50, 50), st.sampled_from([-3.0, 0.01, 0.5, 20.0]))
-def test_shifted_and_scaled_features_are_calibrated_alike(
+def test_calibration_is_equivariant_to_shift_and_scale(
     labels: torch.Tensor, kw: dict, seed: int, shift: float, scale: float
 ) -> None:
     z = features(seed, labels)
@@ -216,7 +216,7 @@ WORDS = st.text(st.characters(blacklist_characters="\t\n\r\ufeff", blacklist_cat
 
 @FEW
 @given(st.lists(st.tuples(WORDS, WORDS, st.floats(0, 5, width=32)), min_size=1, max_size=8))
-def test_stsb_gives_back_what_was_written(tmp_path_factory, rows: list[tuple[str, str, float]]) -> None:
+def test_stsb_round_trip(tmp_path_factory, rows: list[tuple[str, str, float]]) -> None:
     path = tmp_path_factory.mktemp("stsb") / "train_new.tsv"
     lines = ["sentence1\tsentence2\tscore", *("\t".join([a, b, repr(score)]) for a, b, score in rows)]
     path.write_bytes("\n".join(lines).encode() + b"\n")
@@ -244,9 +244,7 @@ def test_a_table_is_standardised_and_one_hot(tmp_path_factory, rows: list[tuple[
 
 @FEW
 @given(st.lists(FLOATS, min_size=6, max_size=12, unique=True), st.integers(1, 4), st.integers(0, 1000))
-def test_an_npz_file_gives_back_pixels_and_labels(
-    tmp_path_factory, labels: list[float], size: int, seed: int
-) -> None:
+def test_npz_round_trip_of_pixels_and_labels(tmp_path_factory, labels: list[float], size: int, seed: int) -> None:
     path = tmp_path_factory.mktemp("npz") / "images.npz"
     count = len(labels)
     pixels = np.random.default_rng(seed).integers(0, 256, (count, size, size), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Relevance against IRon's numbers, SciPy's Hermite spline and a medcouple with a table of all pairs."""
+"""Tests of Relevance against IRon, SciPy's Hermite spline and a medcouple over all pairs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DATA = ("abalone", "concrete", "agedb_train", "lognormal")
 
 
 def naive_medcouple(values):
-    """All pairs in a table; the lower of two middle ones."""
+    """Return the medcouple from a table of all pairs, the lower of two middle values."""
 
     def low_median(x):
         centre = np.median(x)
@@ -59,14 +59,14 @@ def test_points_with_slopes_match_iron(golden, data):
 
 
 @pytest.mark.parametrize("data", DATA)
-def test_at_a_minimum_without_slopes_we_are_flat_where_iron_turns_the_sign_of_the_secants_mean(golden, data):
+def test_slope_is_zero_at_a_minimum_without_given_slopes_unlike_iron(golden, data):
     numbers = golden("phi_sera_iron.npz")
     key = f"iron/{data}/range2"
     phi = Relevance.from_points(numbers[f"{key}/given"].reshape(3, 2))
     ours, theirs = phi.control_points, numbers[f"{key}/ctrl"].reshape(3, 3)
     np.testing.assert_array_equal(ours[:, :2], theirs[:, :2])
     assert ours[:, 2].tolist() == [0, 0, 0]
-    # With that slope put in, SciPy's spline gives their values: the departure is the slope and nothing else.
+    # With this slope SciPy's spline gives IRon's values, so the slope is the only difference.
     spline = CubicHermiteSpline(theirs[:, 0], theirs[:, 1], -theirs[:, 2])
     grid = numbers[f"{data}/grid"].clip(theirs[0, 0], theirs[-1, 0])
     np.testing.assert_allclose(spline(grid), numbers[f"{key}/phi_grid"], atol=1e-9)
@@ -143,7 +143,7 @@ def test_arrays_and_tensors_agree_in_every_shape_and_kind():
     assert phi(np.array([7, 20])).tolist() == phi(torch.tensor([7, 20])).tolist() == [0.5, 1.0]
 
 
-def test_a_side_without_outliers_or_not_named_does_not_matter():
+def test_a_side_without_outliers_or_not_in_extremes_has_relevance_zero():
     labels = np.array([1.0, 4.0, 5.0, 5.0, 6.0, 6.0, 7.0, 7.0, 8.0, 20.0])
     assert Relevance(extremes="low").fit(labels)(np.array([20.0, 0.0])).tolist() == [0.0, 1.0]
     assert Relevance(extremes="high").fit(labels)(np.array([20.0, 0.0])).tolist() == [1.0, 0.0]
@@ -157,7 +157,7 @@ def test_labels_that_start_at_their_median_have_one_side():
     assert phi(np.array([0.0, 500.0])).tolist() == [0.0, 1.0]
 
 
-def test_repr_tells_how_it_was_made():
+def test_repr_shows_the_arguments():
     assert repr(Relevance("adjbox")) == "Relevance(method='adjbox', extremes='both', coef=1.5, fitted=False)"
     made = Relevance.from_points([[0, 1], [1, 0]])
     assert repr(made) == "Relevance.from_points([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])"
@@ -192,7 +192,7 @@ def test_calling_before_fit_is_a_runtime_error():
         Relevance()(np.zeros(3))
 
 
-def test_the_ground_floor_imports_no_torch():
+def test_relevance_does_not_import_torch():
     code = (
         "import sys, numpy as np; from dir.relevance import Relevance; Relevance().fit(np.arange(9.))(np.zeros(2)); "
     )

@@ -2,7 +2,7 @@
 
 Reading order: ``layer`` (the module), ``_tables`` (its state), ``statistics`` (moments of each bin, smoothing and
 folding), ``calibration`` (the training step), then ``probabilistic`` (VIR) and ``output`` (FDS of predictions).
-``_inputs`` checks shapes, ``_reminder`` warns of epochs that nobody ends, and ``_triton`` is the GPU kernel.
+``_inputs`` checks shapes, ``_reminder`` warns of epochs without end_epoch(), and ``_triton`` is the GPU kernel.
 
 The method (Yang et al., ICML 2021, equations 2 to 6), for features z, bin b and its N_b samples of an epoch:
 

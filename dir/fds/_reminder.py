@@ -1,4 +1,4 @@
-"""Warning for an FDS layer that collects samples and whose epochs nobody ends."""
+"""Warning for an FDS layer that collects samples without a call of end_epoch()."""
 
 from __future__ import annotations
 

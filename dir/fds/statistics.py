@@ -225,7 +225,7 @@ def diagnostics(seen: Tensor, trusted: Tensor, sums: Tensor) -> dict[str, float]
 def calibration_warning(found: dict[str, float], num_bins: int) -> str | None:
     """Return a warning if these diagnostics mean that the calibration is unreliable, otherwise None."""
     if found["bins_empty"] > num_bins / 2:
-        return "most bins are empty: use fewer or wider bins, or drop those outside the range of the labels"
+        return "most bins are empty: use fewer or wider bins, or drop bins outside the range of the labels"
     if found["clipped"] > 0.5:
         return "most variance ratios are at ratio_clip: use wider bins, a larger min_count, or statistics='mean'"
     return None

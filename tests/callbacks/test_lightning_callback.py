@@ -79,7 +79,7 @@ def trainer(folder: Path, epochs: int, **kwargs: object) -> Trainer:
     )
 
 
-def test_every_epoch_is_ended_once_with_the_training_data_alone(tmp_path: Path) -> None:
+def test_every_epoch_is_closed_once_with_training_data_only(tmp_path: Path) -> None:
     net = Net()
     trainer(tmp_path, 3).fit(net, loader(), loader())
     assert net.epochs_at_start == [[0], [1], [2]]
@@ -88,7 +88,7 @@ def test_every_epoch_is_ended_once_with_the_training_data_alone(tmp_path: Path) 
     assert float(net.fds[0].shift.abs().sum()) > 0
 
 
-def test_several_fds_modules_are_all_ended_and_logged_by_name(tmp_path: Path) -> None:
+def test_several_fds_modules_are_closed_and_logged_by_name(tmp_path: Path) -> None:
     net = Net(targets=2)
     run = trainer(tmp_path, 2)
     run.fit(net, loader())
@@ -105,7 +105,7 @@ def test_diagnostics_are_logged(tmp_path: Path) -> None:
 
 
 class Counter(nn.Module):
-    """Counts its batches and returns the number as a diagnostic at the end of the epoch."""
+    """Count batches and return the number as a diagnostic at the end of the epoch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ def test_fds_callback_is_a_name_of_end_epoch() -> None:
 
 
 class Plain(LightningModule):
-    """No FDS anywhere."""
+    """A module without FDS."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ def test_a_checkpoint_holds_closed_epochs_and_resumes_exactly(tmp_path: Path) ->
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-def test_it_is_what_a_plain_loop_does(tmp_path: Path) -> None:
+def test_training_with_the_callback_equals_a_plain_loop(tmp_path: Path) -> None:
     net = Net()
     plain = copy.deepcopy(net)
     trainer(tmp_path, 2).fit(net, loader())

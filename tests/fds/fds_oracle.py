@@ -1,4 +1,4 @@
-"""FDS once more, in NumPy float64 and with loops, written from the paper and the design: an oracle for tests.
+"""Test oracle: FDS in NumPy float64 with loops, written from the paper and the design.
 
 Nothing here is shared with the package: windows come from SciPy, bins from searchsorted on given edges.
 """
@@ -14,7 +14,7 @@ from scipy.signal.windows import triang
 
 
 def window(kernel: str, size: int, sigma: float) -> np.ndarray:
-    """The window before any normalisation."""
+    """Return the window before normalisation."""
     half = size // 2
     offsets = np.arange(-half, half + 1)
     if kernel == "gaussian":
@@ -32,7 +32,7 @@ def window(kernel: str, size: int, sigma: float) -> np.ndarray:
 
 @dataclass
 class OracleFDS:
-    """The running statistics and tables after whole epochs, given as (features [N, D], bin index [N])."""
+    """Running statistics and tables after whole epochs of (features [N, D], bin index [N])."""
 
     num_bins: int
     num_features: int
@@ -69,11 +69,11 @@ class OracleFDS:
         self.scale, self.shift = np.ones(shape), np.zeros(shape)
 
     def _old_weight(self, old_count: float, count: float) -> float:
-        """The weight of the old value; without a momentum the cumulative average by counts."""
+        """Return the weight of the old value; without momentum, that of the cumulative average by counts."""
         return old_count / (old_count + count) if self.momentum is None else self.momentum
 
     def end_epoch(self, features: np.ndarray, index: np.ndarray) -> None:
-        """One whole epoch; rows with `index == num_bins` (excluded) count for nothing."""
+        """Update with one whole epoch; rows with `index == num_bins` (excluded) are ignored."""
         if self.epoch >= self.start_update:
             for bin_ in range(self.num_bins):
                 rows = features[index == bin_].astype(np.float64)
@@ -174,7 +174,7 @@ def skewed_epochs(
 
 
 def labels_of(bins: torch.nn.Module, index: np.ndarray) -> torch.Tensor:
-    """A label inside each given bin."""
+    """Return a label inside each given bin."""
     return bins.centers[torch.from_numpy(index)]
 
 
@@ -188,7 +188,7 @@ def run_epoch(fds: torch.nn.Module, features: np.ndarray, labels: torch.Tensor, 
 
 
 def probe_tables(fds: torch.nn.Module) -> tuple[np.ndarray, np.ndarray]:
-    """scale and shift [B, D] as a user sees them: through forward, which is linear in the features."""
+    """Return scale and shift [B, D], measured through forward, which is linear in the features."""
     fds.train()
     zeros = torch.zeros(fds.bins.num_bins, fds.num_features, dtype=torch.float64)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""FDS under DistributedDataParallel with its default settings: the numbers and gradients of one process.
+"""Tests of FDS under DistributedDataParallel with default settings: results equal those of one process.
 
 Two and three gloo ranks with uneven shards. Features go to the layer as they are, so that nothing but the layer
 stands between the ranks and one process.
@@ -34,7 +34,7 @@ def data(epoch: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def shard(rank: int, world_size: int, epoch: int, rows: Tensor) -> Tensor:
-    """Sorted by label and cut unevenly: no rank sees all bins. The last one is empty-handed in epoch 1."""
+    """Return uneven shards sorted by label: no rank sees all bins, and the last rank has no data in epoch 1."""
     cuts = {2: [81, 39], 3: [66, 43, 11]}[world_size]
     if epoch == 1:
         cuts = {2: [120, 0], 3: [77, 43, 0]}[world_size]
@@ -42,7 +42,7 @@ def shard(rank: int, world_size: int, epoch: int, rows: Tensor) -> Tensor:
 
 
 class Model(nn.Module):
-    """DistributedDataParallel wants a parameter; it does not touch the features."""
+    """A model with a parameter that does not change the features, because DistributedDataParallel needs one."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -56,14 +56,14 @@ class Model(nn.Module):
 
 
 def state(fds: FDS) -> dict[str, Tensor]:
-    """Running and smoothed statistics, tables and counters."""
+    """Return running and smoothed statistics, tables and counters."""
     names = ("running_mean", "running_var", "scale", "shift", "num_samples", "num_samples_var", "last_count")
     mean, var = fds.smoothed_statistics()
     return {"smoothed_mean": mean, "smoothed_var": var} | {name: getattr(fds, name).clone() for name in names}
 
 
 def statistics(rank: int, world_size: int, dtype: torch.dtype) -> list[dict[str, Tensor]]:
-    """The state after each epoch; the same number of batches everywhere, some of them empty."""
+    """Return the state after each epoch; all ranks have the same number of batches, and some are empty."""
     model = Model(dtype)
     wrapped, out = DistributedDataParallel(model), []
     for epoch in range(EPOCHS):
@@ -76,19 +76,19 @@ def statistics(rank: int, world_size: int, dtype: torch.dtype) -> list[dict[str,
 
 
 def gradients(rank: int, world_size: int) -> dict[str, Tensor]:
-    """Of a loss that is the mean over all ranks' samples, however many each of them has."""
+    """Return the gradients of a loss that is the mean over the samples of all ranks."""
     model = calibrating()
     wrapped = DistributedDataParallel(model)
     features, labels = (shard(rank, world_size, 0, rows) for rows in data(0, torch.float64))
     inputs = features.clone().requires_grad_()
-    # DistributedDataParallel averages over ranks what a sum over samples needs.
+    # DistributedDataParallel averages over ranks, but a sum over samples is needed.
     loss = (wrapped(inputs, labels) - labels).square().sum() * world_size / 120
     loss.backward()
     return {"inputs": inputs.grad / world_size} | {name: p.grad for name, p in model.named_parameters()}
 
 
 def calibrating() -> Model:
-    """A model whose tables act."""
+    """Return a model with a closed epoch, so that its tables change features."""
     model = Model(torch.float64)
     before = FDS(D, LabelBins.integers(0, B - 1)).double()
     before(*data(2, torch.float64))
@@ -106,7 +106,7 @@ def _alone() -> Any:
 
 
 class Collectives(TorchDispatchMode):
-    """Counts what goes to other ranks, whoever sends it."""
+    """Count collective operations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ def collectives(rank: int, world_size: int) -> dict[str, dict[str, int]]:
 
 
 def everything(rank: int, world_size: int) -> dict[str, Any]:
-    """All scenarios in one start of the ranks, because starting them is what costs."""
+    """Run all scenarios in one start of the ranks, because starting ranks is slow."""
     scenarios: tuple[Callable[[int, int], Any], ...] = (gradients, collectives)
     out = {scenario.__name__: scenario(rank, world_size) for scenario in scenarios}
     return out | {name: statistics(rank, world_size, dtype) for name, dtype in DTYPES.items()}
@@ -144,7 +144,7 @@ def ranks(request: pytest.FixtureRequest, spawn_ranks: Any) -> list[dict[str, An
 
 @pytest.mark.filterwarnings("ignore:FDS.*ratio_clip")
 @pytest.mark.parametrize("dtype", list(DTYPES))
-def test_statistics_and_tables_are_those_of_one_process(ranks: list[dict[str, Any]], dtype: str) -> None:
+def test_statistics_and_tables_equal_those_of_one_process(ranks: list[dict[str, Any]], dtype: str) -> None:
     alone = Model(DTYPES[dtype]).fds
     for epoch in range(EPOCHS):
         alone(*data(epoch, DTYPES[dtype]))
@@ -159,7 +159,7 @@ def test_statistics_and_tables_are_those_of_one_process(ranks: list[dict[str, An
                 torch.testing.assert_close(found, value, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], msg=name)
 
 
-def test_gradients_are_those_of_one_process(ranks: list[dict[str, Any]]) -> None:
+def test_gradients_equal_those_of_one_process(ranks: list[dict[str, Any]]) -> None:
     model = calibrating()
     features, labels = data(0, torch.float64)
     inputs = features.clone().requires_grad_()
@@ -182,7 +182,7 @@ def test_an_epoch_costs_one_collective(ranks: list[dict[str, Any]]) -> None:
 
 
 def one_rank_fails(rank: int, world_size: int) -> None:
-    """Rank 1 raises in a step, where the others wait for its gradients."""
+    """Raise on rank 1 in a step, while the other ranks wait for its gradients."""
     wrapped = DistributedDataParallel(Model(torch.float32))
     features, labels = (shard(rank, world_size, 0, rows) for rows in data(0, torch.float32))
     for step in range(STEPS):
@@ -191,7 +191,7 @@ def one_rank_fails(rank: int, world_size: int) -> None:
         wrapped(features, labels).sum().backward()
 
 
-def test_a_rank_that_raises_in_a_step_ends_them_all(spawn_ranks: Any) -> None:
+def test_an_error_on_one_rank_in_a_step_ends_all_ranks(spawn_ranks: Any) -> None:
     with pytest.raises(AssertionError) as caught:
         spawn_ranks(one_rank_fails, 3)
     assert "ranks hung: [], exit codes [1, 1, 1]" in str(caught.value)

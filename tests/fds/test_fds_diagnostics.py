@@ -16,7 +16,7 @@ B, D = 12, 7
 def closed(
     still: bool, statistics: str, shrinkage: float | None, clip: tuple[float, float]
 ) -> tuple[FDS, dict[str, float]]:
-    """Bins of many samples, one of a single sample, two of none; dimensions that stand still in some bins."""
+    """Return data with full bins, a bin of one sample, two empty bins, and dimensions that are constant in some bins."""
     generator = torch.Generator().manual_seed(3)
     labels = torch.randint(0, B - 3, (240,), generator=generator).float()
     features = torch.randn(len(labels), D, generator=generator) * (1 + labels[:, None] ** 2) + labels[:, None]
@@ -35,7 +35,7 @@ def closed(
 @pytest.mark.parametrize("statistics", ["mean_var", "mean"])
 @pytest.mark.parametrize("clip", [(0.5, 2.0), (0.5, 1.0)])
 @pytest.mark.parametrize("still", [False, True])
-def test_gaps_and_clipped_ratios(
+def test_diagnostics_of_means_variances_and_clipped_ratios(
     still: bool, statistics: str, shrinkage: float | None, clip: tuple[float, float]
 ) -> None:
     fds, found = closed(still, statistics, shrinkage, clip)

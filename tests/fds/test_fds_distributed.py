@@ -1,4 +1,4 @@
-"""FDS on two and three gloo ranks with uneven shards: the same statistics as one process, in everything."""
+"""Tests of FDS on two and three gloo ranks with uneven shards: statistics equal those of one process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def epoch_data(epoch: int) -> tuple[Tensor, Tensor]:
 
 
 def shard(rank: int, world_size: int, rows: Tensor) -> Tensor:
-    """Sorted by label and cut unevenly: no rank sees all bins, and batch counts differ."""
+    """Return uneven shards sorted by label: no rank sees all bins, and batch counts differ."""
     cuts = {1: [90], 2: [61, 29], 3: [50, 33, 7]}[world_size]
     return rows.split(cuts)[rank]
 
@@ -38,7 +38,7 @@ def tables(fds: FDS) -> dict[str, Tensor]:
 
 
 def collect_epochs(rank: int, world_size: int) -> list[dict[str, Any]]:
-    """A bare FDS, each rank with its own number of batches; one rank empty-handed in epoch 1."""
+    """Train a bare FDS; each rank has its own number of batches, and one rank has no data in epoch 1."""
     fds, out = make(), []
     for epoch in range(EPOCHS):
         features, labels = (shard(rank, world_size, rows) for rows in epoch_data(epoch))
@@ -55,7 +55,7 @@ def collect_epochs(rank: int, world_size: int) -> list[dict[str, Any]]:
 
 
 def expected_epochs(world_size: int) -> list[dict[str, Any]]:
-    """One process that sees what all ranks together saw."""
+    """Train one process with the data of all ranks."""
     fds, out = make(), []
     for epoch in range(EPOCHS):
         for rank in range(world_size):
@@ -80,7 +80,7 @@ class Model(nn.Module):
 
 
 def train_under_ddp(rank: int, world_size: int) -> dict[str, Any]:
-    """DDP with default settings (broadcast_buffers=True), uneven batches of the same number on each rank."""
+    """Train under DDP with default settings (broadcast_buffers=True) and uneven batches."""
     model = Model()
     wrapped = DistributedDataParallel(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
@@ -111,7 +111,7 @@ def ddp_statistics(rank: int, world_size: int) -> dict[str, Tensor]:
 
 
 def end_epoch_errors(rank: int, world_size: int) -> dict[str, Any]:
-    """The message of each refusal, and whether the state was left alone."""
+    """Return the message of each error, and whether the state is unchanged."""
     out: dict[str, Any] = {}
     fds = make()
     before = tables(fds)
@@ -133,7 +133,7 @@ def end_epoch_errors(rank: int, world_size: int) -> dict[str, Any]:
 
 
 def non_finite_features(rank: int, world_size: int) -> dict[str, Any]:
-    """An overflow on rank 0 alone, in bin 0."""
+    """Collect an overflow in bin 0, only on rank 0."""
     fds = make()
     features = torch.ones(4, D)
     features[1, 2] = float("inf") if rank == 0 else 1.0
@@ -143,7 +143,7 @@ def non_finite_features(rank: int, world_size: int) -> dict[str, Any]:
 
 
 def subgroup(rank: int, world_size: int) -> Tensor | None:
-    """Ranks 0 and 1 close an epoch of their own."""
+    """Close an epoch of ranks 0 and 1 only."""
     pair = dist.new_group([0, 1])
     if rank > 1:
         return None
@@ -154,7 +154,7 @@ def subgroup(rank: int, world_size: int) -> Tensor | None:
 
 
 def everything(rank: int, world_size: int) -> dict[str, Any]:
-    """All scenarios in one start of the ranks, because starting them is what costs."""
+    """Run all scenarios in one start of the ranks, because starting ranks is slow."""
     scenarios = (collect_epochs, train_under_ddp, ddp_statistics, end_epoch_errors, non_finite_features, subgroup)
     return {scenario.__name__: scenario(rank, world_size) for scenario in scenarios}
 
@@ -165,7 +165,7 @@ def ranks(request: pytest.FixtureRequest, spawn_ranks) -> list[dict[str, Any]]:
 
 
 def test_uneven_ranks_agree_with_one_process(ranks: list[dict[str, Any]]) -> None:
-    """No rank sees all bins, batch counts differ, one rank is empty-handed, one does not even run forward."""
+    """Check shards where no rank sees all bins, batch counts differ, and one rank never runs forward."""
     expected = expected_epochs(len(ranks))
     for result in ranks:
         for epoch, wanted in zip(result["collect_epochs"], expected, strict=True):
@@ -174,7 +174,7 @@ def test_uneven_ranks_agree_with_one_process(ranks: list[dict[str, Any]]) -> Non
                 torch.testing.assert_close(epoch[name], wanted[name], rtol=1e-6, atol=1e-6)
 
 
-def test_all_ranks_hold_the_same_tables_to_the_bit(ranks: list[dict[str, Any]]) -> None:
+def test_all_ranks_have_bit_identical_tables(ranks: list[dict[str, Any]]) -> None:
     for result in ranks[1:]:
         for epoch, first in zip(result["collect_epochs"], ranks[0]["collect_epochs"], strict=True):
             assert all(torch.equal(epoch[name], first[name]) for name in tables(make()))
@@ -182,7 +182,7 @@ def test_all_ranks_hold_the_same_tables_to_the_bit(ranks: list[dict[str, Any]]) 
             assert torch.equal(result["train_under_ddp"][name], ranks[0]["train_under_ddp"][name])
 
 
-def test_the_accumulators_survive_ddp_with_default_settings(ranks: list[dict[str, Any]]) -> None:
+def test_ddp_with_default_settings_does_not_overwrite_the_sums(ranks: list[dict[str, Any]]) -> None:
     labels = epoch_data(1)[1]
     for rank, result in enumerate(ranks):
         assert result["train_under_ddp"]["counted"] == len(shard(rank, len(ranks), labels))
@@ -219,6 +219,6 @@ def test_an_overflow_on_one_rank_keeps_that_bins_statistics_on_all(ranks: list[d
         assert found["num_samples"].tolist() == [0, 4 * len(ranks), 0, 0, 0, 0]
 
 
-def test_a_process_group_limits_who_adds_up(ranks: list[dict[str, Any]]) -> None:
+def test_a_process_group_limits_the_ranks_that_are_added(ranks: list[dict[str, Any]]) -> None:
     for result in ranks[:2]:
         assert result["subgroup"].tolist() == [0.5] * D

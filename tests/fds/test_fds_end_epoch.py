@@ -60,7 +60,7 @@ def test_closing_twice_is_a_runtime_error_and_leaves_the_state_unchanged() -> No
     assert int(fds.epoch) == 2
 
 
-def test_nothing_collected_before_start_update_is_an_error_too() -> None:
+def test_nothing_collected_before_start_update_is_also_an_error() -> None:
     with pytest.raises(RuntimeError):
         make(start_update=3, start_smooth=5).end_epoch()
 
@@ -81,14 +81,14 @@ def test_non_finite_labels_are_an_error_with_their_count(bad: float, policy: str
     assert_same(fds, before)
 
 
-def test_labels_out_of_range_under_exclude_are_counted_and_no_error() -> None:
+def test_excluded_labels_are_counted_without_an_error() -> None:
     fds = FDS(D, LabelBins.integers(0, B - 1, out_of_range="exclude"))
     feed(fds)
     fds(torch.randn(2, D), torch.tensor([-7.0, 99.0]))
     assert fds.end_epoch()["labels_excluded"] == 2
 
 
-def test_bins_whose_sums_are_not_finite_are_reported_and_end_no_run() -> None:
+def test_bins_with_non_finite_sums_are_reported_without_an_error() -> None:
     fds = make()
     feed(fds)
     assert fds.end_epoch()["bins_nonfinite"] == 0
@@ -101,7 +101,7 @@ def test_bins_whose_sums_are_not_finite_are_reported_and_end_no_run() -> None:
     assert all(bool(torch.isfinite(value).all()) for value in state(fds).values())
 
 
-def test_forward_reads_the_tables_and_no_counter() -> None:
+def test_forward_depends_on_the_tables_and_not_on_the_epoch_counter() -> None:
     fds = make()
     feed(fds)
     fds.end_epoch()
@@ -112,7 +112,7 @@ def test_forward_reads_the_tables_and_no_counter() -> None:
         assert torch.equal(fds(features, labels), before)
 
 
-def test_tables_change_in_end_epoch_and_nowhere_else() -> None:
+def test_tables_change_only_in_end_epoch() -> None:
     fds = make()
     feed(fds)
     fds.end_epoch()
@@ -148,7 +148,7 @@ def test_an_epoch_is_the_time_between_two_calls() -> None:
     assert torch.equal(once.num_samples, twice.num_samples)
 
 
-def test_accumulators_start_afresh() -> None:
+def test_sums_are_zero_after_end_epoch() -> None:
     fds, other = make(momentum=0.0), make(momentum=0.0)
     feed(fds, 0)
     fds.end_epoch()
@@ -172,7 +172,7 @@ def test_it_works_in_eval_mode_and_under_no_grad() -> None:
     assert not one.shift.requires_grad
 
 
-def test_diagnostics_are_plain_numbers_that_say_what_happened() -> None:
+def test_diagnostics_are_floats_with_the_documented_values() -> None:
     fds = make()
     fds(torch.randn(9, D), torch.tensor([0.0, 0, 0, 1, 1, 1, 2, 2, 3]))
     diagnostics = fds.end_epoch()
@@ -183,7 +183,7 @@ def test_diagnostics_are_plain_numbers_that_say_what_happened() -> None:
     assert diagnostics["bins_trusted"] == 3
 
 
-def test_a_scarcely_filled_label_range_is_warned_about_once() -> None:
+def test_mostly_empty_bins_are_warned_about_once() -> None:
     fds = FDS(D, LabelBins.integers(0, 50))
     features, labels = torch.randn(6, D), torch.tensor([0.0, 0, 1, 1, 2, 2])
     fds(features, labels)
@@ -208,7 +208,7 @@ def test_reset_starts_over() -> None:
         fds.end_epoch()
 
 
-def test_collect_is_the_same_pass_and_replaces_what_was_accumulated() -> None:
+def test_collect_equals_a_training_pass_and_replaces_the_sums() -> None:
     torch.manual_seed(0)
     encoder = torch.nn.Sequential(torch.nn.Linear(4, D), torch.nn.BatchNorm1d(D), torch.nn.Dropout(0.5))
     encoder[1].eval()
@@ -236,7 +236,7 @@ def test_collect_takes_inputs_of_several_tensors_and_plain_functions() -> None:
     torch.testing.assert_close(fds.running_mean, expected.running_mean)
 
 
-def test_collect_of_an_empty_loader_is_found_by_end_epoch() -> None:
+def test_end_epoch_refuses_a_collect_of_an_empty_loader() -> None:
     fds = make()
     feed(fds)
     fds.collect([], torch.nn.Identity())

@@ -87,7 +87,7 @@ def test_the_input_is_not_mutated_and_the_output_is_a_new_tensor() -> None:
 @pytest.mark.parametrize(
     "layer", [nn.ReLU(), nn.ReLU(inplace=True), nn.Sigmoid(), nn.Tanh(), nn.BatchNorm1d(D), nn.Dropout(0.5)]
 )
-def test_backward_works_after_layers_that_keep_their_output(layer: nn.Module) -> None:
+def test_backward_works_after_layers_that_save_their_output(layer: nn.Module) -> None:
     fds = calibrating()
     linear = nn.Linear(3, D)
     labels = torch.arange(12.0) % B
@@ -96,7 +96,7 @@ def test_backward_works_after_layers_that_keep_their_output(layer: nn.Module) ->
     assert bool((linear.weight.grad != 0).any())
 
 
-def test_in_place_layers_after_it_work_too() -> None:
+def test_in_place_layers_after_fds_work() -> None:
     fds = calibrating()
     features, labels = data(seed=1)
     features.requires_grad_()
@@ -104,7 +104,7 @@ def test_in_place_layers_after_it_work_too() -> None:
     assert features.grad is not None
 
 
-def test_eval_mode_and_missing_labels_are_the_identity_and_record_nothing() -> None:
+def test_eval_mode_and_missing_labels_copy_features_and_collect_nothing() -> None:
     fds = calibrating()
     features, labels = data(seed=1)
     fds(features)
@@ -117,7 +117,7 @@ def test_eval_mode_and_missing_labels_are_the_identity_and_record_nothing() -> N
         fds.end_epoch()
 
 
-def test_train_mode_under_no_grad_calibrates_and_records_nothing() -> None:
+def test_train_mode_under_no_grad_calibrates_and_collects_nothing() -> None:
     fds = calibrating()
     features, labels = data(seed=1)
     for guard in (torch.no_grad, torch.inference_mode):
@@ -127,7 +127,7 @@ def test_train_mode_under_no_grad_calibrates_and_records_nothing() -> None:
         fds.end_epoch()
 
 
-def test_what_is_recorded_is_raw_and_not_the_calibrated_features() -> None:
+def test_raw_features_are_collected_and_not_calibrated_features() -> None:
     fds = calibrating(momentum=0.0)
     features, labels = data(seed=1)
     fds(features, labels)
@@ -138,7 +138,7 @@ def test_what_is_recorded_is_raw_and_not_the_calibrated_features() -> None:
         )
 
 
-def test_recorded_features_are_detached() -> None:
+def test_collected_features_are_detached() -> None:
     fds = make()
     weight = torch.ones(D, requires_grad=True)
     features, labels = data()
@@ -189,8 +189,8 @@ def test_gradient_accumulation_counts_each_sample_once() -> None:
     assert torch.equal(whole.num_samples, parts.num_samples)
 
 
-def test_the_step_never_reads_a_value_back() -> None:
-    """On the meta device there are no values: a host synchronisation or a data-dependent branch would raise."""
+def test_the_step_never_synchronises() -> None:
+    """Check on the meta device, where a host synchronisation or a data-dependent branch raises."""
     for policy in ("clamp", "exclude"):
         bins = LabelBins.uniform(0.0, 5.0, 10, out_of_range=policy)
         lds = LDS(bins).fit(torch.rand(50) * 5).to("meta")

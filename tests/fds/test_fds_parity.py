@@ -1,4 +1,4 @@
-"""FDS function by function against the numbers of the published code (shared/data/golden/README.md).
+"""Tests of each function of FDS against the published code (shared/data/golden/README.md).
 
 Moments are compared in bins that both treat alike: two samples or more in each epoch that saw them, first seen in
 the first statistics epoch, and, where a batch of edge labels would decide in the published code, not at the edges.
@@ -34,7 +34,7 @@ CLIP = {"agedb": (0.1, 10.0), "sts": (0.5, 2.0)}
 
 
 def settings_of(config: str) -> dict:
-    """The FDS arguments of `[startupdate1_startsmooth2_]KERNEL_ksK_sS_mM`."""
+    """Return the FDS arguments of a name `[startupdate1_startsmooth2_]KERNEL_ksK_sS_mM`."""
     *late, kernel, size, sigma, momentum = config.split("_")
     settings = {
         "kernel": NAMES[kernel],
@@ -54,14 +54,14 @@ def bins_of(data: str, config: str = "") -> LabelBins:
 
 
 def epochs_of(z, data: str, count: int):
-    """(features, labels) per epoch; the real-label files share one label array."""
+    """Return (features, labels) per epoch; the files of real labels share one label array."""
     for epoch in range(count):
         labels = z["inputs/labels"] if "inputs/labels" in z else z[f"inputs/epoch{epoch}/labels"]
         yield torch.from_numpy(z[f"inputs/epoch{epoch}/features"]), torch.from_numpy(labels).float()
 
 
 def compare_epochs(z, data: str, config: str, epochs: int, rtol: float = 1e-6, dtype: str = "f64") -> None:
-    """Whole epochs through the module: running moments, counts, and the smoothed statistics one epoch later."""
+    """Compare running moments, counts, and the smoothed statistics of the following epoch."""
     kwargs = settings_of(config)
     fds = FDS(z["inputs/epoch0/features"].shape[1], bins_of(data, config), ratio_clip=CLIP[data], **kwargs)
     start, half = kwargs.get("start_update", 0), kwargs["kernel_size"] // 2
@@ -73,7 +73,7 @@ def compare_epochs(z, data: str, config: str, epochs: int, rtol: float = 1e-6, d
         if epoch < start:
             continue
         count = fds.bins.counts(labels).numpy()
-        # The STS variant overwrites bins that an epoch left empty; the age variant lets them be.
+        # The STS variant overwrites bins without samples in an epoch; the age variant does not.
         alike &= (count >= 2) if epoch == start or data == "sts" else (count >= 2) | (count == 0)
         in_range = (labels >= fds.bins.centers[0]) & (labels <= fds.bins.centers[-1])
         if data == "agedb" and not bool(in_range.all()) and epoch > 0:
@@ -99,7 +99,7 @@ def compare_epochs(z, data: str, config: str, epochs: int, rtol: float = 1e-6, d
             atol = rtol * np.abs(expected).max()
             np.testing.assert_allclose(actual.numpy()[rows], expected[rows], rtol=rtol, atol=atol)
     assert compared_means > 50, "too few bins compared to prove anything"
-    # Nine neighbouring bins of two samples or more in each epoch are not to be had in the small STS file.
+    # The small STS file has no nine neighbouring bins with two or more samples in each epoch.
     wide_and_sparse = half == 4 and len(labels) < 1000 and data == "sts"
     assert wide_and_sparse or compared_windows > 10, "too few windows compared to prove anything"
 
@@ -125,7 +125,7 @@ def test_smoothing_alone_is_the_published_convolution_away_from_the_borders(gold
     seen = torch.ones(num_bins, dtype=torch.bool)
     compared = 0
     for epoch in range(3):
-        # Nothing was collected before start_update: the published buffers still hold their initial values there.
+        # Before start_update nothing was collected, so the published buffers have their initial values.
         for name in ("mean", "var"):
             own = torch.from_numpy(z[f"f64/{config}/common/epoch{epoch}/running_{name}"])
             expected = z[f"f64/{config}/common/epoch{epoch + 1}/smoothed_{name}_last_epoch"]
@@ -139,7 +139,7 @@ def test_smoothing_alone_is_the_published_convolution_away_from_the_borders(gold
 
 
 def compare_calibration(z, data: str, config: str, kind: str, epochs: int, probe: str, dtype: str) -> None:
-    """The pure calibration, fed the published tables, on probe rows in range: values, and gradients where given."""
+    """Compare the pure calibration with published tables: values, and gradients where the file has them."""
     bins = bins_of(data, config)
     first = settings_of(config).get("start_smooth", 1)
     low, high = float(bins.centers[0]), float(bins.centers[-1])
@@ -177,7 +177,7 @@ def test_calibration_with_the_published_age_tables(golden, config: str, kind: st
     compare_calibration(z, "agedb", config, kind, 4, probe, "f64")
 
 
-def test_gradients_were_among_what_was_compared(golden) -> None:
+def test_the_golden_files_contain_gradients(golden) -> None:
     z = golden("fds_agedb.npz", key="f64/gaussian_ks5_s2_m0.9/dealiased/epoch1/probe_A_out")
     assert "f64/gaussian_ks5_s2_m0.9/dealiased/epoch4/probe_A_grad" in z
 

@@ -1,4 +1,4 @@
-"""The state of FDS: saved and resumed, copied, moved and cast."""
+"""Tests of the state of FDS: save, resume, copy, move and cast."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def assert_same_state(one: nn.Module, other: nn.Module) -> None:
 
 
 class Model(nn.Module):
-    """A model as users write it, with the FDS one level down."""
+    """A typical model with FDS as a submodule."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ def train(model: Model, optimizer: torch.optim.Optimizer, data) -> None:
         optimizer.step()
 
 
-def test_a_round_trip_in_mid_epoch_continues_exactly() -> None:
+def test_resuming_within_an_epoch_is_exact() -> None:
     torch.manual_seed(0)
     straight = Model()
     resumed = copy.deepcopy(straight)
@@ -84,7 +84,7 @@ def test_a_round_trip_in_mid_epoch_continues_exactly() -> None:
     assert_same_state(straight, fresh)
 
 
-def test_the_running_epoch_travels_with_the_state_dict() -> None:
+def test_the_state_dict_contains_the_unfinished_epoch() -> None:
     source, target = make(), make()
     for features, labels in batches(0):
         source(features, labels)
@@ -93,7 +93,7 @@ def test_the_running_epoch_travels_with_the_state_dict() -> None:
     assert_same_state(source, target)
 
 
-def test_a_state_of_another_size_or_with_parts_missing_is_refused() -> None:
+def test_a_state_dict_of_another_size_or_with_missing_keys_is_refused() -> None:
     state = make().state_dict()
     with pytest.raises(RuntimeError, match="size mismatch"):
         FDS(D + 1, LabelBins.integers(0, B - 1)).load_state_dict(state)
@@ -144,7 +144,7 @@ def test_deep_copies_are_independent() -> None:
 
 
 def test_the_accumulators_are_no_buffers_and_in_the_state_dict() -> None:
-    """DistributedDataParallel overwrites every buffer with rank 0's at each forward."""
+    """Check that the sums are no buffers: DistributedDataParallel overwrites buffers with those of rank 0."""
     fds = make()
     assert not set(ACCUMULATORS) & {name for name, _ in fds.named_buffers()}
     assert set(ACCUMULATORS) <= set(fds.state_dict())
@@ -152,7 +152,7 @@ def test_the_accumulators_are_no_buffers_and_in_the_state_dict() -> None:
 
 
 def tensors_of(fds: FDS) -> dict[str, torch.Tensor]:
-    """All tensors that the module holds, state_dict or not."""
+    """Return all tensors of the module, in the state_dict or not."""
     held = dict(fds.named_buffers())
     for prefix, module in fds.named_modules():
         for name, value in vars(module).items():
@@ -161,7 +161,7 @@ def tensors_of(fds: FDS) -> dict[str, torch.Tensor]:
     return held
 
 
-def test_device_moves_take_all_state_along() -> None:
+def test_device_moves_include_all_state() -> None:
     fds = make()
     fds(*batches(0)[0])
     fds.to("meta")
@@ -203,7 +203,7 @@ def test_a_half_precision_model_still_trains_with_full_statistics() -> None:
 
 
 def test_a_device_without_float64_keeps_float32_and_stays_accurate() -> None:
-    """The move refuses float64 as MPS does; sums are then about the running mean."""
+    """Check a device without float64 such as MPS, where the sums are centred at the running mean."""
 
     def move(tensor: torch.Tensor) -> torch.Tensor:
         if tensor.dtype == torch.float64:

@@ -21,7 +21,7 @@ B, D = 9, 4
 
 
 def make(**kwargs: object) -> FDS:
-    """A float32 FDS over B integer bins, collecting only unless told otherwise."""
+    """Return a float32 FDS over B integer bins that by default only collects."""
     return FDS(D, LabelBins.integers(0, B - 1), **{"start_smooth": None, **kwargs})
 
 
@@ -48,7 +48,7 @@ def test_momentum_is_the_weight_of_the_old_value() -> None:
     assert fds.running_mean[0, 0].item() == pytest.approx(0.9 * 10 + 0.1 * 20)
 
 
-def test_the_first_epoch_of_a_bin_replaces_even_when_late() -> None:
+def test_the_first_epoch_of_a_bin_replaces_the_initial_statistics() -> None:
     fds = make(momentum=0.9)
     fds(torch.ones(3, D), torch.zeros(3))
     fds.end_epoch()
@@ -59,7 +59,7 @@ def test_the_first_epoch_of_a_bin_replaces_even_when_late() -> None:
     assert fds.running_var[1, 0].item() == pytest.approx(7.0)
 
 
-def test_a_bin_absent_from_an_epoch_keeps_its_own() -> None:
+def test_a_bin_absent_from_an_epoch_keeps_its_statistics() -> None:
     fds = make()
     rows = torch.randn(5, D)
     fds(rows, torch.zeros(5))
@@ -79,7 +79,7 @@ def test_variances_are_unbiased() -> None:
     torch.testing.assert_close(fds.running_var[0], rows.var(dim=0), check_dtype=False)
 
 
-def test_under_min_count_the_mean_moves_and_the_variance_does_not() -> None:
+def test_fewer_samples_than_min_count_update_only_the_mean() -> None:
     fds = make(momentum=0.5, min_count=3)
     fds(torch.tensor([[0.0], [1.0], [2.0]]).expand(3, D), torch.zeros(3))
     fds.end_epoch()
@@ -100,7 +100,7 @@ def test_data_before_start_update_is_discarded() -> None:
     torch.testing.assert_close(fds.running_var[0], rows.var(0), check_dtype=False)
 
 
-def test_means_of_1000_with_a_spread_of_1_and_bins_far_apart_are_sound() -> None:
+def test_statistics_are_accurate_for_mean_1000_and_deviation_1() -> None:
     rng = np.random.default_rng(0)
     index = rng.integers(0, B, 4000)
     center = np.where(np.arange(B) % 2 == 0, 1000.0, -1000.0) * (1 + np.arange(B))
@@ -117,7 +117,7 @@ def test_means_of_1000_with_a_spread_of_1_and_bins_far_apart_are_sound() -> None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_identical_samples_have_exactly_no_variance_and_never_a_negative_one(dtype: torch.dtype) -> None:
+def test_identical_samples_have_variance_zero(dtype: torch.dtype) -> None:
     fds = FDS(300, LabelBins.integers(0, 3), start_smooth=None)
     constants = torch.from_numpy(np.random.default_rng(0).lognormal(3, 4, 300)).to(dtype)
     for bin_, count in enumerate((2, 33, 1001)):
@@ -151,7 +151,7 @@ def test_dense_features_count_every_pixel() -> None:
     torch.testing.assert_close(dense.running_var, flat.running_var)
 
 
-def test_labels_of_one_column_count_like_flat_ones() -> None:
+def test_labels_of_one_column_equal_flat_labels() -> None:
     features, labels = torch.randn(20, D), torch.randint(0, B, (20,)).float()
     flat, column = make(), make()
     flat(features, labels)
@@ -162,7 +162,7 @@ def test_labels_of_one_column_count_like_flat_ones() -> None:
     assert torch.equal(flat.running_var, column.running_var)
 
 
-def test_out_of_range_labels_join_the_edge_bins_or_are_excluded() -> None:
+def test_out_of_range_labels_are_clamped_or_excluded() -> None:
     features = torch.randn(4, D)
     labels = torch.tensor([-5.0, 0.0, 8.0, 99.0])
     clamp = make()
@@ -177,7 +177,7 @@ def test_out_of_range_labels_join_the_edge_bins_or_are_excluded() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_a_bin_whose_sums_are_not_finite_keeps_its_statistics_for_that_epoch(bad: float) -> None:
+def test_a_bin_with_non_finite_sums_keeps_its_statistics(bad: float) -> None:
     fds = make(momentum=0.5)
     first = torch.randn(6, D)
     labels = torch.tensor([0.0, 0, 0, 1, 1, 1])
@@ -197,7 +197,7 @@ def test_a_bin_whose_sums_are_not_finite_keeps_its_statistics_for_that_epoch(bad
     assert bool(torch.isfinite(fds.running_mean).all())
 
 
-def test_values_whose_squares_overflow_float32_are_recorded() -> None:
+def test_values_with_squares_beyond_float32_are_collected() -> None:
     fds = make()
     rows = torch.tensor([[1e20], [3e20]]).expand(2, D)
     fds(rows, torch.zeros(2))
@@ -206,7 +206,7 @@ def test_values_whose_squares_overflow_float32_are_recorded() -> None:
 
 
 def test_large_bins_keep_small_variances() -> None:
-    """The rounding guard must not grow with the bin without bound: a depth map's bins hold 10^7 pixels and more."""
+    """Check that the rounding guard is bounded: bins of depth maps have more than 10^7 pixels."""
     n, mean, sd = 3e7, 1000.0, 0.05
     total = torch.tensor([[n * mean]], dtype=torch.float64)
     square = torch.tensor([[n * (mean**2 + sd**2)]], dtype=torch.float64)
@@ -216,7 +216,7 @@ def test_large_bins_keep_small_variances() -> None:
 
 @pytest.mark.parametrize("layer", [FDS, ProbabilisticFDS])
 @pytest.mark.parametrize("settings", [{}, {"shrinkage": 5.0, "count_weighted": True}, {"statistics": "mean"}])
-def test_wide_features_are_worked_on_some_columns_at_a_time_to_the_same_tables(
+def test_wide_features_in_column_blocks_give_the_same_tables(
     monkeypatch: pytest.MonkeyPatch, layer: type[FDS], settings: dict[str, Any]
 ) -> None:
     features = torch.randn(2, 200, D)
@@ -240,7 +240,7 @@ def test_wide_features_are_worked_on_some_columns_at_a_time_to_the_same_tables(
 
 @pytest.mark.parametrize("reach", [0, 1, 2, 4])
 @pytest.mark.parametrize("seen", [1.0, 0.5])
-def test_smoothing_by_bands_is_the_product_with_the_kernel(reach: int, seen: float) -> None:
+def test_smoothing_by_bands_equals_the_matrix_product(reach: int, seen: float) -> None:
     window, values = torch.rand(2 * reach + 1, dtype=torch.float64), torch.randn(40, D, dtype=torch.float64)
     kernel = feature_statistics.smoothing_kernel(smoothing_matrix(window, 40), torch.rand(40) < seen)
     assert 4 * len(window) <= 40  # the bands are used

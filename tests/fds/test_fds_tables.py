@@ -59,7 +59,7 @@ def test_tables_over_epochs_agree_with_the_oracle(oracle, setting: str) -> None:
 
 
 def trained(means: list[float | None], counts: list[int] | None = None, **kwargs: object) -> FDS:
-    """One dimension; each bin's samples have its mean and unit variance (None: never seen)."""
+    """Return an FDS of one dimension with the given mean and unit variance per bin (None: never seen)."""
     fds = FDS(1, LabelBins.integers(0, len(means) - 1), **kwargs).double()
     for bin_, mean in enumerate(means):
         if mean is None:
@@ -91,14 +91,14 @@ def test_borders_renormalise_and_do_not_reflect(oracle) -> None:
     assert shifts(oracle, fds) == pytest.approx(expected, abs=1e-9)
 
 
-def test_count_weighted_smoothing_pulls_toward_the_crowd(oracle) -> None:
+def test_count_weighted_smoothing_pulls_toward_frequent_labels(oracle) -> None:
     fds = trained([0.0, 3.0], [2, 8], kernel="triangular", kernel_size=3, count_weighted=True)
     pulled = (0 * 2 + 0.5 * 8 * 3.0) / (2 + 0.5 * 8)
     stayed = (8 * 3.0) / (8 + 0.5 * 2) - 3.0
     assert shifts(oracle, fds) == pytest.approx([pulled, stayed], abs=1e-9)
 
 
-def test_shrinkage_leaves_dense_bins_as_they_are(oracle) -> None:
+def test_shrinkage_keeps_the_statistics_of_dense_bins(oracle) -> None:
     plain = shifts(oracle, trained([0.0, 3.0], [2, 800], kernel="triangular", kernel_size=3))
     shrunk = shifts(oracle, trained([0.0, 3.0], [2, 800], kernel="triangular", kernel_size=3, shrinkage=20.0))
     assert shrunk[0] == pytest.approx(plain[0] * 20 / 22)
@@ -124,7 +124,7 @@ def test_the_variance_ratio_is_clipped(oracle) -> None:
     assert scale[1, 0] == pytest.approx(np.sqrt(np.clip(scale[1, 0] ** 2, 0.25, 4.0)))
 
 
-def test_a_variance_never_trusted_has_scale_one_and_stays_out_of_the_smoothing(oracle) -> None:
+def test_an_untrusted_variance_has_scale_one_and_is_not_smoothed(oracle) -> None:
     fds = FDS(1, LabelBins.integers(0, 2), kernel="triangular", kernel_size=3).double()
     rows = torch.tensor([[0.0], [2.0], [50.0], [0.0], [8.0]]).double()
     fds(rows, torch.tensor([0.0, 0, 1, 2, 2]))
@@ -136,7 +136,7 @@ def test_a_variance_never_trusted_has_scale_one_and_stays_out_of_the_smoothing(o
     assert shift[0, 0] == pytest.approx((1 + 0.5 * 50) / 1.5 - 1)
 
 
-def test_a_dimension_without_variance_of_its_own_passes(oracle) -> None:
+def test_a_dimension_with_variance_zero_is_not_changed(oracle) -> None:
     fds = FDS(2, LabelBins.integers(0, 1)).double()
     rows = torch.tensor([[5.0, 0.0], [5.0, 2.0], [7.0, 4.0], [9.0, 9.0]]).double()
     fds(rows, torch.tensor([0.0, 0, 1, 1]))
@@ -157,7 +157,7 @@ def test_identity_until_start_smooth(oracle) -> None:
 
 
 def test_whitening_and_colouring_use_the_statistics_of_the_same_epoch(oracle) -> None:
-    """The published code lags and aliases; here equal statistics in all bins leave features alone from epoch one."""
+    """Check that equal statistics in all bins never change features, unlike in the published code."""
     fds = FDS(1, LabelBins.integers(0, 4)).double()
     for center in (0.0, 100.0, -50.0):
         rows = torch.tensor([-1.0, 1.0]).repeat(5)[:, None].double() * (1 + abs(center)) + center
@@ -177,7 +177,7 @@ def test_one_bin_only_and_all_equal_labels_are_the_identity(oracle) -> None:
         torch.testing.assert_close(fds(rows, torch.full((10,), label)), rows, atol=1e-6, rtol=1e-5)
 
 
-def test_excluded_and_non_finite_labels_pass_unchanged(oracle) -> None:
+def test_features_of_excluded_and_non_finite_labels_are_not_changed(oracle) -> None:
     fds = FDS(D, LabelBins.integers(0, B - 1, out_of_range="exclude"))
     ((features, index),) = oracle.skewed_epochs(B, D, 1)
     oracle.run_epoch(fds, features, oracle.labels_of(fds.bins, index))

@@ -13,12 +13,12 @@ from dir.bins import LabelBins
 from dir.fds import FDS
 from dir.lds import LDS
 
-# Calls that wait for the device where there is one, or whose shape depends on values.
+# Calls that synchronise with a device, or with a shape that depends on values.
 WAITING = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique", "masked_select", "item", "bincount")
 
 
 class Calls(TorchDispatchMode):
-    """Counts operator calls that are no views."""
+    """Count operator calls that are not views."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def test_a_step_takes_few_calls_and_never_waits(out_of_range: str) -> None:
         assert not [name for name in found.counts if name.lstrip("_").startswith(WAITING)], found.counts
 
 
-def test_the_counter_sees_what_it_should() -> None:
+def test_the_operator_counter_counts() -> None:
     with Calls() as found:
         values = torch.arange(4.0).view(2, 2)
         values.sum().item()
@@ -68,7 +68,7 @@ def test_the_counter_sees_what_it_should() -> None:
 
 
 def peak_bytes(work: Any) -> int:
-    """Most memory that tensors made during ``work`` held at once."""
+    """Return the peak memory of the tensors created by ``work``."""
     held = peak = 0
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         work()

@@ -26,7 +26,7 @@ def fds(features: int = 1) -> FDS:
 
 
 def expected_shift(means: torch.Tensor) -> torch.Tensor:
-    """(1 - a)(S m - m) per bin, in NumPy's terms."""
+    """Return (1 - a)(S m - m) per bin, in NumPy."""
     counts = BINS.counts(LABELS).double()
     place = torch.arange(10.0, dtype=torch.float64)
     kernel = torch.exp(-((place[:, None] - place) ** 2) / (2 * 3.0**2)) * counts
@@ -35,7 +35,7 @@ def expected_shift(means: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("track", ["prediction", "label"])
-def test_it_shifts_by_the_smoothed_minus_the_own_mean_of_the_bin(track: str) -> None:
+def test_the_shift_is_the_smoothed_minus_the_own_mean_of_the_bin(track: str) -> None:
     shift = OutputFDS(fds(), track)
     targets = (LABELS - 5) / 2
     assert torch.equal(shift(PREDICTIONS, targets, LABELS), PREDICTIONS)
@@ -47,7 +47,7 @@ def test_it_shifts_by_the_smoothed_minus_the_own_mean_of_the_bin(track: str) -> 
     assert torch.equal(shift.eval()(PREDICTIONS, targets, LABELS), PREDICTIONS)
 
 
-def test_tracking_predictions_is_what_fds_does_through_a_linear_head() -> None:
+def test_tracking_predictions_equals_fds_before_a_linear_head() -> None:
     torch.manual_seed(0)
     head = torch.nn.Linear(4, 1)
     features = torch.randn(len(LABELS), 4) + LABELS[:, None]
@@ -59,7 +59,7 @@ def test_tracking_predictions_is_what_fds_does_through_a_linear_head() -> None:
     torch.testing.assert_close(on_output(predictions, LABELS, LABELS), through, rtol=1e-4, atol=1e-4)
 
 
-def test_half_precision_predictions_are_shifted_by_the_same() -> None:
+def test_half_precision_predictions_get_the_same_shift() -> None:
     far = OutputFDS(fds())
     predictions = (PREDICTIONS + 60).bfloat16()  # steps of 0.25 there
     far(predictions, LABELS, LABELS)
@@ -79,7 +79,7 @@ def test_gradients_pass_unchanged() -> None:
     assert torch.equal(predictions.grad, torch.ones_like(predictions))
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_wrong_arguments_and_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="num_features=1"):
         OutputFDS(fds(2))
     with pytest.raises(ValueError, match="statistics='mean'"):

@@ -1,4 +1,4 @@
-"""Probabilistic FDS against NumPy loops and simulation, and the whole of VIR on generated data."""
+"""Tests of ProbabilisticFDS against NumPy loops and simulation, and of VIR on generated data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def closed(share: float = 0.3, **arguments: Any) -> tuple[ProbabilisticFDS, Tensor, Tensor]:
-    """A layer after one epoch, with bins 0 to 3 seen and bin 3 by one sample only."""
+    """Return a layer after one epoch with samples in bins 0 to 3, and one sample in bin 3."""
     fds = ProbabilisticFDS(3, LabelBins.integers(0, 5), share=share, **arguments)
     labels = torch.tensor([0.0] * 9 + [1.0] * 4 + [2.0] * 5 + [3.0])
     features = random(19, 3) + labels[:, None]
@@ -34,7 +34,7 @@ def closed(share: float = 0.3, **arguments: Any) -> tuple[ProbabilisticFDS, Tens
     return fds, features.detach(), labels
 
 
-def test_variance_is_that_of_a_simulation() -> None:
+def test_variance_equals_that_of_a_simulation() -> None:
     rng = np.random.default_rng(0)
     var, count, scale = np.array([2.0, 0.5, 1.0]), np.array([3, 8, 1]), np.array([0.7, 1.3, 1.0])
     kernel = np.array([[0.6, 0.3, 0.1], [0.25, 0.5, 0.25], [0.1, 0.3, 0.6]])
@@ -53,7 +53,7 @@ def test_variance_is_that_of_a_simulation() -> None:
 
 
 @pytest.mark.parametrize("arguments", [{}, {"count_weighted": True}, {"shrinkage": 4.0}, {"statistics": "mean"}])
-def test_tables_are_those_of_the_loops(arguments: dict[str, Any]) -> None:
+def test_tables_equal_those_of_loops(arguments: dict[str, Any]) -> None:
     share = 0.3
     fds, features, labels = closed(share, **arguments)
     z, y = features.double().numpy(), labels.numpy()
@@ -79,7 +79,7 @@ def test_tables_are_those_of_the_loops(arguments: dict[str, Any]) -> None:
     np.testing.assert_allclose(fds.deviation.numpy(), expected, rtol=1e-5)
 
 
-def test_mean_is_that_of_fds_and_spread_that_of_the_table() -> None:
+def test_mean_equals_fds_and_deviation_equals_the_table() -> None:
     fds, _, _ = closed()
     plain = FDS(3, LabelBins.integers(0, 5))
     state = {key: value for key, value in fds.state_dict().items() if key != "deviation"}
@@ -93,7 +93,7 @@ def test_mean_is_that_of_fds_and_spread_that_of_the_table() -> None:
     assert torch.equal(drawn[2, 0], features[-1])  # a bin never seen
 
 
-def test_rare_bins_are_less_certain() -> None:
+def test_rare_bins_have_larger_deviations() -> None:
     labels = torch.cat([torch.zeros(300), torch.full((3,), 5.0)])
     fds = ProbabilisticFDS(4, LabelBins.integers(0, 5), share=0.2)
     features = random(303, 4)
@@ -122,7 +122,7 @@ def test_noise_has_the_unit_of_the_features(labels: list[float], shrinkage: floa
     assert bool((deviations[0][alone] > 0).all()) == (alone == 2)
 
 
-def test_a_dimension_without_variance_passes_unchanged() -> None:
+def test_a_dimension_with_variance_zero_gets_no_noise() -> None:
     fds = ProbabilisticFDS(3, LabelBins.integers(0, 5), share=0.5)
     labels = torch.arange(6.0).repeat_interleave(4)
     features = random(24, 3)
@@ -136,7 +136,7 @@ def test_a_dimension_without_variance_passes_unchanged() -> None:
     assert (drawn[~still] != features[~still]).all()
 
 
-def test_share_zero_is_fds_and_eval_the_identity() -> None:
+def test_share_zero_equals_fds_and_eval_mode_copies() -> None:
     fds, features, labels = closed(share=0.0)
     assert torch.equal(fds(features, labels), fds(features, labels))
     fds, features, labels = closed()
@@ -145,7 +145,7 @@ def test_share_zero_is_fds_and_eval_the_identity() -> None:
     assert torch.equal(fds.eval()(features, labels), features)
 
 
-def test_nothing_is_drawn_before_smoothing_starts() -> None:
+def test_there_is_no_noise_before_smoothing_starts() -> None:
     fds = ProbabilisticFDS(3, LabelBins.integers(0, 5), start_smooth=3)
     labels = torch.arange(6.0).repeat(4)
     for epoch in range(4):
@@ -201,14 +201,14 @@ def test_bad_share() -> None:
 
 
 def draw(n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs, skewed labels, and the deviation of their noise, which grows with the input."""
+    """Return inputs, skewed labels, and the deviation of their noise, which grows with the input."""
     x = torch.rand(n, 1).square() * 4 - 2
     noise = 0.05 + 0.15 * (x + 2)
     return x, (2 * x + noise * torch.randn(n, 1)).squeeze(1), noise.squeeze(1)
 
 
 @pytest.mark.parametrize("smoothed", [False, True])
-def test_intervals_cover_and_are_wide_where_the_noise_is(smoothed: bool) -> None:
+def test_intervals_cover_and_widen_with_the_noise(smoothed: bool) -> None:
     torch.manual_seed(0)
     x, y, _ = draw(3000)
     bins = LabelBins.uniform(-5, 6, 22)

@@ -1,4 +1,4 @@
-"""The Triton kernel of the calibration, run by Triton's interpreter on the CPU, gives what plain operators give."""
+"""Tests of the Triton kernel against plain operators, in Triton's interpreter on the CPU."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def found() -> dict[str, dict[str, float]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
-def test_the_kernel_is_the_plain_calibration(found: dict[str, dict[str, float]], case: tuple[str, ...]) -> None:
-    # A fused multiply-add keeps a digit that two operators lose.
+def test_the_kernel_equals_the_plain_calibration(found: dict[str, dict[str, float]], case: tuple[str, ...]) -> None:
+    # A fused multiply-add rounds once, two operators round twice.
     bound = 1.5 * torch.finfo(getattr(torch, case[3])).eps
     result = found[case[0]]
     assert result["forward"] <= bound, result
@@ -93,7 +93,7 @@ def test_the_kernel_is_the_plain_calibration(found: dict[str, dict[str, float]],
     assert result["passed"], "a row of the identity changed"
 
 
-def test_without_a_gpu_nothing_of_triton_is_imported() -> None:
+def test_triton_is_not_imported_without_a_gpu() -> None:
     done = subprocess.run(
         [
             sys.executable,
@@ -108,12 +108,12 @@ def test_without_a_gpu_nothing_of_triton_is_imported() -> None:
 
 
 class Interpreted(torch.Tensor):
-    """Says that it is on a GPU, and is of a type that the kernel must not take."""
+    """A tensor subclass that reports is_cuda, which the kernel must not accept."""
 
     is_cuda = True  # type: ignore[assignment]
 
 
-def test_a_tensor_subclass_goes_through_plain_operators() -> None:
+def test_a_tensor_subclass_uses_plain_operators() -> None:
     pytest.importorskip("triton")
     features = torch.randn(4, 3).as_subclass(Interpreted)
     index, scale, shift = torch.tensor([0, 1, 1, 0]), torch.rand(2, 3), torch.rand(2, 3)
