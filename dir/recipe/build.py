@@ -26,6 +26,7 @@ from dir.recipe.compatibility import check_parts
 from dir.recipe.module import RegressionModule
 from dir.recipe.parts import Parts, RunSettings
 from dir.recipe.power import check_power_objective
+from dir.reweighter import Reweighter
 
 
 def instantiate_with(node: Any, **kwargs: Any) -> Any:
@@ -150,7 +151,7 @@ def build(cfg: DictConfig) -> Parts:
     data, bins, train, metrics = build_data(cfg)
     # The weights and the loss of a method that resamples are fitted on the resampled labels.
     trained = data.labels("train")
-    lds: nn.Module | None = (
+    lds: Reweighter | None = (
         None if cfg.method.lds is None else instantiate_with(cfg.method.lds, bins=bins).fit(trained)
     )
     encoder_args = data.encoder_args()

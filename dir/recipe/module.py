@@ -17,6 +17,7 @@ from dir.losses.base import Criterion, Regularizer
 from dir.metrics import ShotMetrics
 from dir.mixup import CMixup
 from dir.models.regressor import Regressor
+from dir.reweighter import Reweighter
 
 MakeOptimizer = Callable[[Iterator[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
@@ -58,7 +59,7 @@ class RegressionModule(LightningModule):
         metrics: ShotMetrics,
         optimizer: MakeOptimizer,
         scheduler: MakeScheduler | None = None,
-        lds: nn.Module | None = None,
+        lds: Reweighter | None = None,
         regularizers: Sequence[Regularizer] = (),
         output_fds: OutputFDS | None = None,
         mixup: CMixup | None = None,

@@ -16,7 +16,7 @@ B, D = 12, 7
 def closed(
     still: bool, statistics: str, shrinkage: float | None, clip: tuple[float, float]
 ) -> tuple[FDS, dict[str, float]]:
-    """Return data with full bins, a bin of one sample, two empty bins, and dimensions that are constant in some bins."""
+    """Return full bins, a bin of one sample, two empty bins, and dimensions that are constant in some bins."""
     generator = torch.Generator().manual_seed(3)
     labels = torch.randint(0, B - 3, (240,), generator=generator).float()
     features = torch.randn(len(labels), D, generator=generator) * (1 + labels[:, None] ** 2) + labels[:, None]
