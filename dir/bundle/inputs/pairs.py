@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dir._checks import message
-from dir._sentence_encoder import HUB_NAME, content_hash, default_encoder, load_tokenizer
+from dir._sentence_encoder import HUB_NAME, content_hash, default_encoder, encoder_identity, load_tokenizer
 from dir.bundle.fields import BundleError, Fields
 from dir.bundle.inputs.rows import InputEncoder, Inputs, Rows, no_options
 from dir.data.glove import PAD, tokenize
@@ -149,6 +149,10 @@ class EmbeddingPairs(PairInputs):
                 raise BundleError(message(self.identity.name("name"), "a local folder of the run", self.name, advice))
             if local and expected is not None and content_hash(Path(encoder)) != expected:
                 problem = "the sentence encoder is another one than the run's (its sha256 differs)"
+                raise BundleError(message(encoder, problem, advice=advice))
+            revision = self.identity.values.get("revision")
+            if not local and revision is not None and encoder_identity(encoder)["revision"] != revision:
+                problem = f"the hub has another revision than the run's {revision}"
                 raise BundleError(message(encoder, problem, advice=advice))
             self._found = encoder
         return self._found
