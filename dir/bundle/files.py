@@ -15,6 +15,7 @@ from dir.bundle.inputs.images import ImageInputs
 from dir.bundle.inputs.pairs import COLUMNS
 from dir.bundle.inputs.tables import TableInputs
 from dir.bundle.model import Model
+from dir.data.csv_reading import read_table
 
 PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -49,8 +50,8 @@ def read_inputs(model: Model, path: Path) -> InputFile:
 
 def _table(encoder: TableInputs, path: Path) -> InputFile:
     # Categories are read as text: "01" in a file of numbers alone would otherwise become 1.
-    frame = _csv(path, ",", dict.fromkeys(encoder.encoder.categories, str))
-    return InputFile(frame, frame.drop(columns=[name for name in encoder.columns if name in frame]))
+    frame = read_table(path, "input", encoder.csv, list(encoder.encoder.categories))
+    return InputFile(frame, frame.drop(columns=[name for name in encoder.raw if name in frame]))
 
 
 def _images(encoder: ImageInputs, path: Path) -> InputFile:

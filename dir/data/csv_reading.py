@@ -55,13 +55,14 @@ class CsvOptions:
             raise ValueError(message("data.encoding", problem, self.encoding)) from error
 
 
-def read_table(path: Path, option: str, options: CsvOptions | None = None) -> pd.DataFrame:
+def read_table(path: Path, option: str, options: CsvOptions | None = None, text: Sequence[str] = ()) -> pd.DataFrame:
     """Return the content of a csv file with a header.
 
     Args:
         path: the file.
         option: config key of the file, for error messages.
         options: how the file is written. Default: commas, decimal points, UTF-8.
+        text: columns to read as text, even if all cells are numbers. Default: none.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -98,6 +99,7 @@ def read_table(path: Path, option: str, options: CsvOptions | None = None) -> pd
             thousands=options.thousands,
             encoding=_codec(options),
             na_values=list(options.na_values),
+            dtype={name: str for name in text if name in header},
         )
     except ValueError as error:  # pandas' ParserError and EmptyDataError are ValueErrors
         raise ValueError(message(str(path), f"not readable as a csv file ({error})")) from error

@@ -191,7 +191,8 @@ class TabularData(RegressionData):
             "target": self.target,
             "missing": self.missing,
             "encoder": self.encode.to_dict(),
-            **({"dates": self.dates} if self.dates else {}),
+            "dates": self.dates,
+            "csv": asdict(self.csv_options),
         }
 
     def table(self, split: Split) -> tuple[pd.DataFrame, pd.Series[Any]]:

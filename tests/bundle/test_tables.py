@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dir.bundle import RowsError, load
+from dir.bundle.cli import predict_main
 
 Run = Callable[..., Path]
 Files = tuple[Path, Path]
@@ -145,3 +146,25 @@ def test_model_json_tells_what_was_trained(table_run: Run, table_files: Files) -
     assert 0 < kept < len(train)
     assert content["input"]["columns"] == ["kind", "floor", "u", "v"]
     assert content["shots"] == {"many": 100, "few": 20}
+
+
+def test_dates_and_another_way_of_writing_numbers(run_once: Run, table_files: Files, tmp_path: Path) -> None:
+    train, test = (pd.read_csv(path) for path in table_files)
+    for frame, name in ((train, "train"), (test, "test")):
+        frame["day"] = pd.to_datetime("2020-01-01") + pd.to_timedelta(frame["id"] * 1.5, unit="D")
+        frame.drop(columns="id").to_csv(tmp_path / f"{name}.csv", index=False, sep=";", decimal=",")
+    run = run_once(
+        "+experiment=tabular",
+        f"data.path={tmp_path / 'train.csv'}",
+        f"data.test_path={tmp_path / 'test.csv'}",
+        "data.target=price",
+        "data.dates=[day]",
+        "data.sep=';'",
+        "data.decimal=','",
+    )
+    expected = predictions_of(run)["prediction"]
+    np.testing.assert_array_equal(load(run).predict(test), expected)
+    predict_main([f"model={run}", f"input={tmp_path / 'test.csv'}", f"output={tmp_path / 'out.csv'}", "device=cpu"])
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["prediction"], expected, rtol=1e-6)
+    with pytest.raises(RowsError, match=r"row 1: column 'day': not a date, got 'someday'"):
+        load(run).predict(test.assign(day="someday"))

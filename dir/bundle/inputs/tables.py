@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dir._checks import check_choice, message
 from dir.bundle.fields import BundleError, Fields
 from dir.bundle.inputs.rows import InputEncoder, Inputs, Rows, no_options
-from dir.data.tables import TableEncoder, category_names, parse_numbers, shown
+from dir.data.csv_reading import CsvOptions
+from dir.data.tables import DATE_PARTS, TableEncoder, category_names, expand_dates, parse_dates, parse_numbers, shown
 
 
 class TableRows(Rows):
@@ -32,7 +32,13 @@ class TableRows(Rows):
 
 
 class TableInputs(InputEncoder):
-    """A frame, a dictionary of columns, or an array ``[N, columns]`` in the order of the training columns."""
+    """A frame, a dictionary of columns, or an array ``[N, columns]`` in the order of the training columns.
+
+    Attributes:
+        columns: encoded columns; each column of dates gives several.
+        raw: columns of the file.
+        csv: how a file of such rows is written.
+    """
 
     kind = "table"
 
@@ -40,6 +46,10 @@ class TableInputs(InputEncoder):
         self.columns = fields.texts("columns")
         self.target = fields.text("target")
         self.missing = fields.choice("missing", ["refuse", "median", "drop"])
+        self.dates = fields.texts("dates")
+        parts = {f"{name}_{part}" for name in self.dates for part in DATE_PARTS}
+        self.raw = [name for name in self.columns if name not in parts] + self.dates
+        self.csv = _read_csv_options(fields.section("csv"))
         self.encoder = _read_encoder(fields.section("encoder"), self.columns)
         # Names of categories that pandas once read as numbers: "1" and "1.0" are one category.
         self._numeric_names = {
@@ -67,11 +77,16 @@ class TableInputs(InputEncoder):
                 problems.setdefault(row, []).append(f"column {shown(name)}: {said}")
 
         columns: dict[str, Any] = {}
-        for name in self.columns:
+        for name in self.raw:
             absent = frame[name].isna().to_numpy()
             if self.missing != "median":
                 report(name, absent, "missing value")
-            if name in self.encoder.categories:
+            if name in self.dates:
+                report(name, parse_dates(frame[name]).isna().to_numpy() & ~absent, "not a date")
+                columns |= {
+                    str(part): values.to_numpy() for part, values in expand_dates(frame[[name]], [name]).items()
+                }
+            elif name in self.encoder.categories:
                 columns[name] = self._categories(name, frame[name])
                 if unknown == "refuse":
                     known = set(self.encoder.categories[name])
@@ -86,31 +101,27 @@ class TableInputs(InputEncoder):
         table = pd.DataFrame(columns, columns=self.columns, index=range(len(frame)))
         return TableRows(table, self.encoder, {row: "; ".join(found) for row, found in problems.items()})
 
-    def tensor(self, table: pd.DataFrame) -> Tensor:
-        """Return the encoded rows of a frame without checks."""
-        return self.encoder(table)
-
     def _frame(self, inputs: Any) -> pd.DataFrame:
         if isinstance(inputs, dict):
             inputs = pd.DataFrame(inputs)
         if not isinstance(inputs, pd.DataFrame):
             array = np.asarray(inputs)
-            if array.ndim != 2 or array.shape[1] != len(self.columns):
+            if array.ndim != 2 or array.shape[1] != len(self.raw):
                 raise ValueError(
                     message(
                         "inputs",
-                        f"expected a frame or an array [N, {len(self.columns)}] with the columns {self.columns}",
+                        f"expected a frame or an array [N, {len(self.raw)}] with the columns {self.raw}",
                         list(array.shape),
                     )
                 )
-            return pd.DataFrame(array, columns=self.columns)
-        repeated = [name for name in self.columns if (inputs.columns == name).sum() > 1]
+            return pd.DataFrame(array, columns=self.raw)
+        repeated = [name for name in self.raw if (inputs.columns == name).sum() > 1]
         if repeated:
             raise ValueError(message("inputs", f"column {shown(repeated[0])} occurs more than once"))
-        lacking = [name for name in self.columns if name not in inputs.columns]
+        lacking = [name for name in self.raw if name not in inputs.columns]
         if lacking:
             found = shown(list(inputs.columns), 1000)
-            advice = f"The model needs the columns {shown(self.columns, 1000)}."
+            advice = f"The model needs the columns {shown(self.raw, 1000)}."
             raise ValueError(message("inputs", f"no column {lacking} (found: {found})", advice=advice))
         return inputs.reset_index(drop=True)
 
@@ -122,6 +133,15 @@ class TableInputs(InputEncoder):
             known = set(self.encoder.categories[name])
             names = np.array([_canonical(value, known) for value in names], dtype=object)
         return names
+
+
+def _read_csv_options(fields: Fields) -> CsvOptions:
+    thousands = None if fields.values.get("thousands") is None else fields.text("thousands")
+    missing = tuple(fields.texts("na_values"))
+    try:
+        return CsvOptions(fields.text("sep"), fields.text("decimal"), thousands, fields.text("encoding"), missing)
+    except ValueError as error:
+        raise BundleError(message(fields.path, str(error).rstrip("."))) from error
 
 
 def _read_encoder(fields: Fields, columns: list[str]) -> TableEncoder:
