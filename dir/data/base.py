@@ -155,6 +155,15 @@ class RegressionData(IdentifiedRows, LightningDataModule):
         """Replace the training rows by rows in the form of :meth:`table`."""
         raise NotImplementedError(f"{type(self).__name__} has a table(), so it must implement replace_train()")
 
+    def replace_test(self, path: str) -> None:
+        """Replace the test rows by the rows of another file, encoded as the training rows.
+
+        Raises:
+            ValueError: if the data is not a table.
+        """
+        problem = f"{type(self).__name__} is not a table, so its test rows cannot come from another file"
+        raise ValueError(message("data.test_path", problem, path, "Use scripts/predict.py for new inputs."))
+
     def set_views(self, views: int) -> None:
         """Set the number of random views of each sample in a training batch; it stays 1 without augmentation."""
         self.train_views = views if self.augments else 1

@@ -207,6 +207,24 @@ class TabularData(RegressionData):
         super().restrict(split, rows)
         self._tables[split] = self._tables[split].iloc[rows.numpy()]
 
+    def replace_test(self, path: str) -> None:
+        """Replace the test rows by the rows of another csv file, encoded as the training rows.
+
+        Raises:
+            FileNotFoundError: if there is no file at ``path``.
+            ValueError: if the file lacks a column of the training rows, or its rows cannot be read.
+        """
+        self.setup()
+        file, columns = Path(path), list(self._tables["train"].columns)
+        test = self._load(file, "data.test_path")
+        require_columns(test, columns, file, f"those of {self.path}")
+        self._tables["test"] = self._clean(test[columns], self.encode.categorical, file)
+        data = self._encoded(self._tables["test"])
+        check_labels("test", data)
+        assert self._splits is not None
+        self._splits["test"] = data
+        self._current["test"] = None
+
     def replace_train(self, features: pd.DataFrame, labels: pd.Series[Any]) -> None:
         self._tables["train"] = with_columns(features, {self.target: labels})
         data = self._encoded(self._tables["train"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -27,6 +28,9 @@ from dir.recipe.module import RegressionModule
 from dir.recipe.parts import Parts, RunSettings
 from dir.recipe.power import check_power_objective
 from dir.reweighter import Reweighter
+
+# Sets a data module up, by its own split or by the split of an earlier run.
+SetUp = Callable[[RegressionData], None]
 
 
 def instantiate_with(node: Any, **kwargs: Any) -> Any:
@@ -103,14 +107,16 @@ def in_target_units(bins: LabelBins, offset: float, scale: float) -> LabelBins:
     return LabelBins.from_edges(edges, bins.out_of_range, bins.dtype)
 
 
-def build_data(cfg: DictConfig) -> tuple[RegressionData, LabelBins, Tensor, ShotMetrics]:
+def build_data(
+    cfg: DictConfig, set_up: SetUp = RegressionData.setup
+) -> tuple[RegressionData, LabelBins, Tensor, ShotMetrics]:
     """Return the data with the training rows of the method, the bins, the training labels and the metrics.
 
     The labels are those before the method resamples the rows, so that bins, shot groups and the standardisation of
     the target are the same for every method.
     """
     data: RegressionData = instantiate_with(cfg.data)
-    data.setup()
+    set_up(data)
     data.set_views(cfg.method.views)
     # Bins span all training labels, including the ones that a protocol removes.
     bins = make_bins(cfg.task.bins, data.labels("train"))
@@ -140,15 +146,19 @@ def last_stage(cfg: DictConfig) -> DictConfig:
     return stage
 
 
-def build(cfg: DictConfig) -> Parts:
+def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
     """Build data, bins, fitted LDS, FDS, model and loss of a run; of a run in two stages, those of the second.
+
+    Args:
+        cfg: composed config, see configs/train.yaml.
+        set_up: sets the data module up; an evaluation restores the split of the run here.
 
     Raises:
         FileNotFoundError: if the data is not found; the message says where to get it and where to put it.
         ValueError: if a part refuses its settings.
     """
     cfg = last_stage(cfg)
-    data, bins, train, metrics = build_data(cfg)
+    data, bins, train, metrics = build_data(cfg, set_up)
     # The weights and the loss of a method that resamples are fitted on the resampled labels.
     trained = data.labels("train")
     lds: Reweighter | None = (

@@ -11,6 +11,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from dir._archives import check_archive
 from dir._atomic import partial_of
 from dir._checks import message
 
@@ -89,16 +90,15 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Return the content of a checkpoint: tensors and plain values; code in the file is never run.
 
     Raises:
-        ValueError: the file is cut off, or no checkpoint of a run.
+        ValueError: the file is cut off or damaged, or no checkpoint of a run.
     """
+    check_archive(path)
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # a dozen types, from the zip reader to the unpickler
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            message(
-                str(path), f"the file cannot be read as a checkpoint, it is cut off or of another kind ({reason})"
-            )
+            message(str(path), f"the file cannot be read as a checkpoint, it is of another kind ({reason})")
         ) from error
     if not (isinstance(content, dict) and isinstance(content.get("state_dict"), dict) and "epoch" in content):
         raise ValueError(

@@ -55,7 +55,11 @@ def _run(cfg: DictConfig) -> float | None:
         print(f"finished before, skipped: {folder.path}")
         return None
     choices = context.runtime.choices
-    run_info: dict[str, Any] = {"experiment": choices.get("experiment"), "method": choices["method"]}
+    run_info: dict[str, Any] = {
+        "experiment": choices.get("experiment"),
+        "method": choices["method"],
+        "overrides": list(context.overrides.task),
+    }
     try:
         # torchrun then names the process that failed first, with its error.
         return record(train)(cfg, folder, run_info)

@@ -7,31 +7,54 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from dir._checks import message
+from dir.data.base import RegressionData
 from dir.recipe.build import build
 from dir.recipe.checkpoints import mismatches, read_checkpoint
 from dir.recipe.module import RegressionModule
 from dir.recipe.predictions import evaluate_splits
+from dir.recipe.run_data import read_split
 from dir.recipe.summary import Groups, print_summary
 from dir.recipe.targets import read_config
 
+_TEST_FILE = "data.test_path="
+
 
 def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = False) -> dict[str, Groups]:
-    """Print and return the shot metrics of a checkpoint on the splits val and test.
+    """Print and return the shot metrics of a checkpoint on the splits val and test of its run.
+
+    The rows of each split are those of the run, found by their content: the order of the rows in a file does not
+    matter. With ``data.test_path=FILE`` the rows of that file are evaluated alone, encoded as the training rows of
+    the run.
 
     Args:
         checkpoint: file in the ``checkpoints/`` of a run folder.
         overrides: ``key=value`` for keys of the run's config, see :func:`load_config`.
         trust: whether the run's config may build any target, such as a user's own data module. Such a config runs
             code of its author's choice.
+
+    Raises:
+        ValueError: rows of the run are missing or changed, or there are new rows; the message counts them.
     """
-    cfg = load_config(checkpoint, overrides, trust)
-    parts = build(cfg)
+    test_files = [line.removeprefix(_TEST_FILE) for line in overrides if line.startswith(_TEST_FILE)]
+    cfg = load_config(checkpoint, [line for line in overrides if not line.startswith(_TEST_FILE)], trust)
+    split = read_split(checkpoint.resolve().parents[1])
+
+    def set_up(data: RegressionData) -> None:
+        if split is None:
+            data.setup()
+        else:
+            data.restore_split(split)
+        if test_files:
+            data.replace_test(test_files[-1])
+
+    parts = build(cfg, set_up)
     load_weights(parts.module, checkpoint)
     # Only a trainer resolves trainer.accelerator=auto to the device of this machine.
     trainer = parts.make_trainer(logger=False, enable_progress_bar=False)
     results = evaluate_splits(parts, trainer.strategy.root_device)
-    print_summary(results.metrics, parts.settings.unit)
-    return results.metrics
+    shown = {"test": results.metrics["test"]} if test_files else results.metrics
+    print_summary(shown, parts.settings.unit)
+    return shown
 
 
 def load_config(checkpoint: Path, overrides: list[str], trust: bool = False) -> DictConfig:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from dir.recipe.parts import RunSettings
 from dir.recipe.predictions import Results
@@ -34,6 +35,7 @@ def finish_run(
     settings: RunSettings,
     training: Training,
     results: Results,
+    arrays: dict[str, NDArray[Any]],
     run_info: dict[str, Any],
     print_tables: bool = True,
 ) -> float:
@@ -44,6 +46,7 @@ def finish_run(
         settings: plain settings of the run.
         training: how the run was trained.
         results: metrics and predictions of val and test.
+        arrays: arrays of predictions.npz, see :func:`dir.recipe.prediction_file.prediction_arrays`.
         run_info: further entries of metrics.json about the run, such as the method's name.
         print_tables: False where the predictions mean nothing, so that a table would mislead.
 
@@ -63,7 +66,7 @@ def finish_run(
             "commit": commit(),
         }
     )
-    folder.finish({**results.metrics, "run": run}, *results.predictions["test"])
+    folder.finish({**results.metrics, "run": run}, arrays)
     if print_tables:
         print_summary(results.metrics, settings.unit)
     epochs = training.epochs

@@ -38,7 +38,7 @@ def check_same_settings(config: dict[str, Any], config_file: Path) -> None:
     if not config_file.is_file():
         return
     # The file is only compared, never built from; its interpolations stay unresolved.
-    before, now = _flat(OmegaConf.to_container(read_config(config_file, trust=True))), _flat(config)
+    before, now = leaves(OmegaConf.to_container(read_config(config_file, trust=True))), leaves(config)
     changed = sorted(
         key
         for key in {*before, *now}
@@ -81,11 +81,11 @@ def check_resumable(path: Path, module: nn.Module) -> None:
         )
 
 
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+def leaves(node: Any, prefix: str = "") -> dict[str, Any]:
     """Return the leaves of a nested config by their dotted keys."""
     if not isinstance(node, dict):
         return {prefix: node}
     flat: dict[str, Any] = {}
     for key, value in node.items():
-        flat |= _flat(value, f"{prefix}.{key!s}" if prefix else str(key))
+        flat |= leaves(value, f"{prefix}.{key!s}" if prefix else str(key))
     return flat

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
-from torch import Tensor
 
 from dir._atomic import write_atomic
 from dir._checks import message
 from dir.recipe.checkpoints import LAST, PREVIOUS
 from dir.recipe.folder_lock import FolderLock
 from dir.recipe.resume import check_same_settings
+from dir.recipe.run_data import DataRecord
 
 # Errors of a full disk, an exhausted quota, and a file above the allowed size.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -135,8 +136,12 @@ class RunFolder:
         # Without hard links, a kill between two renames leaves the previous checkpoint alone.
         return next((path for path in (self.last, self.previous) if path.is_file()), None)
 
-    def start(self, config: dict[str, Any]) -> None:
-        """Lock the folder, make it if it is missing, and write the resolved config to config.yaml.
+    def start(self, config: dict[str, Any], record: DataRecord | None = None) -> None:
+        """Lock the folder, make it if it is missing, and write the first files.
+
+        Args:
+            config: resolved config, for config.yaml.
+            record: record of the data, for split.json.gz and data.json; None writes neither.
 
         Raises:
             RuntimeError: another run took the folder since :meth:`check`.
@@ -147,20 +152,19 @@ class RunFolder:
         # Lightning's csv logger deletes the log of the epochs before the interruption: rename that log.
         for log in self.path.glob("*/metrics.csv"):
             log.replace(log.with_name(f"metrics_before_{len(list(log.parent.iterdir()))}.csv"))
+        for name, content in ({} if record is None else record.files()).items():
+            _write(self.path / name, content)
         _write(self.config, OmegaConf.to_yaml(OmegaConf.create(config)).encode())
 
     def keep(self) -> None:
         """Keep the files of the run if it fails from here on. Called once the run has trained a step."""
         self._disposable = False
 
-    def finish(
-        self, content: dict[str, Any], labels: Tensor, predictions: Tensor, variances: Tensor | None = None
-    ) -> None:
-        """Write the test predictions, with their variances where there are any, then metrics.json in one step."""
-        arrays = io.BytesIO()
-        more: dict[str, Any] = {} if variances is None else {"variance": variances.numpy()}
-        np.savez(arrays, label=labels.numpy(), prediction=predictions.numpy(), **more)
-        _write(self.predictions, arrays.getvalue())
+    def finish(self, content: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        """Write the arrays to predictions.npz, then the content to metrics.json in one step."""
+        stream = io.BytesIO()
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+        _write(self.predictions, stream.getvalue())
         _write(self.metrics, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
     @contextmanager

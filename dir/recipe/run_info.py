@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 from pathlib import Path
+from typing import Any
+
+from dir.metrics import ShotMetrics
+from dir.posthoc import Correction
+from dir.recipe.parts import RunSettings
+from dir.recipe.run_data import DataRecord
+
+_THRESHOLDS = ("many", "few", "zero_shot", "groups")
+
+
+def settings_info(settings: RunSettings, record: DataRecord | None, correction: Correction | None) -> dict[str, Any]:
+    """Return the entries of metrics.json about the settings and the data of a run, see docs/run_folder.md."""
+    defaults = inspect.signature(ShotMetrics).parameters
+    shots = {name: settings.shots.get(name, defaults[name].default) for name in _THRESHOLDS}
+    fitted = None if correction is None else {"kind": correction.kind, "fitted_on": "val"}
+    data = None
+    if record is not None:
+        data = {"hash": record.hash, "rows": {split: len(ids) for split, ids in record.split.items()}}
+    return {"monitor": f"val/all/{settings.monitor}", "shots": shots, "correction": fitted, "data": data}
 
 
 def commit() -> str | None:

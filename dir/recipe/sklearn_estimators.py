@@ -16,8 +16,11 @@ from dir.recipe.build import build_data, instantiate_with, standardisation
 from dir.recipe.export_bundle import save_estimator
 from dir.recipe.finish import Training, finish_run
 from dir.recipe.parts import RunSettings
+from dir.recipe.prediction_file import prediction_arrays
 from dir.recipe.predictions import Predictions, Results, summarise
+from dir.recipe.run_data import check_same_data, record_of
 from dir.recipe.run_folder import RunFolder
+from dir.recipe.run_info import settings_info
 
 
 def fit_estimator(cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) -> float:
@@ -48,8 +51,11 @@ def fit_estimator(cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) 
     )
     if cfg.method.ensemble is not None:
         model = instantiate_with(cfg.method.ensemble, estimator=model)
+    record = record_of(data)
+    if record is not None:
+        check_same_data(record, folder.path)
     config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    folder.start(config)
+    folder.start(config, record)
     began = time.perf_counter()
     model.fit(features, targets)
     seconds = time.perf_counter() - began
@@ -61,4 +67,11 @@ def fit_estimator(cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) 
         results.metrics[split] = summarise(metrics, *results.predictions[split])
     settings, training = RunSettings.from_config(cfg), Training(seconds, "cpu", {})
     save_estimator(folder.model, model, data, settings, results.metrics)
-    return finish_run(folder, settings, training, results, run_info)
+    return finish_run(
+        folder,
+        settings,
+        training,
+        results,
+        prediction_arrays(results, metrics, data),
+        run_info | settings_info(settings, record, None),
+    )

@@ -28,10 +28,13 @@ from dir.recipe.figures import density_figure
 from dir.recipe.finish import Training, finish_run
 from dir.recipe.module import RegressionModule
 from dir.recipe.parts import RunSettings
+from dir.recipe.prediction_file import prediction_arrays
 from dir.recipe.predictions import Results, evaluate_splits
 from dir.recipe.quiet import quiet_lightning
-from dir.recipe.resume import check_resumable
+from dir.recipe.resume import check_resumable, leaves
+from dir.recipe.run_data import DataRecord, check_same_data, record_of
 from dir.recipe.run_folder import RunFolder
+from dir.recipe.run_info import settings_info
 from dir.recipe.settings import check_settings
 from dir.recipe.sklearn_estimators import fit_estimator
 from dir.recipe.two_stage import NoLoss, Stage, build_stages
@@ -86,6 +89,7 @@ class Run:
     figure: Figure | None
     trainer: Trainer
     resume_from: Path | None
+    record: DataRecord | None
 
 
 def prepare(stage: Stage) -> Run:
@@ -101,6 +105,10 @@ def prepare(stage: Stage) -> Run:
         check_resumable(resume_from, parts.module)
     if stage.first is None:
         stage.load_encoder()
+    # Only the first process reads and writes the record of the data.
+    record = record_of(parts.data) if _is_main_process() else None
+    if record is not None:
+        check_same_data(record, folder.path)
     logger = None if parts.make_logger is None else parts.make_logger(save_dir=str(folder.path))
     figure = None
     if isinstance(logger, TensorBoardLogger):
@@ -116,7 +124,7 @@ def prepare(stage: Stage) -> Run:
         enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
         plugins=[AtomicCheckpointIO()],
     )
-    return Run(stage, logger, figure, trainer, resume_from)
+    return Run(stage, logger, figure, trainer, resume_from, record)
 
 
 def check_optimizer(module: RegressionModule) -> None:
@@ -156,7 +164,7 @@ def make_callbacks(settings: RunSettings, folder: RunFolder) -> list[Callback]:
 
 def open_folder(run: Run) -> None:
     """Write the first files of a stage: its config, and its density figure where the logger takes figures."""
-    run.stage.folder.start(run.stage.config)
+    run.stage.folder.start(run.stage.config, run.record)
     if isinstance(run.logger, TensorBoardLogger):
         run.logger.experiment.add_figure("label density", run.figure)
 
@@ -181,7 +189,7 @@ def _train(run: Run, run_info: dict[str, Any]) -> float:
         device = trainer.strategy.root_device
         results = evaluate_splits(parts, device)
         if run.logger is not None:
-            log_test_metrics(run.logger, results, trainer.global_step)
+            log_results(run.logger, stage.config, results, trainer.global_step)
         trained_to_predict = not isinstance(parts.module.criterion, NoLoss)
         if trained_to_predict:
             save_network(folder.model, parts, results.metrics)
@@ -190,7 +198,8 @@ def _train(run: Run, run_info: dict[str, Any]) -> float:
             parts.settings,
             Training(seconds, device.type, epochs),
             results,
-            run_info | stage.first_results(),
+            prediction_arrays(results, parts.module.metrics, parts.data),
+            run_info | settings_info(parts.settings, run.record, parts.correction) | stage.first_results(),
             print_tables=trained_to_predict,
         )
 
@@ -227,8 +236,8 @@ def _exit_interrupted(folder: RunFolder, trainer: Trainer) -> NoReturn:
     os._exit(1)
 
 
-def log_test_metrics(logger: Logger, results: Results, step: int) -> None:
-    """Log the shot metrics of the test split and close the logger."""
+def log_results(logger: Logger, config: dict[str, Any], results: Results, step: int) -> None:
+    """Log the shot metrics of the test split and the settings of the run, and close the logger."""
     numbers = {
         f"test/{group}/{name}": value
         for group, values in results.metrics["test"].items()
@@ -236,6 +245,10 @@ def log_test_metrics(logger: Logger, results: Results, step: int) -> None:
         if value is not None
     }
     logger.log_metrics(numbers, step=step)
+    if isinstance(logger, TensorBoardLogger):
+        # TensorBoard shows settings only beside a metric.
+        errors = {f"hparams/{split}_mae": results.metrics[split]["all"]["mae"] for split in ("val", "test")}
+        logger.log_hyperparams(leaves(config), {name: value for name, value in errors.items() if value is not None})
     logger.finalize("success")
 
 

@@ -23,6 +23,7 @@ from lightning import seed_everything
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from dir._archives import check_archive
 from dir._checks import message
 from dir.recipe.build import build
 from dir.recipe.checkpoints import mismatches, read_checkpoint
@@ -145,6 +146,7 @@ def _check_same_test_rows(parts: Parts, checkpoint: Path) -> None:
     predictions = RunFolder(checkpoint.resolve().parents[1]).predictions
     if not predictions.is_file():
         return
+    check_archive(predictions)
     with np.load(predictions, allow_pickle=False) as arrays:
         tested = torch.from_numpy(arrays["label"])
     if not torch.equal(tested, parts.data.labels("test")):

@@ -1,4 +1,4 @@
-"""Data that a run cannot be made of is refused before anything is written; data that is only odd is trained on."""
+"""Data that cannot be trained on is refused before anything is written; unusual data is trained on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ONE = ("trainer.max_epochs=1", "logger=none")
 
 @pytest.fixture
 def run(tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Runs on the tiny data after `change(splits)`."""
+    """Train on the tiny data after `change(splits)`."""
 
     def run_changed(change: Change, *overrides: str, name: str = "run") -> dict[str, Any]:
         import tiny_parts
@@ -86,7 +86,7 @@ def all_equal(splits: dict[str, ArrayDataset]) -> None:
         (all_equal, r"train labels: expected at least two distinct values, all 200 are 4\.0"),
     ],
 )
-def test_labels_that_cannot_be_trained_on_are_named_and_nothing_is_written(
+def test_unusable_labels_are_named_and_nothing_is_written(
     run: Callable[..., Any], tmp_path: Path, change: Change, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -95,19 +95,19 @@ def test_labels_that_cannot_be_trained_on_are_named_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_features_that_are_not_finite_end_the_run_with_epoch_step_labels_and_weights(
+def test_infinite_features_end_the_run_with_epoch_step_labels_and_weights(
     run: Callable[..., Any], tmp_path: Path, value: float
 ) -> None:
     def change(splits: dict[str, ArrayDataset]) -> None:
         splits["train"].inputs[5] = value  # type: ignore[index]
 
-    pattern = r"loss is not finite in epoch 1, step [1-7]; labels of that batch \S+ to \S+, weights \S+ to \S+\."
+    pattern = r"not finite in epoch 1, step [1-7]\. .*labels of that batch are \S+ to \S+, its weights \S+ to \S+\."
     with pytest.raises(RuntimeError, match=pattern):
         run(change, "method=lds")
     assert not (tmp_path / "run/metrics.json").exists()
 
 
-def test_the_ranges_of_an_exploded_batch_are_those_of_its_labels_and_weights(
+def test_error_of_an_exploded_batch_shows_the_ranges_of_its_labels_and_weights(
     tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[Tensor, Tensor]] = []
@@ -126,11 +126,11 @@ def test_the_ranges_of_an_exploded_batch_are_those_of_its_labels_and_weights(
         train(tiny("method=lds", "trainer.max_epochs=3", "logger=none"), RunFolder(tmp_path), {})
     labels, weights = seen[0]
     expected = (
-        f"in epoch 2, step 5; labels of that batch {labels.min():g} to {labels.max():g}, "
-        f"weights {weights.min():g} to {weights.max():g}."
+        f"in epoch 2, step 5. The labels of that batch are {labels.min():g} to {labels.max():g}, "
+        f"its weights {weights.min():g} to {weights.max():g}."
     )
     assert expected in str(error.value)
-    # The epoch before is saved, and what came of the infinite loss is not.
+    # The epoch before is saved; the weights after the infinite loss are not.
     saved = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)
     assert saved["epoch"] == 0
     assert all(torch.isfinite(v).all() for k, v in saved["state_dict"].items() if k.startswith("model.encoder"))
@@ -150,7 +150,7 @@ def test_labels_outside_the_bins_are_trained_on_and_evaluated(run: Callable[...,
 def test_batches_of_one_and_splits_of_one(run: Callable[..., Any]) -> None:
     content = run(first_rows("train", 9), "method=lds_fds", "data.batch_size=1", name="one")
     assert math.isfinite(content["test"]["all"]["mae"])
-    # The last batch of one sample, and a validation split of one: no correlation, and no failure.
+    # A last batch of one sample and a validation split of one sample: no correlation, and no failure.
     content = run(first_rows("val", 1), "method=lds_fds", "data.batch_size=199", name="last")
     assert content["val"]["all"]["n"] == 1
     assert content["val"]["all"]["pearson"] is None

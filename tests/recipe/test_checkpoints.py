@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -230,3 +231,40 @@ def test_evaluation_names_a_damaged_or_foreign_checkpoint(tiny: Config, tmp_path
     best.write_bytes(best.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"best\.ckpt: the file cannot be read"):
         evaluate_checkpoint(best, [], trust=True)
+
+
+def test_every_flipped_bit_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    generator = torch.Generator().manual_seed(0)
+    saved = content(3) | {"state_dict": {"w": torch.randn(40, 8, generator=generator), "b": torch.arange(5.0)}}
+    AtomicCheckpointIO().save_checkpoint(saved, path)
+    whole = path.read_bytes()
+    draw = random.Random(5)
+    noticed = 0
+    for _ in range(300):
+        place, bit = draw.randrange(len(whole)), 1 << draw.randrange(8)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+        try:
+            found = read_checkpoint(path)
+        except ValueError:
+            noticed += 1
+            continue
+        # Padding and unused fields of the archive: the content is the same.
+        assert found["epoch"] == saved["epoch"]
+        assert found["state_dict"].keys() == saved["state_dict"].keys()
+        assert all(torch.equal(found["state_dict"][key], value) for key, value in saved["state_dict"].items())
+    assert noticed > 150
+
+
+def test_flipped_bits_in_the_weights_are_all_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "best.ckpt"
+    weights = torch.arange(4096.0)
+    AtomicCheckpointIO().save_checkpoint(content(0) | {"state_dict": {"w": weights}}, path)
+    whole = path.read_bytes()
+    start = whole.index(weights.numpy().tobytes())
+    draw = random.Random(6)
+    for _ in range(300):
+        place, bit = start + draw.randrange(4 * 4096), 1 << draw.randrange(8)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match=r"best\.ckpt: .*damaged"):
+            read_checkpoint(path)

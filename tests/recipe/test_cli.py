@@ -54,6 +54,8 @@ def test_a_sweep_runs_in_one_process_into_the_folders_of_single_runs(
         "config.yaml",
         "metrics.json",
         "predictions.npz",
+        "data.json",
+        "split.json.gz",
         "checkpoints",
         "model",
         "tensorboard",

@@ -128,6 +128,8 @@ def test_a_regressor_s_run_is_scikit_learn_s_own_fit(
         "metrics.json",
         "model",
         "predictions.npz",
+        "data.json",
+        "split.json.gz",
     }
     assert OmegaConf.load(folder.config).method.estimator._target_ == "sklearn.linear_model.LinearRegression"
 

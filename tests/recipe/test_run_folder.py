@@ -211,9 +211,19 @@ def test_run_releases_its_folder_however_it_ends(tiny: Config, tmp_path: Path) -
     settings = ("trainer.max_epochs=1", "logger=none")
     with pytest.raises(RuntimeError, match="not finite in epoch 1"):
         train(tiny(*settings, "optimizer=sgd", "optimizer.lr=1e30"), RunFolder(tmp_path / "bad"), {})
-    assert names(tmp_path / "bad") == {"config.yaml"}, "diverged before the first checkpoint"
+    assert names(tmp_path / "bad") == {"config.yaml", "data.json", "split.json.gz"}, (
+        "diverged before the first checkpoint"
+    )
     train(tiny(*settings), RunFolder(tmp_path / "good"), {})
-    assert names(tmp_path / "good") == {"config.yaml", "checkpoints", "metrics.json", "model", "predictions.npz"}
+    assert names(tmp_path / "good") == {
+        "checkpoints",
+        "config.yaml",
+        "data.json",
+        "metrics.json",
+        "model",
+        "predictions.npz",
+        "split.json.gz",
+    }
 
 
 @pytest.mark.parametrize("logger", ["none", "tensorboard"])

@@ -70,6 +70,7 @@ def test_events_hold_losses_metrics_by_shot_learning_rate_and_the_density_figure
         images |= set(reader.Tags()["images"])
     assert {"train/loss", "lr", "val/all/mae", "val/few/mae", "test/all/mae"} <= scalars
     assert "label density" in images
+    assert "hparams/val_mae" in scalars, "TensorBoard lists the settings of the run beside this metric"
 
 
 def test_best_epoch_has_the_lowest_monitored_value_and_is_evaluated(tiny: Config, tmp_path: Path) -> None:
@@ -177,7 +178,9 @@ def test_evaluating_the_checkpoint_repeats_the_metrics_of_the_run(
 def test_evaluation_accepts_overrides_of_existing_keys_only(tiny: Config, tmp_path: Path) -> None:
     run(tiny("trainer.max_epochs=1"), tmp_path)
     checkpoint = tmp_path / "checkpoints/best.ckpt"
-    assert evaluate_checkpoint(checkpoint, ["data.sizes=[200,60,30]"], trust=True)["test"]["all"]["n"] == 30
+    assert evaluate_checkpoint(checkpoint, ["data.batch_size=7"], trust=True)["test"]["all"]["n"] == 60
+    with pytest.raises(ValueError, match=r"30 .*missing"):
+        evaluate_checkpoint(checkpoint, ["data.sizes=[200,60,30]"], trust=True)
     with pytest.raises(ValueError, match=r"data\.paht"):
         evaluate_checkpoint(checkpoint, ["data.paht=x"], trust=True)
     with pytest.raises(FileNotFoundError, match=r"ckpt.*none\.ckpt"):

@@ -1,0 +1,50 @@
+"""The arrays of predictions.npz: one row per sample of the splits test and val."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dir.data.base import RegressionData
+from dir.metrics import SHOTS, ShotMetrics
+from dir.recipe.predictions import Results
+
+
+def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionData) -> dict[str, NDArray[Any]]:
+    """Return the arrays from which every number of metrics.json can be computed again.
+
+    Args:
+        results: predictions of val and test.
+        metrics: shot metrics of the run, for label bins and shot groups.
+        data: data module of the run, for the row ids.
+
+    Returns:
+        Arrays of the test split: ``label`` and ``prediction`` (float [N]), ``variance`` (float [N], only of heads that
+        give one), ``bin`` (int64 [N], label bin of the metrics), ``shot`` (text [N], empty for a label in no group)
+        and ``row_id`` (text [N], only of data with row ids). The same names with ``val_`` before them hold the val
+        split.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    bins, members = copy.deepcopy(metrics.bins).cpu(), metrics.members.cpu()
+    for split, prefix in (("test", ""), ("val", "val_")):
+        found = results.predictions[split]
+        index = bins(found.labels)
+        shot = np.full(len(index), "", dtype="U6")
+        for name, member in zip(SHOTS, members[1:], strict=True):
+            shot[member[index].numpy()] = name
+        arrays[f"{prefix}label"] = found.labels.numpy()
+        arrays[f"{prefix}prediction"] = found.predictions.numpy()
+        if found.variances is not None:
+            arrays[f"{prefix}variance"] = found.variances.numpy()
+        arrays[f"{prefix}bin"] = index.to(torch.int64).numpy()
+        arrays[f"{prefix}shot"] = shot
+        try:
+            arrays[f"{prefix}row_id"] = np.array(data.row_ids(split))
+        except RuntimeError:
+            # record_of() has warned that the rows of this data have no ids.
+            continue
+    return arrays
