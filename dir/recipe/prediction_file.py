@@ -23,10 +23,9 @@ def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionDa
         data: data module of the run, for the row ids.
 
     Returns:
-        Arrays of the test split: ``label`` and ``prediction`` (float [N]), ``variance`` (float [N], only of heads that
-        give one), ``bin`` (int64 [N], label bin of the metrics), ``shot`` (text [N], empty for a label in no group)
-        and ``row_id`` (text [N], only of data with row ids). The same names with ``val_`` before them hold the val
-        split.
+        Arrays of the test split: ``label`` and ``prediction`` (float [N]), ``variance`` (float [N], only of some
+        heads), ``bin`` (int64 [N], label bin of the metrics), ``shot`` (text [N], empty for a label in no group) and
+        ``row_id`` (text [N], only of data with row ids). The same names with ``val_`` before them hold the val split.
     """
     arrays: dict[str, NDArray[Any]] = {}
     bins, members = copy.deepcopy(metrics.bins).cpu(), metrics.members.cpu()
