@@ -215,10 +215,9 @@ class TabularData(RegressionData):
             ValueError: if the file lacks a column of the training rows, or its rows cannot be read.
         """
         self.setup()
-        file, columns = Path(path), list(self._tables["train"].columns)
-        test = self._load(file, "data.test_path")
-        require_columns(test, columns, file, f"those of {self.path}")
-        self._tables["test"] = self._clean(test[columns], self.encode.categorical, file)
+        categorical = self.encode.categorical
+        test, _ = self._read(Path(path), "data.test_path", categorical, self._raw_columns)
+        self._tables["test"] = test[self._tables["train"].columns]
         data = self._encoded(self._tables["test"])
         check_labels("test", data)
         assert self._splits is not None

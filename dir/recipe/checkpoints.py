@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -77,6 +78,23 @@ class RunCheckpoint(ModelCheckpoint):
     Lightning forgets the best value if the folder has another name, and then takes the next epoch for the best.
     """
 
+    # Value of best.ckpt that ``best=recompute`` found; it replaces the value of the resumed checkpoint.
+    recomputed: float | None = None
+    _hashed: tuple[str, int, int] = ("", 0, 0)
+    _sha256 = ""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state with the hash of the best checkpoint, so that a resumed run notices another file."""
+        state = super().state_dict()
+        path = Path(self.best_model_path)
+        if self.monitor is not None and self.best_model_path and path.is_file():
+            status = path.stat()
+            file = (str(path), status.st_ino, status.st_mtime_ns)
+            if file != self._hashed:
+                self._hashed, self._sha256 = file, hashlib.sha256(path.read_bytes()).hexdigest()
+            state["best_sha256"] = self._sha256
+        return state
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def moved(path: str) -> str:
             return str(Path(str(self.dirpath), Path(path).name)) if path else path
@@ -84,6 +102,10 @@ class RunCheckpoint(ModelCheckpoint):
         paths = {key: moved(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
         best = {moved(path): value for path, value in state_dict["best_k_models"].items()}
         super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
+        if self.recomputed is not None:
+            value = torch.tensor(self.recomputed)
+            self.best_model_score, self.kth_value = value, value
+            self.best_k_models = {self.best_model_path: value}
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:

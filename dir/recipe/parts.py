@@ -29,6 +29,7 @@ class RunSettings:
         monitor: metric of all validation samples whose lowest value marks the best epoch, such as ``"mae"``.
         resume: whether an interrupted run is resumed, and from which checkpoint: ``"previous"`` names the one before
             the last.
+        best: ``"recompute"`` chooses best.ckpt of a resumed run again among its checkpoints; None requires the file.
         patience: validations without improvement before the training stops; None trains all epochs.
         show_progress: whether the run shows its epochs while it trains.
         encoder_checkpoint: checkpoint of another run whose encoder a second stage starts from; or None.
@@ -43,6 +44,7 @@ class RunSettings:
     unit: str
     monitor: str
     resume: bool | str = False
+    best: str | None = None
     patience: int | None = None
     show_progress: bool = True
     encoder_checkpoint: str | None = None
@@ -61,6 +63,7 @@ class RunSettings:
             unit=cfg.task.unit,
             monitor=cfg.task.monitor,
             resume=cfg.resume,
+            best=cfg.get("best"),
             patience=cfg.early_stopping.patience,
             show_progress=cfg.trainer.enable_progress_bar,
             encoder_checkpoint=None if retrain is None else retrain.checkpoint,

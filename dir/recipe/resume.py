@@ -15,6 +15,7 @@ from dir.recipe.targets import read_config
 # A resumed run may change these settings: the paths of its files, its placement and its display.
 MAY_CHANGE = {
     "resume",
+    "best",
     "logger",
     "data.path",
     "data.csv",

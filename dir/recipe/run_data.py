@@ -18,10 +18,11 @@ _ADVICE = "Restore the data of the run, or remove the folder to start again."
 
 
 class DataRecord(NamedTuple):
-    """The row ids of each split, and the fingerprint of the data: see :class:`dir.data.base.RegressionData`."""
+    """Row ids of each split, fingerprint and description: see :class:`dir.data.base.RegressionData`."""
 
     split: dict[str, list[str]]
     fingerprint: dict[str, Any]
+    description: dict[str, Any]
 
     @property
     def hash(self) -> str:
@@ -31,19 +32,20 @@ class DataRecord(NamedTuple):
     def files(self) -> dict[str, bytes]:
         """Return the content of split.json.gz and data.json."""
         split = gzip.compress(json.dumps(self.split).encode(), mtime=0)
-        return {"split.json.gz": split, "data.json": (json.dumps(self.fingerprint, indent=2) + "\n").encode()}
+        content = {"fingerprint": self.fingerprint, "description": self.description}
+        return {"split.json.gz": split, "data.json": (json.dumps(content, indent=2) + "\n").encode()}
 
 
 def record_of(data: RegressionData) -> DataRecord | None:
     """Return the record of a data module, or None with a warning if its rows have no ids."""
     try:
-        record = DataRecord(data.split_ids(), data.fingerprint())
+        split, fingerprint = data.split_ids(), data.fingerprint()
     except RuntimeError as error:
         advice = "The run keeps no split, so that its evaluation and its resuming cannot check the data."
         warnings.warn(message("data", f"the rows cannot be identified ({error})", advice=advice), stacklevel=2)
         return None
     # The same types as after reading the file: tuples become lists.
-    return DataRecord(record.split, json.loads(json.dumps(record.fingerprint, default=str)))
+    return DataRecord(split, json.loads(json.dumps(fingerprint, default=str)), data.describe())
 
 
 def read_split(folder: Path) -> dict[str, list[str]] | None:
@@ -80,8 +82,8 @@ def check_same_data(record: DataRecord, folder: Path) -> None:
     if not path.is_file():
         return
     try:
-        saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
+    except (ValueError, KeyError) as error:
         raise ValueError(message(str(path), f"the file cannot be read ({error})", advice=_ADVICE)) from error
     before, now = leaves(_without_names(saved)), leaves(_without_names(record.fingerprint))
     changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))

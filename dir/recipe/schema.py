@@ -239,6 +239,7 @@ class Run:
     name: str = "unnamed"
     seed: int = 0
     resume: Any = False
+    best: Any = None
     data: Any = MISSING
     task: Task = field(default_factory=Task)
     model: Model = field(default_factory=Model)

@@ -29,6 +29,7 @@ def check_settings(cfg: DictConfig) -> None:
         ValueError: optimizer.lrr: Adam has no such argument, got 1. Did you mean lr?
     """
     check_choice("resume", cfg.resume, (True, False, "previous"))
+    check_choice("best", cfg.get("best"), (None, "recompute"))
     trainer = cfg.get("trainer", {})
     epochs = trainer.get("max_epochs", -1)
     if epochs != -1 and (not isinstance(epochs, int) or epochs < 1):

@@ -10,6 +10,7 @@ import torch
 from lightning import seed_everything
 from omegaconf import DictConfig, OmegaConf
 
+from dir.data.describe import format_description
 from dir.data.tabular import TabularData
 from dir.models import EncodedRegressor
 from dir.recipe.build import build_data, instantiate_with, standardisation
@@ -56,6 +57,8 @@ def fit_estimator(cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) 
         check_same_data(record, folder.path)
     config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     folder.start(config, record)
+    if record is not None:
+        print(format_description(record.description))
     began = time.perf_counter()
     model.fit(features, targets)
     seconds = time.perf_counter() - began

@@ -18,7 +18,9 @@ from rich.console import Console
 
 from dir._checks import message
 from dir.callbacks.lightning import EndEpoch
+from dir.data.describe import format_description
 from dir.lds import LDS
+from dir.recipe.best_checkpoint import check_best, recompute_best
 from dir.recipe.callbacks import EndsTogether, EpochSeed, ExplodingLoss, KeepFolder, PlainProgress, StopEarly
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from dir.recipe.compatibility import check
@@ -117,6 +119,14 @@ def prepare(stage: Stage) -> Run:
             lds = LDS(parts.bins, **parts.settings.density_kernel).fit_counts(parts.counts)
         figure = density_figure(parts.bins, lds, parts.settings.unit)
     callbacks = make_callbacks(parts.settings, folder)
+    if resume_from is not None and _is_main_process():
+        if parts.settings.best == "recompute":
+            value = recompute_best(folder, parts)
+            for callback in callbacks:
+                if isinstance(callback, RunCheckpoint) and callback.monitor is not None:
+                    callback.recomputed = value
+        else:
+            check_best(folder, resume_from)
     trainer = parts.make_trainer(
         logger=logger or False,
         callbacks=callbacks,
@@ -124,6 +134,10 @@ def prepare(stage: Stage) -> Run:
         enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
         plugins=[AtomicCheckpointIO()],
     )
+    if parts.settings.best == "recompute" and trainer.world_size > 1:
+        raise ValueError(
+            message("best", "recompute works in one process", trainer.world_size, "Resume on one device.")
+        )
     return Run(stage, logger, figure, trainer, resume_from, record)
 
 
@@ -165,6 +179,8 @@ def make_callbacks(settings: RunSettings, folder: RunFolder) -> list[Callback]:
 def open_folder(run: Run) -> None:
     """Write the first files of a stage: its config, and its density figure where the logger takes figures."""
     run.stage.folder.start(run.stage.config, run.record)
+    if run.record is not None:
+        print(format_description(run.record.description))
     if isinstance(run.logger, TensorBoardLogger):
         run.logger.experiment.add_figure("label density", run.figure)
 
