@@ -179,7 +179,7 @@ def test_evaluation_accepts_overrides_of_existing_keys_only(tiny: Config, tmp_pa
     run(tiny("trainer.max_epochs=1"), tmp_path)
     checkpoint = tmp_path / "checkpoints/best.ckpt"
     assert evaluate_checkpoint(checkpoint, ["data.batch_size=7"], trust=True)["test"]["all"]["n"] == 60
-    with pytest.raises(ValueError, match=r"30 .*missing"):
+    with pytest.raises(ValueError, match=r"data: .*\d+ missing"):
         evaluate_checkpoint(checkpoint, ["data.sizes=[200,60,30]"], trust=True)
     with pytest.raises(ValueError, match=r"data\.paht"):
         evaluate_checkpoint(checkpoint, ["data.paht=x"], trust=True)
@@ -193,7 +193,7 @@ def test_evaluation_accepts_overrides_of_existing_keys_only(tiny: Config, tmp_pa
         (["task.monitor=pearson"], "task.monitor"),
         (["early_stopping.patience=0"], "early_stopping.patience"),
         (["+trainer.fast_dev_run=true"], "fast_dev_run"),
-        (["+method.lds.sigma=1"], "choose method=inv, sqinv or lds"),
+        (["+method.lds.sigma=1"], r"method\.lds\.sigma"),
         (["method=inv", "+method.lds.sigma=1"], "kernel is null"),
         (["method=lds", "method.lds.kernel_size=4"], "odd"),
         (["method=lds", "method.lds.kernel=boxcar"], "boxcar"),
