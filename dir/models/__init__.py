@@ -1,4 +1,4 @@
-"""The recipes' models: encoder -> FDS -> head. Names are imported on first use."""
+"""Models of the recipes: encoder -> FDS -> head. Names are imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A BiLSTM over both sentences of a pair, with masked max pooling."""
+"""BiLSTM encoder of sentence pairs, with masked max pooling."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from dir._checks import check_integer, message
 from dir.models.pair import pair_features
 
 PAD = 0
@@ -18,13 +19,13 @@ class BiLSTMPairEncoder(nn.Module):
     .. math:: u = \max_t \mathrm{BiLSTM}(a)_t, \quad v = \max_t \mathrm{BiLSTM}(b)_t, \quad
               f = [u, v, |u - v|, u \odot v]
 
-    Sequences are packed, so padding changes nothing: a pair has the same features in every batch.
-    An empty sentence is read as a single padding token.
+    Sequences are packed, so that padding does not change the features of a pair. An empty sentence counts as a single
+    padding token.
 
     Args:
-        vocab_size: number of token ids, for word vectors that are learned. Give this or ``embeddings``.
-        embeddings: word vectors ``[V, E]`` that stay frozen; row 0 belongs to the padding.
-        embedding_dim: width of learned word vectors; not used with ``embeddings``.
+        vocab_size: number of token ids, for learned word vectors. Set either this or ``embeddings``.
+        embeddings: frozen word vectors ``[V, E]``; row 0 belongs to the padding.
+        embedding_dim: width of learned word vectors; ignored with ``embeddings``.
         hidden: width of the LSTM state in each direction.
         layers: number of stacked BiLSTM layers.
         dropout: probability on the word vectors and between the layers.
@@ -34,7 +35,7 @@ class BiLSTMPairEncoder(nn.Module):
         - output: ``[N, 8 * hidden]`` (``num_features``).
 
     Raises:
-        ValueError: if not exactly one of ``vocab_size`` and ``embeddings`` is given, or a size is not positive.
+        ValueError: both or none of ``vocab_size`` and ``embeddings``, or a size below 1.
 
     Example:
         >>> encoder = BiLSTMPairEncoder(vocab_size=10, embedding_dim=4, hidden=3)
@@ -57,20 +58,15 @@ class BiLSTMPairEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if (vocab_size is None) == (embeddings is None):
-            raise ValueError(
-                "BiLSTMPairEncoder needs either vocab_size (learned word vectors) or embeddings (frozen ones), "
-                f"but got vocab_size={vocab_size} and embeddings "
-                f"{'None' if embeddings is None else tuple(embeddings.shape)}"
-            )
+            given = vocab_size, None if embeddings is None else list(embeddings.shape)
+            advice = "Set vocab_size for learned word vectors or embeddings for frozen word vectors."
+            raise ValueError(message("vocab_size, embeddings", "expected exactly one", given, advice))
         for name, value in (("hidden", hidden), ("layers", layers), ("embedding_dim", embedding_dim)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+            check_integer(name, value)
         if embeddings is not None:
             if embeddings.dim() != 2 or not embeddings.is_floating_point():
-                raise ValueError(
-                    "embeddings must be floating point [V, E], got "
-                    f"{embeddings.dtype} of shape {tuple(embeddings.shape)}"
-                )
+                found = f"{embeddings.dtype} {list(embeddings.shape)}"
+                raise ValueError(message("embeddings", "expected floating point [V, E]", found))
             rows, width = embeddings.shape
             self.embedding = nn.Embedding(rows, width, padding_idx=PAD, _weight=embeddings.clone())
             self.embedding.weight.requires_grad_(False)
@@ -83,22 +79,22 @@ class BiLSTMPairEncoder(nn.Module):
             num_layers=layers,
             batch_first=True,
             bidirectional=True,
-            dropout=dropout if layers > 1 else 0.0,  # torch warns about dropout between layers of one
+            dropout=dropout if layers > 1 else 0.0,  # torch warns about dropout with a single layer
         )
         self.num_features = 8 * hidden
 
     def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
-        """Features of pairs of token ids; see the class for shapes."""
+        """Return the features of pairs of token ids; see the class for shapes."""
         ids_a, ids_b = inputs
         width = max(ids_a.shape[1], ids_b.shape[1])
-        # One LSTM call over both sides: half the launches, and the weights are read once.
+        # A single LSTM call for both sides needs half the launches and reads the weights once.
         ids = torch.cat([F.pad(side, (0, width - side.shape[1]), value=PAD) for side in (ids_a, ids_b)])
         u, v = self.sentences(ids).chunk(2)
         return pair_features(u, v)
 
     def sentences(self, ids: Tensor) -> Tensor:
-        """Max-pooled states ``[N, 2 * hidden]`` of sentences ``[N, L]``."""
-        # Packing wants lengths on the CPU: the one transfer per step that a packed LSTM cannot avoid.
+        """Return the max-pooled states ``[N, 2 * hidden]`` of sentences ``[N, L]``."""
+        # Packing needs the lengths on the CPU, so this transfer in each step is unavoidable.
         lengths = (ids != PAD).sum(dim=1).clamp(min=1).cpu()
         packed = pack_padded_sequence(
             self.dropout(self.embedding(ids)), lengths, batch_first=True, enforce_sorted=False

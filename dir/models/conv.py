@@ -1,4 +1,4 @@
-"""A small convolutional encoder for small pictures, quick on a CPU."""
+"""Small convolutional encoder for small images, fast on a CPU."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dir._checks import check_integer, check_interval, message
+
 
 class ConvEncoder(nn.Module):
-    """Stages of 3 x 3 convolutions, each halving the picture, then global average pooling.
+    """Stages of 3 x 3 convolutions, each of which halves the image, then global average pooling.
 
     Args:
-        in_channels: 1 for grey pictures, 3 for colour.
+        in_channels: 1 for grey images, 3 for colour images.
         widths: channels of each stage; the first convolution of a stage has stride 2.
         blocks: convolutions per stage, >= 1.
-        num_features: width of a last linear layer with ReLU after the pooling; None: the pooled channels are
-            the features.
-        norm: batch normalisation after each convolution.
+        num_features: width of a linear layer with ReLU after the pooling; None: the pooled channels are the features.
+        norm: whether batch normalisation follows each convolution.
         dropout: probability of dropping a feature, in [0, 1).
 
     Shape:
@@ -25,7 +26,7 @@ class ConvEncoder(nn.Module):
         - output: [N, num_features], non-negative before dropout scales it
 
     Raises:
-        ValueError: for an empty or non-positive size, or a dropout outside [0, 1).
+        ValueError: no stage, a size below 1, or a dropout outside [0, 1).
 
     Example:
         >>> encoder = ConvEncoder(in_channels=1, widths=(8, 16), num_features=12)
@@ -44,13 +45,12 @@ class ConvEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if not widths or min(widths) < 1:
-            raise ValueError(f"widths: expected at least one stage, each of 1 channel or more, got {list(widths)}")
+            raise ValueError(message("widths", "expected one or more widths >= 1", list(widths)))
         sizes = {"in_channels": in_channels, "blocks": blocks, "num_features": num_features}
         for name, value in sizes.items():
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout: expected a probability in [0, 1), got {dropout}")
+            if value is not None:
+                check_integer(name, value)
+        check_interval("dropout", dropout, "[0, 1)")
         layers: list[nn.Module] = []
         channels = in_channels
         for width in widths:
@@ -66,7 +66,7 @@ class ConvEncoder(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.num_features = num_features or channels
-        # Channels last is a fifth to a third faster for these convolutions on a CPU, and no slower on a GPU.
+        # The channels-last format makes these convolutions 20 to 33 % faster on a CPU, and not slower on a GPU.
         self.stages.to(memory_format=torch.channels_last)
 
     def forward(self, inputs: Tensor) -> Tensor:

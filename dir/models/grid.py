@@ -1,4 +1,4 @@
-"""A small convolutional encoder that keeps where things are: for angles, positions and shapes."""
+"""Small convolutional encoder that keeps positions, for labels such as angles, positions and shapes."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from dir._checks import check_integer, check_interval
 from dir.models.conv import ConvEncoder
 
 
 class GridEncoder(nn.Module):
-    """Convolutions, mean pooling to a small grid of places, a linear layer, layer normalisation and ReLU.
+    """Convolutions, mean pooling to a small grid, a linear layer, layer normalisation and ReLU.
 
-    A global average (:class:`~dir.models.conv.ConvEncoder`) forgets where in the picture a stroke was; the grid
-    does not, at any size of the picture.
+    The global average of :class:`~dir.models.ConvEncoder` loses the position of a stroke in the image. The grid keeps
+    the position, for images of any size.
 
     Args:
-        in_channels: 1 for grey pictures, 3 for colour.
-        widths: channels of each stage of one 3 x 3 convolution, which halves the picture.
-        grid: rows and columns of places, at least 1. Default 4.
+        in_channels: 1 for grey images, 3 for colour images.
+        widths: channels of each stage; a stage is one 3 x 3 convolution and halves the image.
+        grid: rows and columns of the grid, >= 1. Default 4.
         num_features: width of the linear layer. Default 128.
-        norm: batch normalisation after each convolution. Default False.
+        norm: whether batch normalisation follows each convolution. Default False.
         dropout: probability of dropping a feature, in [0, 1). Default 0.
 
     Shape:
         float [N, in_channels, H, W] -> [N, num_features].
 
     Raises:
-        ValueError: for a size below 1, or a dropout outside [0, 1).
+        ValueError: a size below 1, or a dropout outside [0, 1).
 
     Example:
         >>> import torch
@@ -45,10 +46,9 @@ class GridEncoder(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if grid < 1 or num_features < 1:
-            raise ValueError(f"grid and num_features must be at least 1; got {grid} and {num_features}")
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout must lie in [0, 1); got {dropout}")
+        check_integer("grid", grid)
+        check_integer("num_features", num_features)
+        check_interval("dropout", dropout, "[0, 1)")
         self.stages = ConvEncoder(in_channels, widths, norm=norm).stages
         self.pool = nn.AdaptiveAvgPool2d(grid)
         self.project = nn.Sequential(

@@ -14,24 +14,24 @@ class Head(nn.Module):
 
     Shape:
         ``forward``: features ``[N, D]`` -> output ``[N, ...]``; ``predict``: output -> ``[N]``; ``variance``:
-        output -> ``[N]``, in the squared units of the criterion, or None from heads that give none.
+        output -> ``[N]``, in the squared units of the criterion, or None if the head predicts no variance.
     """
 
     def predict(self, output: Tensor) -> Tensor:
-        """The prediction, in the criterion's units."""
+        """Return the predictions ``[N]`` in the criterion's units."""
         return output
 
     def variance(self, output: Tensor) -> Tensor | None:
-        """The variance that the head predicts for the label, or None."""
+        """Return the predicted variances ``[N]`` of the labels, or None."""
         return None
 
 
 class LinearHead(nn.Linear, Head):
-    """One number per sample: ``features @ weight + bias``.
+    """Linear layer with one output per sample: ``features @ weight + bias``.
 
     Args:
         num_features: D.
-        bins: not needed; every head can be made with them.
+        bins: ignored; all heads take them.
 
     Shape:
         features ``[N, D]`` -> ``[N]``.
@@ -50,7 +50,7 @@ class LinearHead(nn.Linear, Head):
 
 
 class NormedHead(LinearHead):
-    """A layer norm before the linear layer.
+    """Layer normalisation, then a linear layer with one output per sample.
 
     Args, shapes: see :class:`LinearHead`.
 

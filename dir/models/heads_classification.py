@@ -1,4 +1,4 @@
-"""A head that classifies into the label bins and predicts the expected bin centre."""
+"""Head that classifies into the label bins and predicts the expected bin centre."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ class ClassificationHead(Head):
     .. math:: p = \mathrm{softmax}(W z + b), \qquad \hat y = \sum_b p_b c_b, \qquad
         \hat\sigma^2 = \sum_b p_b \left( (c_b - \hat y)^2 + \tfrac{1}{12} w_b^2 \right)
 
-    with c the bins' centres and w their widths. To be trained with
-    :class:`dir.losses.classification.RegressionByClassification`. Within a bin the label is taken as uniform: a
-    distribution that is sure of one bin still has the variance of that bin, and never none.
+    with c the centres and w the widths of the bins. Train it with :class:`dir.losses.RegressionByClassification`.
+    Labels are assumed uniform within a bin, so that a prediction of a single bin still has the variance of this bin.
 
     Args:
         num_features: D.
@@ -55,7 +54,7 @@ class ClassificationHead(Head):
         return (probability * (gap.square() + self.bins.edges.diff().square() / 12)).sum(dim=1)
 
     def _mean(self, probability: Tensor) -> Tensor:
-        # Autocast would take this product in half precision, where ages of 71.0 and 71.2 are the same.
+        # Autocast would compute this product in half precision, where ages of 71.0 and 71.2 are equal.
         with torch.autocast(probability.device.type, enabled=False):
             return probability @ self.bins.centers
 

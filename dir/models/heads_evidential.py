@@ -1,4 +1,4 @@
-"""A head that predicts pseudo-observations of the label, and through them its whole distribution."""
+"""Head that predicts pseudo-observations of the label, which give a distribution of the label."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class EvidentialHead(Head):
 
     .. math:: \hat y = \gamma, \qquad \hat\sigma^2 = \frac{\beta}{\alpha - 1} \left(1 + \frac 1\nu\right)
 
-    of :func:`dir.losses.evidential.nig_posterior`. To be trained with :class:`dir.losses.evidential.EvidentialLoss`.
+    of :func:`dir.losses.evidential.nig_posterior`. Train it with :class:`dir.losses.EvidentialLoss`.
     Mean and variance are in units of the prior; variance and number are exponentials of ``8 * tanh(x / 8)``.
 
     Args:
         num_features: D.
-        bins: the label bins, in the criterion's units: their range gives the prior.
+        bins: label bins in the criterion's units; their range gives the prior.
 
     Shape:
         features ``[N, D]`` -> ``[N, 3]``, float32 or wider; ``predict`` and ``variance`` of them ``[N]``.

@@ -1,10 +1,11 @@
-"""A head of several experts, the surest of which predicts."""
+"""Head of several experts; the expert with the lowest variance predicts."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from dir._checks import check_integer
 from dir._precision import at_least_float32
 from dir.bins import LabelBins
 from dir.models.heads import Head
@@ -17,16 +18,17 @@ class ExpertsHead(Head):
 
     .. math:: \hat y = \mu_{k^*}, \qquad \hat\sigma^2 = \exp(s_{k^*}), \qquad k^* = \arg\min_k s_k
 
-    To be trained with :class:`dir.losses.uvote.UVOTE`, which gives each expert other weights of the samples.
-    Log-variances are bent into (-10, 10) by ``10 * tanh(s / 10)``: no early guess of certainty blows the loss up.
+    Train it with :class:`dir.losses.UVOTE`, which weights the samples differently for each expert. ``10 * tanh(s /
+    10)`` bounds the log-variances to (-10, 10), so that an overconfident prediction early in training cannot blow up
+    the loss.
 
     Args:
         num_features: D.
-        bins: not needed.
-        num_experts: K, at least 1.
+        bins: ignored.
+        num_experts: K, >= 1.
 
     Shape:
-        features ``[N, D]`` -> ``[N, K, 2]``, mean and log-variance of every expert, float32 or wider; ``predict`` and
+        features ``[N, D]`` -> ``[N, K, 2]``, mean and log-variance of each expert, float32 or wider; ``predict`` and
         ``variance`` of them ``[N]``.
 
     Raises:
@@ -46,8 +48,7 @@ class ExpertsHead(Head):
 
     def __init__(self, num_features: int, bins: LabelBins | None = None, num_experts: int = 3) -> None:
         super().__init__()
-        if int(num_experts) != num_experts or num_experts < 1:
-            raise ValueError(f"num_experts must be a whole number >= 1, got {num_experts}")
+        check_integer("num_experts", num_experts)
         self.num_experts = int(num_experts)
         self.linear = nn.Linear(num_features, 2 * self.num_experts)
 

@@ -1,4 +1,4 @@
-"""A multilayer perceptron for tabular inputs."""
+"""Multilayer perceptron for tabular inputs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from dir._checks import check_choice, check_interval, message
+
 Norm = Literal["none", "batch", "layer"]
 _NORMS: dict[str, type[nn.Module]] = {"none": nn.Identity, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
@@ -16,8 +18,8 @@ class MLPEncoder(nn.Module):
     """Encode rows of numbers: ``h_k = dropout(relu(norm(W_k h_{k-1} + b_k)))``.
 
     Args:
-        in_features: width of an input row, at least 1.
-        hidden: widths of the layers, at least one; the last is ``num_features``.
+        in_features: width of an input row, >= 1.
+        hidden: widths of the layers, one or more; the last width is ``num_features``.
         dropout: probability of zeroing a hidden unit in training, in [0, 1). Default 0.
         norm: "none", "batch" or "layer", applied before the activation. Default "none".
 
@@ -25,7 +27,7 @@ class MLPEncoder(nn.Module):
         [N, in_features] -> [N, num_features].
 
     Raises:
-        ValueError: for an argument outside its range.
+        ValueError: an argument outside its range.
 
     Example:
         >>> import torch
@@ -38,14 +40,10 @@ class MLPEncoder(nn.Module):
         super().__init__()
         widths = [in_features, *hidden]
         if len(widths) < 2 or any(width < 1 for width in widths):
-            raise ValueError(
-                "in_features and every width in hidden must be at least 1, with one hidden layer or more; "
-                f"got in_features={in_features}, hidden={list(hidden)}"
-            )
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout must lie in [0, 1); got {dropout}")
-        if norm not in _NORMS:
-            raise ValueError(f"norm must be one of {sorted(_NORMS)}; got {norm!r}")
+            problem = "expected widths >= 1, with one hidden layer or more"
+            raise ValueError(message("in_features, hidden", problem, [in_features, list(hidden)]))
+        check_interval("dropout", dropout, "[0, 1)")
+        check_choice("norm", norm, _NORMS)
         layers: list[nn.Module] = []
         for fan_in, fan_out in itertools.pairwise(widths):
             layers += [nn.Linear(fan_in, fan_out), _NORMS[norm](fan_out), nn.ReLU(), nn.Dropout(dropout)]

@@ -1,4 +1,4 @@
-"""Comparison of two sentence vectors: the usual pair features and an MLP on top of them."""
+"""Comparison of two sentence vectors: pair features, and an MLP on top of them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dir._checks import check_integer, check_interval, check_same_shape, message
+
 
 def pair_features(u: Tensor, v: Tensor) -> Tensor:
-    r"""Join two sentence vectors.
+    r"""Return the pair features of two sentence vectors.
 
     .. math:: f(u, v) = [u, v, |u - v|, u \odot v]
 
@@ -20,7 +22,7 @@ def pair_features(u: Tensor, v: Tensor) -> Tensor:
         - u, v: ``[N, D]``; output: ``[N, 4 * D]``.
 
     Raises:
-        ValueError: if the shapes differ (they would broadcast).
+        ValueError: shapes that differ (they would broadcast).
 
     Example:
         >>> pair_features(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 1.0]]))
@@ -29,8 +31,7 @@ def pair_features(u: Tensor, v: Tensor) -> Tensor:
     Reference:
         Conneau et al., "Supervised Learning of Universal Sentence Representations" (EMNLP 2017).
     """
-    if u.shape != v.shape:
-        raise ValueError(f"u and v must have the same shape, got {tuple(u.shape)} and {tuple(v.shape)}")
+    check_same_shape("u", u, "v", v)
     return torch.cat([u, v, (u - v).abs(), u * v], dim=-1)
 
 
@@ -39,24 +40,24 @@ class PairMLPEncoder(nn.Module):
 
     .. math:: f = \mathrm{MLP}([u, v, |u - v|, u \odot v, \cos(u_1, v_1), \dots, \cos(u_K, v_K)])
 
-    where an embedding is made of K views, vectors of equal width (several layers or poolings of one encoder).
+    where an embedding consists of K views: vectors of equal width, such as several layers or poolings of one encoder.
 
-    Similarity has no order, so in training each pair is swapped with probability one half: the MLP sees
-    twice the data. (The swap comes from torch's generator and is off in eval mode.)
+    Similarity is symmetric, so training swaps each pair with probability 1/2, drawn by torch's global generator.
+    There is no swap in eval mode.
 
     Args:
         in_features: width of one embedding, a multiple of ``views``.
         hidden: width of the MLP's only layer, and of the features.
         dropout: probability on the features.
-        views: number K of vectors that an embedding is made of.
+        views: number K of vectors in an embedding.
 
     Shape:
         - input: ``(u, v)``, ``[N, in_features]`` each.
         - output: ``[N, hidden]`` (``num_features``).
 
     Raises:
-        ValueError: for sizes below one, a dropout outside [0, 1), views that do not divide the width, or embeddings
-            of another width.
+        ValueError: a size below 1, a dropout outside [0, 1), views that do not divide the width, or embeddings of
+            another width.
 
     Example:
         >>> encoder = PairMLPEncoder(in_features=4, hidden=8)
@@ -67,22 +68,20 @@ class PairMLPEncoder(nn.Module):
     def __init__(self, in_features: int, hidden: int = 256, dropout: float = 0.5, views: int = 1) -> None:
         super().__init__()
         for name, value in (("in_features", in_features), ("hidden", hidden), ("views", views)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
+            check_integer(name, value)
+        check_interval("dropout", dropout, "[0, 1)")
         if in_features % views:
-            raise ValueError(f"in_features must be a multiple of views={views}, got {in_features}")
+            raise ValueError(message("in_features", f"expected a multiple of views={views}", in_features))
         self.in_features = in_features
         self.views = views
         self.mlp = nn.Sequential(nn.Linear(4 * in_features + views, hidden), nn.ReLU(), nn.Dropout(dropout))
         self.num_features = hidden
 
     def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
-        """Features of pairs; see the class for shapes."""
+        """Return the features of pairs; see the class for shapes."""
         u, v = inputs
         if u.shape[-1] != self.in_features:
-            raise ValueError(f"expected embeddings [N, {self.in_features}], got {tuple(u.shape)}")
+            raise ValueError(message("inputs", f"expected embeddings [N, {self.in_features}]", list(u.shape)))
         if self.training:
             swap = torch.rand(len(u), 1, device=u.device) < 0.5
             u, v = torch.where(swap, v, u), torch.where(swap, u, v)

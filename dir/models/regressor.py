@@ -1,4 +1,4 @@
-"""The model of the recipes: encoder -> FDS -> head."""
+"""Model of the recipes: encoder -> FDS -> head."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from torch import Tensor, nn
 
+from dir._checks import message
 from dir.fds import FDS
 from dir.models.heads import Head
 
@@ -21,9 +22,9 @@ class Step(NamedTuple):
 
 
 class Regressor(nn.Module):
-    r"""Predicts one number per sample: ``head(fds(encoder(inputs), labels))``.
+    r"""Predict one number per sample: ``head(fds(encoder(inputs), labels))``.
 
-    FDS acts in training and only where labels are given; without it, in eval mode or without labels the
+    FDS calibrates the features in training mode if labels are given. In eval mode, without labels or without FDS, the
     model is ``head(encoder(inputs))``.
 
     Args:
@@ -37,7 +38,7 @@ class Regressor(nn.Module):
         - output: [N], or the shape of the head's output
 
     Raises:
-        ValueError: if ``fds`` and ``encoder`` disagree about the number of features.
+        ValueError: ``fds`` and ``encoder`` with different numbers of features.
 
     Example:
         >>> import torch
@@ -47,17 +48,16 @@ class Regressor(nn.Module):
         torch.Size([5])
 
     Reference:
-        Yang et al., Delving into Deep Imbalanced Regression, ICML 2021, section 3.2: FDS stands before the
-        last linear layer.
+        Yang et al., Delving into Deep Imbalanced Regression, ICML 2021, section 3.2: FDS is applied before
+        the last linear layer.
     """
 
     def __init__(self, encoder: nn.Module, head: nn.Module, fds: FDS | None = None) -> None:
         super().__init__()
         self.num_features = cast("int", encoder.num_features)
         if fds is not None and fds.num_features != self.num_features:
-            raise ValueError(
-                f"fds.num_features: expected {self.num_features} as the encoder has, got {fds.num_features}"
-            )
+            problem = f"expected {self.num_features}, the number of features of the encoder"
+            raise ValueError(message("fds.num_features", problem, fds.num_features))
         self._encoder_frozen = False
         self.encoder = encoder
         self.fds = fds
@@ -79,24 +79,24 @@ class Regressor(nn.Module):
         return self
 
     def forward(self, inputs: Any, labels: Tensor | None = None) -> Tensor:
-        """The head's output."""
+        """Return the output of the head."""
         return self.step(inputs, labels).output
 
     def step(self, inputs: Any, labels: Tensor | None = None) -> Step:
-        """The features before FDS as well as the head's output."""
+        """Return the features before FDS and the output of the head."""
         features = self.encoder(inputs)
         calibrated = features if self.fds is None else self.fds(features, labels)
         return Step(features, self.decode(calibrated))
 
     def decode(self, features: Tensor) -> Tensor:
-        """The head's output for features [N, num_features] that went through FDS, if there is one."""
+        """Return the output of the head for features [N, num_features], after FDS if the model has FDS."""
         output: Tensor = self.head(features)
         return output.squeeze(-1) if output.ndim == 2 and output.shape[1] == 1 else output
 
     def predict(self, output: Tensor) -> Tensor:
-        """One number per sample, [N], from the head's output."""
+        """Return the predictions [N] from the output of the head."""
         return self.head.predict(output) if isinstance(self.head, Head) else output
 
     def variance(self, output: Tensor) -> Tensor | None:
-        """The predicted variance of the label, [N], where the head gives one."""
+        """Return the predicted variances [N] of the labels, or None if the head predicts none."""
         return self.head.variance(output) if isinstance(self.head, Head) else None

@@ -1,25 +1,27 @@
-"""Residual networks for photographs, from torchvision, without the classifier."""
+"""Residual networks of torchvision without the classifier, as encoders of photographs."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torchvision.models import resnet18, resnet50
 
+from dir._checks import check_choice, check_integer
+
 _BUILDERS = {18: resnet18, 50: resnet50}
 
 
 class ResNetEncoder(nn.Module):
-    """ResNet up to and including the global average pooling, from scratch.
+    """ResNet up to and including the global average pooling, with random initial weights.
 
     Args:
         depth: 18 (512 features) or 50 (2048 features, the published recipe). Default 50.
-        in_channels: channels of the images; other than 3 replaces the first convolution. Default 3.
+        in_channels: channels of the images; a number other than 3 replaces the first convolution. Default 3.
 
     Shape:
         [N, in_channels, H, W] -> [N, num_features].
 
     Raises:
-        ValueError: for another depth, or fewer than one channel.
+        ValueError: another depth, or fewer than one channel.
 
     Example:
         >>> import torch
@@ -34,16 +36,14 @@ class ResNetEncoder(nn.Module):
 
     def __init__(self, depth: int = 50, in_channels: int = 3) -> None:
         super().__init__()
-        if depth not in _BUILDERS:
-            raise ValueError(f"depth must be one of {sorted(_BUILDERS)}; got {depth}")
-        if in_channels < 1:
-            raise ValueError(f"in_channels must be at least 1; got {in_channels}")
+        check_choice("depth", depth, _BUILDERS)
+        check_integer("in_channels", in_channels)
         self.backbone = _BUILDERS[depth](weights=None)
         self.num_features: int = self.backbone.fc.in_features
         self.backbone.fc = nn.Identity()
         if in_channels != 3:
             self.backbone.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
-            # As torchvision initialises the layer that this one replaces.
+            # torchvision initialises the replaced layer in the same way.
             nn.init.kaiming_normal_(self.backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:

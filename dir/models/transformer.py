@@ -1,4 +1,4 @@
-"""Pretrained sentence encoders: where they come from, pooling, and one that is trained on pairs."""
+"""Encoder that trains a pretrained transformer on sentence pairs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class TransformerPairEncoder(nn.Module):
     .. math:: u = \sqrt{D}\, p(a) / \lVert p(a) \rVert, \quad v = \sqrt{D}\, p(b) / \lVert p(b) \rVert,
               \quad f = \mathrm{MLP}([u, v, |u - v|, u \odot v, \cos(u, v)])
 
-    where p is the mean of the transformer's token states. The length gives components of order one, as the
-    MLP's initialisation expects: at length one the MLP learns so slowly at a transformer's learning rate that
-    its gradients spoil the pretrained weights first.
+    where p is the mean of the transformer's token states. The length sqrt(D) gives components of order 1, which the
+    initialisation of the MLP assumes. With unit length, the MLP learns so slowly at a transformer's learning rate
+    that its gradients damage the pretrained weights first.
 
     Args:
         encoder: hub name or local folder of a transformers model, or the model itself; its weights are trained.
@@ -32,29 +32,29 @@ class TransformerPairEncoder(nn.Module):
         - output: ``[N, hidden]`` (``num_features``).
 
     Raises:
-        FileNotFoundError: if the transformer cannot be loaded.
+        FileNotFoundError: the transformer cannot be loaded.
 
     Reference:
-        Reimers and Gurevych, "Sentence-BERT" (EMNLP 2019), whose pair features these are.
+        Reimers and Gurevych, "Sentence-BERT" (EMNLP 2019), for the pair features.
     """
 
     def __init__(self, encoder: str | nn.Module, hidden: int = 256, dropout: float = 0.1) -> None:
         super().__init__()
-        # transformers hands models out in eval mode, and Lightning leaves every module in the mode it finds.
+        # transformers returns models in eval mode, and Lightning does not change the mode of a module.
         transformer: Any = load_model(encoder) if isinstance(encoder, str) else encoder
         self.transformer = transformer.train()
-        # BERT's own pooler is not used; a parameter without gradient would stop DistributedDataParallel.
+        # The pooler of BERT is unused, and its parameters without gradients would stop DistributedDataParallel.
         self.transformer.pooler = None
         self.pair = PairMLPEncoder(self.transformer.config.hidden_size, hidden=hidden, dropout=dropout)
         self.num_features = self.pair.num_features
 
     def forward(self, inputs: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-        """Features of tokenised pairs; see the class for shapes."""
+        """Return the features of tokenised pairs; see the class for shapes."""
         ids_a, mask_a, ids_b, mask_b = inputs
         features: Tensor = self.pair((self.sentences(ids_a, mask_a), self.sentences(ids_b, mask_b)))
         return features
 
     def sentences(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Mean-pooled embeddings of length ``sqrt(D)``, ``[N, D]``."""
+        """Return the mean-pooled embeddings of length ``sqrt(D)``, ``[N, D]``."""
         states: Tensor = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
         return F.normalize(mean_pool(states, mask), dim=-1) * math.sqrt(states.shape[-1])

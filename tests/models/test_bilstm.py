@@ -59,10 +59,10 @@ def test_dropout_acts_in_training_only() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"vocab_size": None}, "either vocab_size"),
-        ({"embeddings": torch.zeros(3, 2)}, "either vocab_size"),
+        ({"vocab_size": None}, "vocab_size, embeddings: .*got"),
+        ({"embeddings": torch.zeros(3, 2)}, "vocab_size, embeddings: .*got"),
         ({"vocab_size": None, "embeddings": torch.zeros(3, dtype=torch.int64)}, r"\[V, E\]"),
-        ({"hidden": 0}, "hidden must be at least 1"),
+        ({"hidden": 0}, "hidden: .*got 0"),
     ],
 )
 def test_bad_arguments(kwargs: dict[str, object], message: str) -> None:

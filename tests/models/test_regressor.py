@@ -52,7 +52,7 @@ def test_a_batch_of_one_stays_a_batch() -> None:
 
 
 def test_an_fds_of_another_width_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"fds.num_features: expected 4 .* got 3"):
+    with pytest.raises(ValueError, match=r"fds.num_features: expected 4.* got 3"):
         Regressor(Encoder(), nn.Linear(4, 1), FDS(3, LabelBins.integers(0, 3)))
 
 
