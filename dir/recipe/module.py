@@ -1,4 +1,4 @@
-"""The LightningModule of every recipe. It calls the parts of a method by name and never asks which is active."""
+"""The LightningModule of every recipe: it calls the parts of a method by name, whichever are set."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from dir._checks import check_positive, message
 from dir.bins import LabelBins
 from dir.fds.output import OutputFDS
 from dir.losses.base import Criterion, Regularizer
@@ -31,7 +32,8 @@ class RegressionModule(LightningModule):
     Args:
         model: encoder, FDS and head.
         criterion: called as ``criterion(output, target, weight=weight_or_None)``. Where it has a method ``fit``,
-            :meth:`fit_targets` calls it with the training targets and their bins. Its parameters are trained.
+            :meth:`fit_targets` calls that method with the training targets and their bins. The optimizer trains its
+            parameters.
         metrics: shot metrics of the validation labels, in raw units.
         optimizer: makes the optimizer from the trainable parameters.
         scheduler: makes the learning-rate scheduler from the optimizer, stepped every epoch; None for none.
@@ -40,10 +42,10 @@ class RegressionModule(LightningModule):
         output_fds: shifts the training predictions, or None.
         mixup: mixes the samples of a training batch, its bandwidth in the criterion's units; or None.
         target_offset, target_scale: the criterion sees ``(label - offset) / scale``, and predictions are
-            inverted before metrics. scale > 0.
+            transformed back before metrics. scale > 0.
 
     State:
-        - ``target_offset``, ``target_scale``: 0-dim buffers, so that a checkpoint knows its units.
+        - ``target_offset``, ``target_scale``: 0-dim buffers, so that a checkpoint contains its units.
 
     Raises:
         ValueError: if ``target_scale`` is not positive.
@@ -67,8 +69,7 @@ class RegressionModule(LightningModule):
         target_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        if not target_scale > 0:
-            raise ValueError(f"target_scale: expected a positive number, got {target_scale}")
+        check_positive("target_scale", target_scale)
         self.model = model
         self.criterion = criterion
         self.metrics = metrics
@@ -82,7 +83,7 @@ class RegressionModule(LightningModule):
         self.register_buffer("target_scale", torch.tensor(float(target_scale)))
 
     def to_target(self, labels: Tensor) -> Tensor:
-        """Labels in the criterion's units."""
+        """Return labels in the criterion's units."""
         return (labels - self.target_offset) / self.target_scale
 
     def fit_targets(self, labels: Tensor, target_bins: LabelBins) -> None:
@@ -93,11 +94,11 @@ class RegressionModule(LightningModule):
                 part.fit(targets, target_bins)
 
     def forward(self, inputs: Any) -> Tensor:
-        """Predictions in raw units, [N]."""
+        """Return predictions in raw units, [N]."""
         return self.to_raw(self.model.predict(self.model(inputs)))
 
     def predict_variance(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
-        """Predictions in raw units, [N], and their variances in squared raw units, [N], from heads that give one."""
+        """Return predictions [N] in raw units and variances [N] in squared raw units, None if the head gives none."""
         output = self.model(inputs)
         variance = self.model.variance(output)
         scaled = None if variance is None else variance.float() * self.target_scale.square()
@@ -131,10 +132,9 @@ class RegressionModule(LightningModule):
         groups = self.metrics.compute()
         self.metrics.reset()
         if not torch.isfinite(groups["all"]["mae"]):
-            raise RuntimeError(
-                f"training diverged: validation predictions are not finite in epoch {self.current_epoch + 1}; "
-                "lower optimizer.lr, set trainer.gradient_clip_val, or look for extreme inputs"
-            )
+            problem = f"training diverged: the predictions are not finite in epoch {self.current_epoch + 1}"
+            advice = "Lower optimizer.lr, set trainer.gradient_clip_val, or look for extreme inputs."
+            raise RuntimeError(message("validation", problem, advice=advice))
         for group, values in groups.items():
             if values["n"] > 0:
                 self.log_dict({f"val/{group}/{name}": value.float() for name, value in values.items()})
