@@ -1,4 +1,4 @@
-"""Runs of the engine on data that trains in a blink."""
+"""Fixtures for runs on data that trains within a second."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SETTINGS = (
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Callable[..., DictConfig]:
-    """Composes configs/train.yaml with the tiny data and model and further overrides."""
+    """Return a function that composes configs/train.yaml with the tiny data, the tiny model and overrides."""
     monkeypatch.syspath_prepend(str(TINY))
     register_configs()
 
@@ -57,7 +57,7 @@ class Runs:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            # Losses must not depend on threads, and a forked child of a process with a pool of them may hang.
+            # Losses must not depend on the number of threads, and a forked child of a process with threads may hang.
             env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         )
 
@@ -87,7 +87,7 @@ class Runs:
         return (self.folder / f"{name}.log").read_text()
 
     def facts(self, name: str) -> dict[str, Any]:
-        """All of metrics.json but how long it took (and where others commit meanwhile, the commit)."""
+        """Return metrics.json without durations and without the commit, which may change during the tests."""
         content: dict[str, Any] = json.loads((self.folder / name / "metrics.json").read_text())
         for key in ("seconds", "commit"):
             del content["run"][key]
@@ -95,7 +95,7 @@ class Runs:
         return content
 
     def assert_same_end(self, first: str, second: str) -> None:
-        """The second run ended as the first one, to the last digit."""
+        """Assert that two runs have bit-identical results."""
         one, two = self.folder / first, self.folder / second
         assert self.facts(first) == self.facts(second)
         assert sorted(path.name for path in two.iterdir()) == sorted(path.name for path in one.iterdir())
@@ -115,7 +115,7 @@ class Runs:
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """Runs in processes of their own that start at once; the one of the name `whole` is uninterrupted."""
+    """Return runs in separate, pre-started processes; the run named `whole` is uninterrupted."""
     found = Runs(tmp_path_factory.mktemp("runs"))
     found.finish("whole")
     yield found

@@ -72,7 +72,7 @@ def test_every_experiment_composes_with_every_method_and_vanilla_has_neither_lds
         if method == "vanilla" or method in LDS_METHODS | FDS_METHODS:
             assert (cfg.method.lds is not None) == (method in LDS_METHODS)
             assert (cfg.method.fds is not None) == (method in FDS_METHODS)
-        # The parts accept what the task and the method say together.
+        # The parts accept the settings of task and method.
         labels = torch.tensor([0.0, 1.0, 3.0, 5.0])
         bins = make_bins(cfg.task.bins, labels)
         instantiate_with(cfg.method.loss)
@@ -99,7 +99,7 @@ def test_the_shrinking_form_of_fds_is_not_truncated_in_any_task() -> None:
 
 
 @pytest.mark.parametrize("experiment", sorted(set(EXPERIMENTS) - {"age_synthetic", "sts_synthetic"}))
-def test_an_experiment_without_its_data_ends_at_once_and_says_what_to_get(
+def test_an_experiment_without_its_data_stops_at_once_with_instructions(
     experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -109,7 +109,7 @@ def test_an_experiment_without_its_data_ends_at_once_and_says_what_to_get(
 
 
 def written_stsb(folder: Path) -> list[str]:
-    """Thirty pairs a split, and word vectors of their words."""
+    """Write thirty pairs for each split, and word vectors of their words."""
     numbers = ["one", "two", "three", "four", "five"]
     for split in ("train", "dev", "test"):
         with (folder / f"{split}_new.tsv").open("w", encoding="utf-8") as file:

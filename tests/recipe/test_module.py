@@ -50,7 +50,7 @@ class Fitted(WeightedMSE):
 
 
 class TwoNumbers(Head):
-    """A head with an output that is no prediction."""
+    """A head whose output is not the prediction."""
 
     def __init__(self, num_features: int, bins: LabelBins | None = None) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ def test_weights_go_to_the_criterion() -> None:
     torch.testing.assert_close(loss, weighted_mse(prediction, (LABELS - 5) / 2, weight=lds(LABELS)))
 
 
-def test_criterion_and_regularisers_are_told_of_the_training_labels() -> None:
+def test_criterion_and_regularisers_are_fitted_to_the_training_labels() -> None:
     spy, criterion = Spy(weight=1.0), Fitted()
     made = module(criterion=criterion, regularizers=[spy])
     bins = in_target_units(BINS, 5.0, 2.0)
@@ -129,7 +129,7 @@ def test_bins_in_target_units_hold_the_same_labels() -> None:
 
 
 def test_a_regulariser_refuses_a_negative_weight() -> None:
-    with pytest.raises(ValueError, match="weight must be a finite number >= 0, got -1"):
+    with pytest.raises(ValueError, match=r"weight: .*got -1"):
         Spy(weight=-1.0)
     assert "weight=2.0" in repr(Spy(weight=2.0))
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from dir.recipe.build import build
 
 
-def test_a_run_under_a_protocol_tests_what_it_never_trained_on(tiny: Callable[..., DictConfig]) -> None:
+def test_a_run_with_a_protocol_is_tested_on_labels_that_it_never_trained_on(tiny: Callable[..., DictConfig]) -> None:
     parts = build(tiny("+protocol=gaps", "protocol.gaps=[[2.0,4.0]]"))
     for split in ("train", "val"):
         labels = parts.data.labels(split)

@@ -1,4 +1,4 @@
-"""A data module and an encoder small enough to train in a blink, for the tests of the engine."""
+"""A data module and an encoder that train within a second, for the tests of runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dir.data.base import ArrayDataset, RegressionData
 
 
 class TinyData(RegressionData):
-    """Skewed labels 0..10 and four noisy functions of them; `noise` more of it in each epoch is augmentation."""
+    """Skewed labels 0..10 and four noisy functions of them; `noise` adds random noise as augmentation."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class TinyData(RegressionData):
 
 
 class TinyEncoder(nn.Module):
-    """With dropout, so that a test sees the random state; and with batch norm where that is asked for."""
+    """An encoder with dropout, so that results depend on the random state, and with optional batch norm."""
 
     def __init__(
         self, in_features: int, num_features: int = 8, dropout: float = 0.1, batch_norm: bool = False
