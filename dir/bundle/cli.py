@@ -66,12 +66,13 @@ def _predict(given: dict[str, str]) -> None:
     device = given.get("device", "cuda" if torch.cuda.is_available() else "cpu")
     model = load(given["model"], device, text_encoder=given.get("text_encoder"))
     file = read_inputs(model, source)
+    options: dict[str, Any] = {"unknown": given["unknown"]} if "unknown" in given else {}
     predicted = model.predict_rows(
         file.inputs,
         batch_size=None if size is None else int(size),
         progress=sys.stderr.isatty(),
         on_error="raise" if on_error == "raise" else "nan",
-        **({"unknown": given["unknown"]} if "unknown" in given else {}),
+        **options,
     )
     columns = {"input_row": range(1, len(predicted.predictions) + 1), "prediction": predicted.predictions}
     if predicted.variances is not None:

@@ -97,10 +97,15 @@ class Model:
         Raises:
             TypeError: a model that predicts no variance.
         """
-        return self._with_variance(inputs, options)[1]
+        self._require_variance("predict_variance")
+        variances = self.predict_rows(inputs, **options).variances
+        assert variances is not None
+        return variances
 
     def predict_interval(self, inputs: Any, level: float = 0.9, **options: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the lower and upper ends [N] of the central interval of the predicted normal distribution.
+        """Return the lower and upper ends [N] of the central interval of the predicted distribution.
+
+        The distribution is that of the head; a head that predicts a variance alone has a normal distribution.
 
         Args:
             inputs: as for :meth:`predict`.
@@ -111,9 +116,10 @@ class Model:
             TypeError: a model that predicts no variance.
         """
         check_interval("level", level, "(0, 1)")
-        predictions, variances = self._with_variance(inputs, options)
-        half = float(torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64))) * np.sqrt(variances)
-        return predictions - half, predictions + half
+        self._require_variance("predict_interval")
+        ends = self.predict_rows(inputs, _level=level, **options)
+        assert ends.variances is not None
+        return ends.predictions, ends.variances
 
     @property
     def has_variance(self) -> bool:
@@ -121,12 +127,9 @@ class Model:
         if self.module is None or self.module.correction is not None:
             return False
         regressor = self.module.regressor
-        device = next(regressor.parameters()).device
+        features = torch.zeros(1, regressor.num_features, device=self.module.offset.device)
         with torch.no_grad():
-            return (
-                regressor.variance(regressor.decode(torch.zeros(1, regressor.num_features, device=device)))
-                is not None
-            )
+            return regressor.variance(regressor.decode(features)) is not None
 
     def predict_rows(
         self,
@@ -136,9 +139,11 @@ class Model:
         device: str | torch.device | None = None,
         progress: bool = False,
         on_error: OnError = "raise",
+        _level: float | None = None,
         **options: Any,
     ) -> Predicted:
         """Return predictions, variances and the rows that cannot be predicted; arguments as for :meth:`predict`."""
+        # With _level the two columns are the ends of an interval, see predict_interval.
         check_choice("on_error", on_error, ["raise", "nan"])
         size = self.description.batch_size if batch_size is None else batch_size
         check_integer("batch_size", size)
@@ -151,7 +156,8 @@ class Model:
             good = rows.good(indices)
             if not good:
                 continue
-            read, values, spread = self._predict_batch(rows, good, skip=on_error == "raise" and bool(rows.problems))
+            skip = on_error == "raise" and bool(rows.problems)
+            read, values, spread = self._predict_batch(rows, good, skip, _level)
             if values is not None:
                 predictions[read] = values
             if variances is not None and spread is not None:
@@ -162,7 +168,7 @@ class Model:
 
     @torch.no_grad()
     def _predict_batch(
-        self, rows: Rows, indices: list[int], skip: bool
+        self, rows: Rows, indices: list[int], skip: bool, level: float | None
     ) -> tuple[list[int], NDArray[Any] | None, NDArray[Any] | None]:
         if self.module is None:
             return indices, np.asarray(self.estimator.predict(rows.frame(indices)), dtype=np.float32), None
@@ -172,17 +178,16 @@ class Model:
             return read, None, None
         device = self.module.offset.device
         moved: Any = tuple(part.to(device) for part in inputs) if isinstance(inputs, tuple) else inputs.to(device)
+        if level is not None:
+            ends = self.module.interval(moved, level).cpu().numpy()
+            return read, ends[:, 0], ends[:, 1]
         prediction, variance = self.module.predict_variance(moved)
         return read, prediction.cpu().numpy(), None if variance is None else variance.cpu().numpy()
 
-    def _with_variance(self, inputs: Any, options: dict[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _require_variance(self, method: str) -> None:
         if not self.has_variance:
-            raise TypeError(
-                "predict_variance: the model predicts no variance. Train with method=vir, rbc or uvote for variances."
-            )
-        predicted = self.predict_rows(inputs, **options)
-        assert predicted.variances is not None
-        return predicted.predictions, predicted.variances
+            advice = "Train with a method that predicts a variance, such as vir, rbc or uvote."
+            raise TypeError(message(method, "the model predicts no variance", advice=advice))
 
 
 def load(

@@ -91,6 +91,28 @@ class Predictor(nn.Module):
         scaled = None if variance is None else variance.float() * self.scale.square()
         return self._raw(self.regressor.predict(output)), scaled
 
+    def interval(self, inputs: Any, level: float) -> Tensor:
+        """Return the central interval of the predicted distribution in raw units, [N, 2].
+
+        A head that predicts a variance alone has a normal distribution.
+
+        Raises:
+            TypeError: a head that predicts no variance.
+        """
+        output = self.regressor(inputs)
+        if hasattr(self.regressor.head, "interval"):
+            head: Any = self.regressor.head
+            ends: Tensor = head.interval(output, level)
+            return ends.float() * self.scale + self.offset
+        variance = self.regressor.variance(output)
+        if variance is None:
+            raise TypeError("interval: the head predicts no variance.")
+        quantile = torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64, device=variance.device))
+        half = quantile * variance.double().sqrt()
+        middle = self.regressor.predict(output).double()
+        raw = torch.stack([middle - half, middle + half], dim=1) * self.scale + self.offset
+        return raw.float()
+
     def _raw(self, prediction: Tensor) -> Tensor:
         raw = prediction.float() * self.scale + self.offset
         return raw if self.correction is None else self.correction(raw)
