@@ -45,3 +45,9 @@ def test_the_printed_table_of_the_readme_is_that_of_the_committed_run(capsys: py
     printed = "\n".join(line.rstrip() for line in capsys.readouterr().out.strip().splitlines())
     (block,) = re.findall(r"```\n(test .*?)\n```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert block == printed
+
+
+def test_every_relative_link_of_the_pages_has_a_target():
+    for page in [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        assert [link for link in links if not (page.parent / link).exists()] == [], page.name
