@@ -208,6 +208,23 @@ def _hinges(y: Array) -> tuple[float, float, float]:
     return float(np.median(ordered[:half])), float(np.median(ordered)), float(np.median(ordered[-half:]))
 
 
+def suggested_points(y: Array) -> str:
+    """Return control points for labels without a relevance of their own, as Python code.
+
+    The most frequent label, or the median of labels that rarely repeat, has relevance 0; the label that only the
+    top tenth of the others exceeds has relevance 1.
+
+    Example:
+        >>> suggested_points(np.array([0.0] * 8 + [2.0, 5.0]))
+        'Relevance.from_points([(0, 0), (5, 1)])'
+    """
+    values, counts = np.unique(y, return_counts=True)
+    low = float(values[counts.argmax()]) if counts.max() > len(y) / 10 else float(np.median(y))
+    above = y[y > low]
+    high = float(np.quantile(above, 0.9, method="higher")) if len(above) else low + 1.0
+    return f"Relevance.from_points([({low:.6g}, 0), ({high:.6g}, 1)])"
+
+
 def _automatic_points(y: Array, method: str, extremes: Extremes, coef: float) -> Array:
     lower, median, upper = _hinges(y)
     spread = coef * (upper - lower)
@@ -223,7 +240,8 @@ def _automatic_points(y: Array, method: str, extremes: Extremes, coef: float) ->
         if end[0] == median and end[1] > 0:
             raise ValueError(
                 f"labels: too many equal labels for an automatic relevance, got the median {median:g} as the {side} "
-                "end of the box plot. Set extremes='high' or 'low', or use Relevance.from_points."
+                f"end of the box plot. Set extremes='{'high' if side == 'lower' else 'low'}', or use "
+                f"{suggested_points(y)}."
             )
     distinct = [point for k, point in enumerate(points) if k == 1 or point[0] != median]
     return np.array(distinct)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -197,3 +198,17 @@ def test_relevance_does_not_import_torch():
         "import sys, numpy as np; from dir.relevance import Relevance; Relevance().fit(np.arange(9.))(np.zeros(2)); "
     )
     subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True)
+
+
+def test_the_error_for_zero_inflated_labels_proposes_points_that_work() -> None:
+    labels = np.array([0.0] * 80 + [*range(1, 21)])
+    for extremes in ("both", "high"):
+        with pytest.raises(ValueError, match=r"^labels: .*median 0 as the upper end") as caught:
+            Relevance(extremes=extremes).fit(labels)
+        numbers = re.search(r"from_points\(\[\((\S+), 0\), \((\S+), 1\)\]\)", str(caught.value))
+        assert numbers is not None
+        low, high = map(float, numbers.groups())
+        phi = Relevance.from_points([(low, 0), (high, 1)]).fit(labels)(labels)
+        assert (phi[:80] == 0).all()
+        assert (phi[80:] > 0).all()
+        assert (phi == 1).sum() == 2 + (high == 18)

@@ -50,9 +50,15 @@ class CsvOptions:
             )
         try:
             "".encode(self.encoding)
-        except LookupError as error:
+        except (LookupError, TypeError) as error:
             problem = "expected the name of an encoding"
             raise ValueError(message("data.encoding", problem, self.encoding)) from error
+
+    @property
+    def codec(self) -> str:
+        """Encoding without the byte order mark, with which files from spreadsheets often begin."""
+        utf8 = self.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+        return "utf-8-sig" if utf8 else self.encoding
 
 
 def read_table(path: Path, option: str, options: CsvOptions | None = None, text: Sequence[str] = ()) -> pd.DataFrame:
@@ -97,7 +103,7 @@ def read_table(path: Path, option: str, options: CsvOptions | None = None, text:
             sep=options.sep,
             decimal=options.decimal,
             thousands=options.thousands,
-            encoding=_codec(options),
+            encoding=options.codec,
             na_values=list(options.na_values),
             dtype={name: str for name in text if name in header},
         )
@@ -117,7 +123,7 @@ def read_cells(path: Path, options: CsvOptions) -> tuple[list[str], list[list[st
     """
     rows, numbers = [], []
     try:
-        with path.open(newline="", encoding=_codec(options)) as stream:
+        with path.open(newline="", encoding=options.codec) as stream:
             reader = csv.reader(stream, delimiter=options.sep)
             for row in reader:
                 if len(row) > 1 or any(cell.strip() for cell in row):
@@ -136,7 +142,7 @@ def read_cells(path: Path, options: CsvOptions) -> tuple[list[str], list[list[st
 
 def sniff(path: Path, options: CsvOptions) -> str:
     """Return advice if the first lines are split consistently by another separator, else an empty string."""
-    with path.open(newline="", encoding=_codec(options), errors="replace") as stream:
+    with path.open(newline="", encoding=options.codec, errors="replace") as stream:
         lines = [line for line, _ in zip(stream, range(50), strict=False) if line.strip()]
     found: dict[str, int] = {}
     for sep in SEPARATORS:
@@ -178,8 +184,3 @@ def as_options(sep: str, decimal: str, thousands: str | None, encoding: str, na_
     """Return the options of the config keys ``data.sep`` and so on."""
     texts = (na_values,) if isinstance(na_values, str) else tuple(str(value) for value in na_values)
     return CsvOptions(sep, decimal, thousands, encoding, texts)
-
-
-def _codec(options: CsvOptions) -> str:
-    # Files from spreadsheets often begin with a byte order mark, which is no part of the first column's name.
-    return "utf-8-sig" if options.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else options.encoding

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dir._checks import check_choice, check_interval, message
-from dir.relevance import Relevance
+from dir.relevance import Relevance, suggested_points
 
 Strategy = Literal["balance", "extreme"]
 Rows = NDArray[np.int64]
@@ -47,23 +47,6 @@ def relevance_values(relevance: RelevanceLike | None, y: Values) -> tuple[Releva
     if phi.shape != y.shape or not bool(((phi >= 0) & (phi <= 1)).all()):
         raise ValueError(message("relevance", "expected one value in [0, 1] for each label", phi))
     return chosen, phi
-
-
-def suggested_points(y: Values) -> str:
-    """Return control points for labels without a relevance of their own, as Python code.
-
-    The most frequent label, or the median of labels that rarely repeat, has relevance 0; the label that only the
-    top tenth of the others exceeds has relevance 1.
-
-    Example:
-        >>> suggested_points(np.array([0.0] * 8 + [2.0, 5.0]))
-        'Relevance.from_points([(0, 0), (5, 1)])'
-    """
-    values, counts = np.unique(y, return_counts=True)
-    low = float(values[counts.argmax()]) if counts.max() > len(y) / 10 else float(np.median(y))
-    above = y[y > low]
-    high = float(np.quantile(above, 0.9, method="higher")) if len(above) else low + 1.0
-    return f"Relevance.from_points([({low:.6g}, 0), ({high:.6g}, 1)])"
 
 
 def find_bumps(y: Values, phi: Values, threshold: float) -> list[Bump]:

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dir._checks import check_interval, check_not_negative, message
+from dir.relevance import suggested_points
 from dir.resampling.base import Resampler
-from dir.resampling.bumps import RelevanceLike, suggested_points
+from dir.resampling.bumps import RelevanceLike
 from dir.resampling.table import Categorical, Synthetic, Table
 
 

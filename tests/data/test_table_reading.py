@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ import pandas as pd
 import pytest
 import torch
 
+from dir.bundle.fields import Fields
+from dir.bundle.files import read_inputs
+from dir.bundle.inputs.tables import TableInputs
 from dir.data.describe import format_description
 from dir.data.tables import TableEncoder, expand_dates
 from dir.data.tabular import TabularData
@@ -239,3 +243,34 @@ def test_a_description_tells_how_the_columns_and_labels_were_read(tmp_path: Path
     text = format_description(found)
     assert re.search(r"^who +group +0 +9 +p0, p1, p2$", text, flags=re.MULTILINE)
     assert "zeros, most frequent 7.5 (" in text
+
+
+def test_a_bundle_reads_new_files_as_the_run_read_its_own(tmp_path: Path) -> None:
+    days = pd.date_range("2020-02-28 18:00", periods=COUNT, freq="36h").astype(str)
+    text = frame(day=days).to_csv(index=False, sep=";", decimal=",").replace("a;", "?;", 1)
+    data = data_of(tmp_path, text, sep=";", decimal=",", dates=["day"], na_values=["?"], missing="median")
+    expected = tensors(data)[4]
+    encoder = TableInputs(Fields(json.loads(json.dumps(data.encoding())), "model.json", "input"))
+    rows = [row for row in range(COUNT) if row_order(data)[row] == "test"]
+    path = tmp_path / "new.csv"
+    lines = text.splitlines()
+    path.write_text("\n".join([lines[0], *(lines[1 + row] for row in rows)]))
+    file = read_inputs(SimpleNamespace(encoder=encoder), path)  # type: ignore[arg-type]
+    assert list(file.keys.columns) == ["price"]
+    opened = encoder.open(file.inputs)
+    assert not opened.problems
+    np.testing.assert_array_equal(opened.batch(list(range(len(rows))))[1].numpy(), expected)  # type: ignore[union-attr]
+    wrong = file.inputs.assign(day=["soon", *file.inputs["day"][1:]])
+    assert list(encoder.open(wrong).problems) == [0]
+    with pytest.raises(ValueError, match=r"no column \['day'\]"):
+        encoder.open(file.inputs.drop(columns="day"))
+
+
+def row_order(data: TabularData) -> dict[int, str]:
+    """The split of each row of the file, by its label, which tells the row."""
+    prices = columns()["price"].astype(np.float32).tolist()
+    return {
+        prices.index(price): split
+        for split in ("train", "val", "test")
+        for price in data.labels(split).tolist()  # type: ignore[arg-type]
+    }
