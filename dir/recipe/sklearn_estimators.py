@@ -16,7 +16,7 @@ from dir.models import EncodedRegressor
 from dir.recipe.build import build_data, instantiate_with, standardisation
 from dir.recipe.export_bundle import save_estimator
 from dir.recipe.finish import Training, finish_run
-from dir.recipe.parts import RunSettings
+from dir.recipe.parts import EstimatorParts, RunSettings
 from dir.recipe.prediction_file import prediction_arrays
 from dir.recipe.predictions import Predictions, Results, summarise
 from dir.recipe.run_data import check_same_data, record_of
@@ -24,17 +24,10 @@ from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import settings_info
 
 
-def fit_estimator(cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) -> float:
-    """Fit ``method.estimator``, inside ``method.ensemble`` where there is one, and finish the run folder.
+def build_estimator(cfg: DictConfig) -> EstimatorParts:
+    """Build ``method.estimator``, inside ``method.ensemble`` where there is one, and its data.
 
-    The run has no checkpoint: an interrupted run starts again with ``resume=true``. The trainer, the optimizer, the
-    scheduler, the model and the logger of the config are not used.
-
-    Args:
-        cfg, folder, run_info: see :func:`dir.recipe.train.train`; the folder is checked already.
-
-    Returns:
-        ``val/all/<monitor>``.
+    The trainer, the optimizer, the scheduler, the model and the logger of the config are not used.
 
     Raises:
         ValueError: the data is not a table.
@@ -42,39 +35,50 @@ def fit_estimator(cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) 
     seed_everything(cfg.seed, workers=True, verbose=False)
     data, _, labels, metrics = build_data(cfg)
     offset, scale = standardisation(cfg, labels)
-    features, targets = data.table("train")
-    model: Any = EncodedRegressor(
-        instantiate_with(cfg.method.estimator),
-        cast("TabularData", data).encode,
-        list(features.columns),
-        offset,
-        scale,
-    )
+    columns = list(data.table("train")[0].columns)
+    encode = cast("TabularData", data).encode
+    model: Any = EncodedRegressor(instantiate_with(cfg.method.estimator), encode, columns, offset, scale)
     if cfg.method.ensemble is not None:
         model = instantiate_with(cfg.method.ensemble, estimator=model)
+    config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    return EstimatorParts(data, model, metrics, RunSettings.from_config(cfg), config)
+
+
+def fit_estimator(parts: EstimatorParts, folder: RunFolder, run_info: dict[str, Any]) -> float:
+    """Fit the regressor and finish the run folder.
+
+    The run has no checkpoint: an interrupted run starts again with ``resume=true``.
+
+    Args:
+        parts: parts of the run.
+        folder, run_info: see :func:`dir.recipe.train.train`; the folder is checked already.
+
+    Returns:
+        ``val/all/<monitor>``.
+    """
+    data, model = parts.data, parts.model
     record = record_of(data)
     if record is not None:
         check_same_data(record, folder.path)
-    config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    folder.start(config, record)
+    folder.start(parts.config, record)
     if record is not None:
         print(format_description(record.description))
+    features, targets = data.table("train")
     began = time.perf_counter()
     model.fit(features, targets)
-    seconds = time.perf_counter() - began
+    training = Training(time.perf_counter() - began, "cpu", {})
     results = Results({}, {})
     for split in ("val", "test"):
         rows = data.table(split)[0]
         predictions = torch.from_numpy(np.asarray(model.predict(rows), dtype=np.float32))
         results.predictions[split] = Predictions(data.labels(split), predictions, None)
-        results.metrics[split] = summarise(metrics, *results.predictions[split])
-    settings, training = RunSettings.from_config(cfg), Training(seconds, "cpu", {})
-    save_estimator(folder.model, model, data, settings, results.metrics)
+        results.metrics[split] = summarise(parts.metrics, *results.predictions[split])
+    save_estimator(folder.model, model, data, parts.settings, results.metrics)
     return finish_run(
         folder,
-        settings,
+        parts.settings,
         training,
         results,
-        prediction_arrays(results, metrics, data),
-        run_info | settings_info(settings, record, None),
+        prediction_arrays(results, parts.metrics, data),
+        run_info | settings_info(parts.settings, record, None),
     )

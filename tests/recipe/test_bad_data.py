@@ -203,7 +203,7 @@ def test_labels_of_another_type_are_refused(tmp_path: Path, dtype: Any, message:
         NpzImages(str(npz), label="y").setup()
 
 
-def test_a_table_without_the_target_names_its_columns(tmp_path: Path) -> None:
+def test_table_without_the_target_names_its_columns(tmp_path: Path) -> None:
     csv = tmp_path / "table.csv"
     pd.DataFrame({"x": [1, 2], "z": [3, 4]}).to_csv(csv, index=False)
     with pytest.raises(

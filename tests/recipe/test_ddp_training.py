@@ -1,4 +1,4 @@
-"""Whole runs of the recipe on two and three ranks: what one process computes on the joined batches."""
+"""Whole runs on two and three ranks: they equal one process with the joined batches."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_equal_batches_train_as_one_process_on_the_joined_ones(
                 assert torch.equal(epoch[name], value) or name.startswith(("metrics.", "regularizers.0.sums.")), name
 
 
-def test_a_run_of_two_ranks_resumes_to_the_last_digit(
+def test_run_of_two_ranks_resumes_to_the_last_digit(
     config: Callable[..., str], spawn_ranks: Any, tmp_path: Path
 ) -> None:
     """With dropout, the random state of a rank depends on (seed, epoch, rank). Shards are uneven."""

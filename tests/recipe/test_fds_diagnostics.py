@@ -26,7 +26,7 @@ NAMES = {
 }
 
 
-def test_every_epoch_has_the_diagnostics_in_its_events(tiny: Config, tmp_path: Path) -> None:
+def test_events_hold_the_diagnostics_of_each_epoch(tiny: Config, tmp_path: Path) -> None:
     cfg = tiny("method=fds", "trainer.max_epochs=3", "task.bins.low=2", "+task.bins.out_of_range=exclude")
     train(cfg, RunFolder(tmp_path), {})
     events = [EventAccumulator(str(path)).Reload() for path in (tmp_path / "tensorboard").glob("events*")]
@@ -52,7 +52,7 @@ def test_every_epoch_has_the_diagnostics_in_its_events(tiny: Config, tmp_path: P
         (["task.fds.ratio_clip=[0.999,1.001]"], "most variance ratios are at ratio_clip"),
     ],
 )
-def test_a_doubtful_calibration_is_warned_about_once_in_a_run(
+def test_doubtful_calibration_draws_one_warning_in_a_run(
     tiny: Config, tmp_path: Path, overrides: list[str], words: str
 ) -> None:
     cfg = tiny("method=fds", "trainer.max_epochs=3", "logger=none", *overrides)
@@ -61,7 +61,7 @@ def test_a_doubtful_calibration_is_warned_about_once_in_a_run(
     assert len([w for w in caught if str(w.message).startswith("FDS")]) == 1
 
 
-def test_a_sound_calibration_is_not_warned_about(tiny: Config, tmp_path: Path) -> None:
+def test_sound_calibration_draws_no_warning(tiny: Config, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="FDS")
         cfg = tiny("method=fds", "trainer.max_epochs=2", "logger=none", "data.sizes=[2000,60,60]")

@@ -1,3 +1,5 @@
+"""Runs with a post-hoc correction."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
 
 
-def test_a_run_corrects_what_it_reports(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
+def test_run_corrects_the_predictions_that_it_reports(tiny: Callable[..., DictConfig], tmp_path: Path) -> None:
     saved = {}
     for method in ("vanilla", "affine"):
         folder = RunFolder(tmp_path / method)

@@ -1,4 +1,4 @@
-"""State that a method's parts gather in training: closed each epoch, in the checkpoints, back after a resume."""
+"""State that the parts of a method collect in training: closed each epoch, saved, and restored by a resume."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def test_srl_is_live_from_the_second_epoch_and_closed_before_each_checkpoint(
     assert saved["regularizers.0.centers"].abs().sum() > 0
 
 
-def test_every_regulariser_is_told_of_every_epochs_end_by_its_name_alone(
+def test_end_epoch_of_every_regulariser_is_called_each_epoch(
     tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[int] = []
-    monkeypatch.setattr(Regularizer, "end_epoch", lambda self: (told.append(1), {})[1])
+    called: list[int] = []
+    monkeypatch.setattr(Regularizer, "end_epoch", lambda self: (called.append(1), {})[1])
     run(tiny(*SHORT, "method=ranksim", "+regularizer=rnc"), tmp_path)
-    assert len(told) == 2 * 3
+    assert len(called) == 2 * 3
 
 
 @pytest.mark.parametrize("method", ["srl", "uvote", "bni", "gai", "rbc", "vir"])
-def test_a_killed_run_goes_on_with_what_its_parts_have_gathered(
+def test_killed_run_resumes_with_the_state_of_its_parts(
     tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     settings = (*SHORT, f"method={method}")

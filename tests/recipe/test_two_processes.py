@@ -73,10 +73,10 @@ def test_torchrun_leaves_one_finished_run_folder(tmp_path: Path) -> None:
     logs = [*tmp_path.rglob("*tfevents*")]
     assert {log.parents[1] for log in logs} == {metrics.parent}
     assert len({log.name.split(".")[-2] for log in logs}) == 1
-    assert "sync_dist" not in done.stderr, "nothing to be told on every run"
+    assert "sync_dist" not in done.stderr, "no warning in every run"
 
 
-def test_a_rank_that_fails_ends_the_run_with_its_error(tmp_path: Path) -> None:
+def test_failing_rank_ends_the_run_with_its_error(tmp_path: Path) -> None:
     (tmp_path / "failing_loss.py").write_text(FAILING)
     failing = "task.loss._target_=failing_loss.Failing"
     done = torchrun(tmp_path, *TINY_RUN, "method=fds", failing, "trainer.max_epochs=9")
@@ -88,7 +88,7 @@ def test_a_rank_that_fails_ends_the_run_with_its_error(tmp_path: Path) -> None:
     cause = done.stderr[done.stderr.index("Root Cause") :]
     assert "rank      : 1" in cause
     assert "RuntimeError: rank one has had enough" in cause
-    assert seconds < 60, "the launcher kills after 30 s what does not end by itself"
+    assert seconds < 60, "the launcher kills processes that have not ended after 30 s"
     (folder,) = (tmp_path / "outputs/tiny/fds").iterdir()
     assert not (folder / "metrics.json").exists()
     assert (folder / "checkpoints/last.ckpt").is_file(), "the first epoch was finished"
@@ -111,7 +111,7 @@ def test_sigterm_ends_all_ranks_at_once_and_the_run_can_resume(tmp_path: Path) -
         run.send_signal(signal.SIGTERM)
         sent = time.monotonic()
         assert run.wait(60) != 0
-        assert time.monotonic() - sent < 20, "the launcher kills after 30 s what does not end by itself"
+        assert time.monotonic() - sent < 20, "the launcher kills processes that have not ended after 30 s"
     finally:
         run.kill()
     assert "Set resume=true to resume" in (tmp_path / "words").read_text()

@@ -1,11 +1,12 @@
-"""Runs of the engine in processes that can be killed: forked from this one, which has imported everything once.
+"""Runs in processes that can be killed, forked from this process, which has imported everything once.
 
-Reads a JSON object a line and answers with one: `{"path", "overrides", "resume", "moment", "action", "log"}` starts a
-run and tells its `pid`; `{"wait": pid}` tells how it ended. The output goes to LOG.log, the moments to LOG.moments.
+The process reads one JSON object per line and answers with another: `{"path", "overrides", "resume", "moment",
+"action", "log"}` starts a run and returns its `pid`; `{"wait": pid}` returns its exit code. The output of the run
+goes to LOG.log, its moments to LOG.moments.
 
 A moment is a point of the run, counted from the start: a training step, a validation step, a file of the run folder
-that is opened to write, renamed, linked, removed, or half written. At the one asked for, the run kills itself
-(`action="kill"`, the default), sends itself SIGTERM ("term"), may write no file of over 512 bytes ("limit"), or
+that is opened to write, renamed, linked, removed, or half written. At the requested moment, the run kills itself
+(`action="kill"`, the default), sends itself SIGTERM ("term"), cannot write files above 512 bytes ("limit"), or
 finds the disk full ("fill"; a file `filler` takes what is left).
 """
 
