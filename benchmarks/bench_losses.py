@@ -44,7 +44,7 @@ def bench_loss(compare: Callable[..., None], name: str, n: int) -> None:
 
 
 def regularizers() -> list[type[Regularizer]]:
-    """Every subclass of Regularizer in dir/losses."""
+    """Return each subclass of Regularizer in dir/losses."""
     found: list[type[Regularizer]] = []
     for module in pkgutil.iter_modules(dir.losses.__path__, "dir.losses."):
         for value in vars(import_module(module.name)).values():

@@ -1,4 +1,4 @@
-"""Metrics by shot over a million predictions."""
+"""Metrics by shot group for a million predictions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every regulariser and every criterion of the package: finite values and gradients on degenerate batches, gradcheck.
+"""Each regulariser and criterion of the package: finite values and gradients on degenerate batches, gradcheck.
 
-The classes are found, not listed: a new one is tested as soon as it is there.
+The tests find the classes by themselves, so that a new class is tested without further changes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BLACKBOX = {"RankSim"}
 
 
 def classes(package: ModuleType) -> list[type[nn.Module]]:
-    """The modules that the files of a package define and that compute something."""
+    """Return the modules with a forward method that the files of a package define."""
     found = []
     for info in pkgutil.iter_modules(package.__path__):
         file = import_module(f"{package.__name__}.{info.name}")
@@ -71,7 +71,7 @@ BATCHES: dict[str, tuple[Tensor, Tensor]] = {
 
 
 def regularizer(kind: type[Regularizer]) -> Regularizer:
-    """With one epoch behind it, for those that remember."""
+    """Return a fitted regulariser after one epoch, because some regularisers keep state."""
     torch.manual_seed(0)
     made = kind().fit(TARGETS, BINS)
     made(torch.randn(13, 4, requires_grad=True), TARGETS, TARGETS)

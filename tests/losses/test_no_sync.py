@@ -1,4 +1,4 @@
-"""On a GPU no step of a loss, of its head, of C-Mixup or of a shift of the predictions waits for the device."""
+"""On a GPU, no step of a loss, a head, C-Mixup or a shift of the predictions waits for the device."""
 
 from __future__ import annotations
 
