@@ -16,7 +16,7 @@ from torch import Tensor
 # Labels per block of the arithmetic, so that its temporaries stay in the processor's cache.
 _BLOCK = 131_072
 # Up to this number of labels, the overhead of each operator costs more than the work: one block of int64.
-_BATCH = 16_384
+ONE_BLOCK = 16_384
 # Fewer labels than this are searched faster than computed.
 _FEW = 1_024
 
@@ -96,7 +96,7 @@ class BinSearch:
         even = self.arithmetic(values, edges)
         if even is None:
             return self._searched(values, edges)
-        if values.numel() <= _BATCH:
+        if values.numel() <= ONE_BLOCK:
             index = self._computed(values.flatten(), edges, even, torch.int64)
             return index if values.ndim == 1 else index.view(values.shape)
         index = torch.empty(values.shape, dtype=torch.int64, device=values.device)

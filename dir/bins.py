@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from dir._checks import as_integer, check_choice, message
-from dir._even_edges import BinSearch
+from dir._even_edges import ONE_BLOCK, BinSearch
 from dir._labels import Labels, as_mask, as_tensor, like_input, to_numpy64
 from dir._labels import check_finite as check_finite
 from dir._plain_state import PlainState
@@ -174,7 +174,8 @@ class LabelBins(PlainState):
             >>> LabelBins.integers(0, 1).lookup(torch.tensor([5.0, 6.0, 0.0]), torch.tensor([1, 0, 1])).tolist()
             [6.0, 5.0, 6.0]
         """
-        if torch.compiler.is_compiling() or not labels.is_cpu:
+        # Check is_compiling() first: branching on numel() would make one graph for few and one for many labels.
+        if torch.compiler.is_compiling() or not labels.is_cpu or labels.numel() <= ONE_BLOCK:
             return values.index_select(0, self(labels).flatten()).view(labels.shape)
         found = torch.empty(labels.shape, dtype=values.dtype, device=values.device)
         for index, part in self.index_in_blocks(labels, found.view(-1)):
