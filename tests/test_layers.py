@@ -15,6 +15,7 @@ IMPORTS = read_imports(SOURCES)
 # Floors from the ground up. A module may import from its own part and from lower floors.
 FLOORS = (
     {
+        "_archives",
         "_atomic",
         "_checks",
         "_epoch_sums",
@@ -32,7 +33,13 @@ FLOORS = (
 )
 # Imports between two parts of one floor. Every other pair of parts of a floor is independent.
 NEIGHBOURS = {
-    *{("_epoch_sums", "_plain_state"), ("_plain_state", "_precision"), ("_labels", "_checks"), ("cells", "bins")},
+    *{
+        ("_epoch_sums", "_plain_state"),
+        ("_plain_state", "_precision"),
+        ("_labels", "_checks"),
+        ("_archives", "_checks"),
+        ("cells", "bins"),
+    },
     *{("losses", "prior"), ("prior", "lds")},
     *{("bundle", "data"), ("bundle", "models")},
 }

@@ -29,6 +29,34 @@ def require_columns(table: pd.DataFrame, names: Sequence[str], path: Path, optio
     problems.raise_all()
 
 
+def select_columns(
+    raw: pd.DataFrame,
+    target: str,
+    drop: list[str],
+    categorical: list[str],
+    dates: list[str],
+    group: str | None,
+    hint: str,
+    problems: Problems,
+) -> pd.DataFrame:
+    """Return a training file without the dropped columns, after a check of every column that the settings name.
+
+    Raises:
+        ValueError: with all columns that the file lacks, or if no feature is left.
+    """
+    given = {"data.target": [target], "data.drop": drop, "data.categorical": categorical}
+    given |= {"data.group": [] if group is None else [group], "data.dates": dates}
+    for key, names in given.items():
+        find_columns(raw, names, key, problems, hint)
+    problems.raise_all()
+    table = raw.drop(columns=drop)
+    if not set(table.columns) - {target, group}:
+        beside = "" if group is None else f" and the group {group!r}"
+        problems.add(f"no column is left besides the target {target!r}{beside}")
+    problems.raise_all()
+    return table
+
+
 def find_columns(
     table: pd.DataFrame, names: Sequence[str], option: str, problems: Problems, advice: str = ""
 ) -> None:

@@ -14,24 +14,25 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dir._checks import check_choice, check_integer, message
-from dir.data.arrays import ArrayDataset, automatic_bins
+from dir.data.arrays import ArrayDataset
 from dir.data.base import SPLITS, RegressionData, Split
 from dir.data.csv_reading import as_options, csv_row_ids, read_table, sniff
 from dir.data.describe import describe_columns
 from dir.data.problems import Problems, show_rows, shown
 from dir.data.rows import check_labels
-from dir.data.splits import Names, balanced_split, cap_for_share, check_share, group_split, random_split
+from dir.data.splits import Names, check_share
 from dir.data.table_checks import (
     find_bad_dates,
     find_collisions,
-    find_columns,
     find_index_columns,
     find_leaks,
     find_missing,
     find_numbers,
     guess_categories,
     require_columns,
+    select_columns,
 )
+from dir.data.table_splits import split_table
 from dir.data.tables import TableEncoder, expand_dates, with_columns
 
 
@@ -141,7 +142,8 @@ class TabularData(RegressionData):
             pool.append((self.test_path, test))
 
         def names() -> Names:
-            drawn = self._split_rows(table) if identities is None else self._split_groups(identities)
+            groups = None if identities is None else identities.to_numpy(dtype="U")
+            drawn = split_table(table, self.target, self.split, self.share, self.split_bins, self.seed, groups)
             if self.test_path is None:
                 return drawn
             return np.concatenate([np.where(drawn == "val", "val", "train"), np.full(len(pool[1][1]), "test")])
@@ -253,16 +255,10 @@ class TabularData(RegressionData):
         raw = read_table(path, option, self.csv_options)
         problems = Problems(str(path))
         if columns is None:
-            given = {"data.target": [self.target], "data.drop": self.drop, "data.categorical": categorical or []}
-            given |= {"data.group": [] if self.group is None else [self.group], "data.dates": self.dates}
-            for key, names in given.items():
-                find_columns(raw, names, key, problems, sniff(path, self.csv_options))
-            problems.raise_all()
-            table = raw.drop(columns=self.drop)
-            if not set(table.columns) - {self.target, self.group}:
-                beside = "" if self.group is None else f" and the group {self.group!r}"
-                problems.add(f"no column is left besides the target {self.target!r}{beside}")
-            problems.raise_all()
+            hint = sniff(path, self.csv_options)
+            table = select_columns(
+                raw, self.target, self.drop, categorical or [], self.dates, self.group, hint, problems
+            )
         else:
             require_columns(raw, columns, path, f"a column of {self.path}", sniff(path, self.csv_options))
             table = raw[columns]
@@ -280,9 +276,8 @@ class TabularData(RegressionData):
         for name in self.dates:
             find_bad_dates(table[name], problems)
         kinds = dict.fromkeys(raw.columns, "dropped") | dict.fromkeys(numeric, "number")
-        kinds |= dict.fromkeys(categorical, "category") | dict.fromkeys(self.dates, "date") | {self.target: "target"}
-        if identities is not None:
-            kinds[str(self.group)] = "group"
+        kinds |= dict.fromkeys(categorical, "category") | dict.fromkeys(self.dates, "date")
+        kinds |= {self.target: "target"} | ({} if self.group is None else {self.group: "group"})
         table = with_columns(table, numbers)
         table = find_missing(table, self.target, self.missing, problems)
         if identities is not None:
@@ -301,17 +296,3 @@ class TabularData(RegressionData):
         if self.dates:
             table = expand_dates(table, self.dates)
         return (table if identities is None else with_columns(table, {str(self.group): identities})), categorical
-
-    def _split_groups(self, identities: pd.Series[Any]) -> Names:
-        return group_split(identities.to_numpy(dtype="U"), self.share, self.seed)
-
-    def _split_rows(self, table: pd.DataFrame) -> Names:
-        """Return the split of each row, the same for all copies of a row."""
-        # Rows are numbered in the order of their first appearance, and NaN equals NaN.
-        copies = table.groupby(list(table.columns), sort=False, dropna=False).ngroup().to_numpy()
-        first = np.unique(copies, return_index=True)[1]
-        if self.split == "random":
-            return random_split(len(first), self.share, self.seed)[copies]
-        labels = torch.from_numpy(table[self.target].to_numpy(np.float32)[first])
-        groups = automatic_bins(labels, self.split_bins)(labels).numpy()
-        return balanced_split(groups, cap_for_share(groups, self.share), self.seed)[copies]
