@@ -174,7 +174,7 @@ def test_readers_name_the_rows_of_labels_that_are_not_finite(tmp_path: Path, bad
         read_stsb(tsv)
     csv = tmp_path / "table.csv"
     csv.write_text("x,y\n" + "".join(f"{n},{n if n != 4 else bad}\n" for n in range(20)))
-    with pytest.raises(ValueError, match=r"table\.csv.*(column 'y'.*rows 5|'y': rows 5)"):
+    with pytest.raises(ValueError, match=r"(?s)table\.csv.*(column 'y'.*rows 5|'y': rows 5)"):
         TabularData(str(csv), target="y").setup()
     npz = tmp_path / "images.npz"
     labels = np.arange(6, dtype=np.float64)
@@ -206,7 +206,5 @@ def test_labels_of_another_type_are_refused(tmp_path: Path, dtype: Any, message:
 def test_table_without_the_target_names_its_columns(tmp_path: Path) -> None:
     csv = tmp_path / "table.csv"
     pd.DataFrame({"x": [1, 2], "z": [3, 4]}).to_csv(csv, index=False)
-    with pytest.raises(
-        ValueError, match=r"table\.csv has no column \['y'\] \(data\.target\); its columns are \['x', 'z'\]"
-    ):
+    with pytest.raises(ValueError, match=r"table\.csv.*'y'.*data\.target.*'x', 'z'"):
         TabularData(str(csv), target="y").setup()

@@ -82,7 +82,7 @@ def test_one_command_trains_both_stages_and_the_second_trains_only_the_head(
     plain = run(tiny(*SHORT, "+regularizer=ranksim"), tmp_path / "plain")
     assert json.loads((path / "stage_1/metrics.json").read_text())["test"] == plain["test"] != content["test"]
     # compare.py finds one run; evaluate.py reads both stages, because each has its config.
-    assert [one.path for one in find_runs(tmp_path / "tiny")[0]] == [path / "metrics.json"]
+    assert [one.source for one in find_runs(tmp_path / "tiny")[0]] == [str(path / "metrics.json")]
     assert evaluate_checkpoint(path / "checkpoints/best.ckpt", [], trust=True)["test"] == content["test"]
     assert evaluate_checkpoint(first, [], trust=True)["test"] == plain["test"]
     assert OmegaConf.load(path / "stage_1/config.yaml").method.lds is None
@@ -227,8 +227,8 @@ def test_unsuitable_checkpoint_is_refused_before_anything_is_written(tiny: Confi
     ("override", "message"),
     [
         ("method.lds=null", "the second stage has no weights"),
-        ("method.retrain.epochs=0", "at least one epoch"),
-        ("method.retrain.lr=0.0", "learning rate above 0"),
+        ("method.retrain.epochs=0", r"method\.retrain\.epochs.*got 0"),
+        ("method.retrain.lr=0.0", r"method\.retrain\.lr.*got 0\.0"),
     ],
 )
 def test_settings_that_leave_no_second_stage_are_refused(
