@@ -14,7 +14,6 @@ from torch import Tensor
 
 from dir.bins import LabelBins
 from dir.data.base import RegressionData
-from dir.metrics import ShotMetrics
 from dir.posthoc import Correction
 from dir.recipe.module import RegressionModule
 
@@ -100,22 +99,3 @@ class Parts:
     make_logger: Callable[..., Logger] | None
     correction: Correction | None = None
     architecture: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class EstimatorParts:
-    """The parts of a run of a scikit-learn regressor.
-
-    Args:
-        data: table, set up.
-        model: regressor to fit on the training rows.
-        metrics: shot metrics, in raw units.
-        settings: plain settings of the run.
-        config: resolved config, for config.yaml.
-    """
-
-    data: RegressionData
-    model: Any
-    metrics: ShotMetrics
-    settings: RunSettings
-    config: dict[str, Any]

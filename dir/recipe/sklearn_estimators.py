@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -10,13 +11,15 @@ import torch
 from lightning import seed_everything
 from omegaconf import DictConfig, OmegaConf
 
+from dir.data.base import RegressionData
 from dir.data.describe import format_description
 from dir.data.tabular import TabularData
+from dir.metrics import ShotMetrics
 from dir.models import EncodedRegressor
 from dir.recipe.build import build_data, instantiate_with, standardisation
 from dir.recipe.export_bundle import save_estimator
 from dir.recipe.finish import Training, finish_run
-from dir.recipe.parts import EstimatorParts, RunSettings
+from dir.recipe.parts import RunSettings
 from dir.recipe.prediction_file import prediction_arrays
 from dir.recipe.predictions import Predictions, Results, summarise
 from dir.recipe.run_data import check_same_data, record_of
@@ -24,8 +27,64 @@ from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import settings_info
 
 
-def build_estimator(cfg: DictConfig) -> EstimatorParts:
-    """Build ``method.estimator``, inside ``method.ensemble`` where there is one, and its data.
+@dataclass(frozen=True)
+class EstimatorRun:
+    """A run of a scikit-learn regressor, built and checked; nothing is written yet.
+
+    Args:
+        data: table, set up.
+        model: regressor to fit on the training rows.
+        metrics: shot metrics, in raw units.
+        settings: plain settings of the run.
+        config: resolved config, for config.yaml.
+        folder: run folder, checked.
+    """
+
+    data: RegressionData
+    model: Any
+    metrics: ShotMetrics
+    settings: RunSettings
+    config: dict[str, Any]
+    folder: RunFolder
+
+    def fit(self, run_info: dict[str, Any]) -> float:
+        """Fit the regressor, finish the run folder and return ``val/all/<monitor>``.
+
+        The run has no checkpoint: an interrupted run starts again with ``resume=true``.
+
+        Args:
+            run_info: further entries of metrics.json, see :func:`dir.recipe.train.train`.
+        """
+        data, model, folder = self.data, self.model, self.folder
+        record = record_of(data)
+        if record is not None:
+            check_same_data(record, folder.path)
+        folder.start(self.config, record)
+        if record is not None:
+            print(format_description(record.description))
+        features, targets = data.table("train")
+        began = time.perf_counter()
+        model.fit(features, targets)
+        training = Training(time.perf_counter() - began, "cpu", {})
+        results = Results({}, {})
+        for split in ("val", "test"):
+            rows = data.table(split)[0]
+            predictions = torch.from_numpy(np.asarray(model.predict(rows), dtype=np.float32))
+            results.predictions[split] = Predictions(data.labels(split), predictions, None)
+            results.metrics[split] = summarise(self.metrics, *results.predictions[split])
+        save_estimator(folder.model, model, data, self.settings, results.metrics)
+        return finish_run(
+            folder,
+            self.settings,
+            training,
+            results,
+            prediction_arrays(results, self.metrics, data),
+            run_info | settings_info(self.settings, record, None),
+        )
+
+
+def build_estimators(cfg: DictConfig, folder: RunFolder) -> list[EstimatorRun]:
+    """Build the single run of ``method.estimator``, inside ``method.ensemble`` where there is one, with its data.
 
     The trainer, the optimizer, the scheduler, the model and the logger of the config are not used.
 
@@ -41,44 +100,4 @@ def build_estimator(cfg: DictConfig) -> EstimatorParts:
     if cfg.method.ensemble is not None:
         model = instantiate_with(cfg.method.ensemble, estimator=model)
     config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    return EstimatorParts(data, model, metrics, RunSettings.from_config(cfg), config)
-
-
-def fit_estimator(parts: EstimatorParts, folder: RunFolder, run_info: dict[str, Any]) -> float:
-    """Fit the regressor and finish the run folder.
-
-    The run has no checkpoint: an interrupted run starts again with ``resume=true``.
-
-    Args:
-        parts: parts of the run.
-        folder, run_info: see :func:`dir.recipe.train.train`; the folder is checked already.
-
-    Returns:
-        ``val/all/<monitor>``.
-    """
-    data, model = parts.data, parts.model
-    record = record_of(data)
-    if record is not None:
-        check_same_data(record, folder.path)
-    folder.start(parts.config, record)
-    if record is not None:
-        print(format_description(record.description))
-    features, targets = data.table("train")
-    began = time.perf_counter()
-    model.fit(features, targets)
-    training = Training(time.perf_counter() - began, "cpu", {})
-    results = Results({}, {})
-    for split in ("val", "test"):
-        rows = data.table(split)[0]
-        predictions = torch.from_numpy(np.asarray(model.predict(rows), dtype=np.float32))
-        results.predictions[split] = Predictions(data.labels(split), predictions, None)
-        results.metrics[split] = summarise(parts.metrics, *results.predictions[split])
-    save_estimator(folder.model, model, data, parts.settings, results.metrics)
-    return finish_run(
-        folder,
-        parts.settings,
-        training,
-        results,
-        prediction_arrays(results, parts.metrics, data),
-        run_info | settings_info(parts.settings, record, None),
-    )
+    return [EstimatorRun(data, model, metrics, RunSettings.from_config(cfg), config, folder)]

@@ -38,7 +38,7 @@ from dir.recipe.run_data import DataRecord, check_same_data, record_of
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import settings_info
 from dir.recipe.settings import check_settings
-from dir.recipe.sklearn_estimators import build_estimator, fit_estimator
+from dir.recipe.sklearn_estimators import build_estimators
 from dir.recipe.two_stage import NoLoss, Stage, build_stages
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def train(cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) -> float
             folder.check(config["resume"], config)
         if cfg.method.estimator is not None:
             # scikit-learn does not share its work with other processes.
-            return fit_estimator(build_estimator(cfg), folder, run_info) if main_process else float("nan")
+            estimators = build_estimators(cfg, folder) if main_process else []
+            return [run.fit(run_info) for run in estimators][-1] if estimators else float("nan")
         runs = [prepare(stage) for stage in build_stages(cfg, folder)]
         if main_process:
             for run in reversed(runs):
