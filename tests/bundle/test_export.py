@@ -26,15 +26,17 @@ def predict_onnx(path: Path, feeds: Feeds) -> np.ndarray:
 def check(model: Model, tmp_path: Path, feeds: Feeds, expected: np.ndarray) -> None:
     names = export(model, tmp_path / "model.onnx")
     assert names == list(feeds)
-    np.testing.assert_allclose(predict_onnx(tmp_path / "model.onnx", feeds), expected, rtol=1e-5, atol=1e-5)
+    # A steep piece of an isotonic correction magnifies the rounding of float32.
+    atol = 1e-5 * max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(predict_onnx(tmp_path / "model.onnx", feeds), expected, rtol=0, atol=atol)
     # The batch is dynamic.
     one = {name: array[:1] for name, array in feeds.items()}
-    np.testing.assert_allclose(predict_onnx(tmp_path / "model.onnx", one), expected[:1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(predict_onnx(tmp_path / "model.onnx", one), expected[:1], rtol=0, atol=atol)
     export(model, tmp_path / "model.pt2", format="torch_export")
     program = torch.export.load(tmp_path / "model.pt2").module()
     with torch.no_grad():
         found = program(*(torch.from_numpy(array) for array in feeds.values()))
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("method", ["vanilla", "isotonic", "affine"])
