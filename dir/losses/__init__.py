@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dir.losses.classification import RegressionByClassification as RegressionByClassification
     from dir.losses.classification import focal_cross_entropy as focal_cross_entropy
     from dir.losses.conr import ConR as ConR
+    from dir.losses.cost import CostLoss as CostLoss
+    from dir.losses.cost import cost_loss as cost_loss
     from dir.losses.dist_loss import DistLoss as DistLoss
     from dir.losses.dist_loss import distribution_loss as distribution_loss
     from dir.losses.evidential import EvidentialLoss as EvidentialLoss
@@ -56,6 +58,8 @@ _HOMES = {
     "RegressionByClassification": "classification",
     "focal_cross_entropy": "classification",
     "ConR": "conr",
+    "CostLoss": "cost",
+    "cost_loss": "cost",
     "DistLoss": "dist_loss",
     "distribution_loss": "dist_loss",
     "EvidentialLoss": "evidential",

@@ -13,6 +13,7 @@ from dir._lazy import attach
 if TYPE_CHECKING:
     from dir.metrics.correlation import Pearson as Pearson
     from dir.metrics.correlation import Spearman as Spearman
+    from dir.metrics.cost import MeanCost as MeanCost
     from dir.metrics.errors import GM as GM
     from dir.metrics.errors import MAE as MAE
     from dir.metrics.errors import MSE as MSE
@@ -46,6 +47,7 @@ _HOMES = {
     "STSB_DIR_SHOTS": "shot_groups",
     "BalancedMAE": "errors",
     "ErrorDensityCorrelation": "relevance_errors",
+    "MeanCost": "cost",
     "Pearson": "correlation",
     "RelevanceMAE": "relevance_errors",
     "RelevanceMSE": "relevance_errors",

@@ -9,6 +9,7 @@ from dir._lazy import attach
 if TYPE_CHECKING:
     from dir.metrics.functional.correlation import pearson as pearson
     from dir.metrics.functional.correlation import spearman as spearman
+    from dir.metrics.functional.cost import mean_cost as mean_cost
     from dir.metrics.functional.density import error_density_correlation as error_density_correlation
     from dir.metrics.functional.errors import balanced_mae as balanced_mae
     from dir.metrics.functional.errors import geometric_mean as geometric_mean
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "pearson": "correlation",
     "spearman": "correlation",
+    "mean_cost": "cost",
     "error_density_correlation": "density",
     "balanced_mae": "errors",
     "geometric_mean": "errors",
