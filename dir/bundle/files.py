@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from dir._archives import read_npz
 from dir._checks import message
 from dir.bundle.inputs.images import ImageInputs
 from dir.bundle.inputs.pairs import COLUMNS
@@ -117,10 +117,4 @@ def _csv(path: Path, sep: str, text: dict[str, Any]) -> pd.DataFrame:
 def _npz(path: Path, key: str) -> Any:
     if path.suffix != ".npz":
         raise ValueError(message("input", "expected a file with the suffix .npz", str(path)))
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if key not in arrays.files:
-                raise ValueError(f"it has no array {key!r}, but {', '.join(sorted(arrays.files))}")
-            return arrays[key]
-    except Exception as error:  # from the zip reader to the parser of an array's header
-        raise ValueError(message(str(path), f"cannot be read ({error})")) from error
+    return read_npz(path, [key])[key]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,8 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from dir._archives import read_npz
+from dir._atomic import write_atomic
 from dir._checks import check_integer, message
 from dir.data.base import SPLITS, RegressionData
 from dir.data.csv_reading import read_table
@@ -25,6 +29,8 @@ from dir.data.image_files import digests_of_files, find_broken, load_image, make
 from dir.data.problems import show_rows, shown
 from dir.data.splits import Names, group_split, read_split
 from dir.data.table_checks import as_numbers, require_columns
+
+log = logging.getLogger(__name__)
 
 Transform = Callable[[Tensor], Tensor]
 SHOWN = 20
@@ -65,7 +71,7 @@ class CachedImages(Dataset[tuple[Tensor, Tensor]]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        pixels = torch.from_numpy(open_cache(self.cache)[self.rows[index]].copy()).permute(2, 0, 1)
+        pixels = torch.from_numpy(open_cache(self.cache)[int(self.rows[index])]).permute(2, 0, 1)
         return self.transform(pixels), self.labels[index]
 
 
@@ -85,8 +91,8 @@ class CsvImages(RegressionData):
         image_size: side of the resized images. Default 224.
         padding: border of the random crop. Default 16.
         cache_dir: folder for one memory-mapped uint8 array of all resized images. Its name depends on the content of
-            the csv, the image folder and the size; remove the file if the images change. None (default): images are
-            decoded in every epoch.
+            the csv, the image folder and the size; remove the file if the images change. Each image is compared
+            with its checksum when it is read. None (default): images are decoded in every epoch.
         check_images: whether each image is decoded once before training (the cache always does so). False only
             checks that the files exist.
         outside: whether paths may lead out of the folder, by ``..``, an absolute path or a link. Default False.
@@ -202,19 +208,20 @@ class CsvImages(RegressionData):
         """Return a hash of each file. Beside a cache they are kept, since the pictures may be gone by then."""
         if self.cache_dir is None:
             return digests_of_files(files)
-        kept = self._cache(files).with_suffix(".digests.npy")
-        if kept.is_file():
-            digests = np.load(kept, allow_pickle=False)
+        kept = self._cache(files).with_suffix(".digests.npz")
+        try:
+            digests = read_npz(kept, ["sha256"])["sha256"]
             if digests.dtype == np.uint8 and digests.shape == (len(files), 16):
                 return [row.tobytes() for row in digests]
+            log.warning("%s does not hold the hashes of %d pictures. They are computed again.", kept, len(files))
+        except FileNotFoundError:
+            pass
+        except ValueError as error:
+            log.warning("%s The hashes of the pictures are computed again.", error)
         found = digests_of_files(files)
-        part = kept.with_suffix(f".{os.getpid()}.part")
-        try:
-            with part.open("wb") as stream:
-                np.save(stream, np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, 16))
-            part.replace(kept)
-        finally:
-            part.unlink(missing_ok=True)
+        stream = io.BytesIO()
+        np.savez(stream, sha256=np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, 16))
+        write_atomic(kept, stream.getvalue())
         return found
 
     def _names(self, table: pd.DataFrame) -> Names:
@@ -267,12 +274,22 @@ class CsvImages(RegressionData):
         key = hashlib.sha256(self.csv.read_bytes())
         key.update(f"{self.path.resolve()} {self.image_size}".encode())
         target = self.cache_dir / f"images_{self.image_size}px_{key.hexdigest()[:16]}.npy"
+        if target.is_file() and not self._usable(target, len(files)):
+            target.unlink(missing_ok=True)
         if not target.is_file():
             self._refuse_broken(make_cache(files, self.image_size, target))
-        images = open_cache(target)
-        shape = (len(files), self.image_size, self.image_size, 3)
-        if images.shape != shape or images.dtype != np.uint8:
-            found = f"{images.dtype} {list(images.shape)}"
-            advice = "Remove the file; the next run makes it again."
-            raise ValueError(message(str(target), f"expected uint8 {list(shape)}", found, advice))
         return target
+
+    def _usable(self, cache: Path, count: int) -> bool:
+        """Return whether a cache file and its checksums can be read. A warning says why not."""
+        try:
+            opened = open_cache(cache)
+        except (FileNotFoundError, ValueError) as error:
+            log.warning("The image cache cannot be used and is made again. %s", error)
+            return False
+        shape, images = (count, self.image_size, self.image_size, 3), opened.images
+        good = images.dtype == np.uint8 and images.shape == shape and opened.checksums.shape == (count,)
+        if not good:
+            found = f"{images.dtype} {list(images.shape)} with {opened.checksums.size} checksums"
+            log.warning("The image cache %s is made again: expected uint8 %s, got %s.", cache, list(shape), found)
+        return good

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from dir._archives import read_npz
 from dir._checks import message
 from dir._sentence_encoder import POOLINGS, content_hash, default_encoder, load_model, load_tokenizer
 
@@ -122,11 +122,10 @@ def _identity(encoder: str) -> str:
 
 def _read(path: Path, rows: int) -> NDArray[np.float32] | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            table: NDArray[np.float32] = file["embeddings"]
+        table: NDArray[np.float32] = read_npz(path, ["embeddings"])["embeddings"]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         log.warning("The embedding cache %s cannot be read (%s). The embeddings are computed again.", path, error)
         return None
     if table.ndim != 2 or table.shape[0] != rows or table.dtype != np.float32 or not np.isfinite(table).all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dir._archives import read_npz
 from dir._checks import message
 from dir.data.identity import digest_of_file
 
@@ -86,7 +88,7 @@ def digests_of_files(paths: Sequence[Path]) -> list[bytes]:
 
 
 def make_cache(paths: Sequence[Path], size: int, target: Path) -> list[str]:
-    """Write all images, resized, into one array file: uint8 [N, size, size, 3].
+    """Write all images, resized, into one array file: uint8 [N, size, size, 3], and a file of their checksums.
 
     The array is written to a temporary file, which is renamed when it is complete: a killed run leaves no partial
     cache.
@@ -100,30 +102,79 @@ def make_cache(paths: Sequence[Path], size: int, target: Path) -> list[str]:
         one line for each broken image, as :func:`find_broken`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(f".{os.getpid()}.part")
+    part, sums = target.with_suffix(f".{os.getpid()}.part"), target.with_suffix(f".{os.getpid()}.sums.part")
     try:
         images = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(paths), size, size, 3))
+        checksums = np.zeros(len(paths), np.uint32)
 
         def write(row: int) -> None:
-            images[row] = np.asarray(load_image(paths[row], size))
+            image = np.asarray(load_image(paths[row], size))
+            checksums[row] = zlib.crc32(image.tobytes())
+            images[row] = image
 
         broken = _each(paths, write)
         images.flush()
         if not broken:
+            with sums.open("wb") as stream:
+                np.savez(stream, crc32=checksums)
+            # The checksums come first: a cache that is there has its checksums.
+            sums.replace(checksums_of(target))
             part.replace(target)
+            open_cache.cache_clear()
         return broken
     finally:
         part.unlink(missing_ok=True)
+        sums.unlink(missing_ok=True)
+
+
+def checksums_of(cache: Path) -> Path:
+    """Return the path of the file that holds the CRC-32 of each image of a cache."""
+    return cache.with_suffix(".crc32.npz")
+
+
+class ImageCache:
+    """The memory-mapped images of :func:`make_cache`, each compared with its checksum when it is read.
+
+    Args:
+        path: the ``.npy`` file.
+
+    Raises:
+        FileNotFoundError: if the cache or its checksums are missing.
+        ValueError: if the header of the cache or the file of its checksums is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # numpy raises several types for a damaged header
+            raise ValueError(message(str(path), f"not readable ({error})")) from error
+        self.checksums = read_npz(checksums_of(path), ["crc32"])["crc32"]
+
+    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+        """Return a copy of one image, uint8 [size, size, 3].
+
+        Raises:
+            ValueError: if the image differs from its checksum.
+        """
+        image = np.array(self.images[row])
+        if zlib.crc32(image.tobytes()) != self.checksums[row]:
+            advice = "Remove the file; the next run makes it again."
+            raise ValueError(
+                message(str(self.path), f"the file is damaged, image {row} differs from its checksum", advice=advice)
+            )
+        return image
 
 
 @functools.lru_cache(maxsize=8)
-def open_cache(path: Path) -> NDArray[np.uint8]:
-    """Return the memory-mapped array of :func:`make_cache`, opened once in each process.
+def open_cache(path: Path) -> ImageCache:
+    """Return the images of :func:`make_cache`, opened once in each process.
 
     Datasets hold the path and call this function, because a memory map is copied when it is sent to a worker process.
     """
-    images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return images
+    return ImageCache(path)
 
 
 def _each(paths: Sequence[Path], action: Callable[[int], None]) -> list[str]:

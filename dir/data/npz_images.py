@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dir._archives import npz_names, read_npz
 from dir._checks import check_choice, check_integer, check_not_negative, message
 from dir.bins import check_finite
 from dir.data.arrays import ArrayDataset, Inputs
@@ -197,31 +198,16 @@ class NpzImages(RegressionData):
                     "([N], data.label=KEY) and splits ([N], 0/1/2 or train/val/test).",
                 )
             )
-        try:
-            archive = np.load(self.path, allow_pickle=False)
-        except Exception as error:  # numpy raises many types for damaged files
-            raise ValueError(message(str(self.path), f"not readable as an .npz file ({error})")) from error
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError(message(str(self.path), "expected an .npz file with named arrays, got a single array"))
-        with archive:
-            missing = [f"data.{name}={key}" for name, key in self.keys.items() if key not in archive.files]
-            if missing:
-                found = ", ".join(sorted(archive.files))
-                raise ValueError(message(str(self.path), f"no array for {', '.join(missing)} (found: {found})"))
-            arrays = {name: self._array(archive, key) for name, key in self.keys.items()}
+        found = npz_names(self.path)
+        missing = [f"data.{name}={key}" for name, key in self.keys.items() if key not in found]
+        if missing:
+            raise ValueError(
+                message(str(self.path), f"no array for {', '.join(missing)} (found: {', '.join(found)})")
+            )
+        read = read_npz(self.path, set(self.keys.values()))
+        arrays = {name: read[key] for name, key in self.keys.items()}
         self._check(arrays)
         return arrays
-
-    def _array(self, archive: Any, key: str) -> NDArray[Any]:
-        try:
-            array: NDArray[Any] = archive[key]
-        except Exception as error:  # from the zip reader to the parser of the header
-            advice = "The file is cut off, or the array holds Python objects. Save numbers or fixed-width strings."
-            where = f"{self.path}: array {key!r}"
-            raise ValueError(message(where, f"not readable ({error})", advice=advice)) from error
-        if not isinstance(array, np.ndarray):
-            raise ValueError(message(f"{self.path}: {key!r}", "expected an array written by np.savez"))
-        return array
 
     def _groups(self, groups: NDArray[Any]) -> NDArray[Any]:
         where = f"{self.path}: array {self.keys['group']!r}"

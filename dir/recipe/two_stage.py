@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning import seed_everything
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from dir._archives import check_archive
+from dir._archives import read_npz
 from dir._checks import message
 from dir.recipe.build import build
 from dir.recipe.checkpoints import mismatches, read_checkpoint
@@ -146,9 +145,7 @@ def _check_same_test_rows(parts: Parts, checkpoint: Path) -> None:
     predictions = RunFolder(checkpoint.resolve().parents[1]).predictions
     if not predictions.is_file():
         return
-    check_archive(predictions)
-    with np.load(predictions, allow_pickle=False) as arrays:
-        tested = torch.from_numpy(arrays["label"])
+    tested = torch.from_numpy(read_npz(predictions, ["label"])["label"])
     if not torch.equal(tested, parts.data.labels("test")):
         raise ValueError(
             message(

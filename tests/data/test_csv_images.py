@@ -87,8 +87,10 @@ def test_cached_images_equal_those_of_the_files(tmp_path: Path) -> None:
     for index in range(3):
         for got, expected in zip(cached.dataset("test")[index], files.dataset("test")[index], strict=True):
             torch.testing.assert_close(got, expected, rtol=0, atol=0)
-    (only,) = (tmp_path / "cache").iterdir()  # nothing half-made is left beside it
-    assert isinstance(open_cache(only), np.memmap)
+    # Nothing half-made is left beside the cache and its checksums.
+    sums, only = sorted((tmp_path / "cache").iterdir())
+    assert sums.name == only.stem + ".crc32.npz"
+    assert isinstance(open_cache(only).images, np.memmap)
 
 
 def test_the_cache_is_made_once_and_found_by_content_and_size(
@@ -114,14 +116,61 @@ def test_the_cache_is_made_once_and_found_by_content_and_size(
     assert len(made) == 3
 
 
-def test_a_damaged_cache_is_refused(tmp_path: Path) -> None:
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 16
+    path.write_bytes(content)
+
+
+def test_a_damaged_image_of_a_cache_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    data = data_of(pictures(tmp_path), cache_dir=str(tmp_path / "cache"))
+    data.setup()
+    (cache,) = (tmp_path / "cache").glob("*.npy")
+    good = data.dataset("test")[0][0]
+    flip(cache, cache.stat().st_size - 1)  # of the last picture, the third of the test split
+    open_cache.cache_clear()
+    torch.testing.assert_close(data.dataset("test")[0][0], good, rtol=0, atol=0)
+    with pytest.raises(ValueError, match=r"images_16px_\w+\.npy: the file is damaged, image 8 .*Remove the file"):
+        data.dataset("test")[2]
+
+
+@pytest.mark.parametrize("damage", ["shape", "header", "checksums", "no checksums"])
+def test_a_cache_that_cannot_be_opened_is_made_again_with_a_warning(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     data = data_of(pictures(tmp_path), cache_dir=str(tmp_path / "cache"))
     data.prepare_data()
-    (cache,) = (tmp_path / "cache").iterdir()
-    np.save(cache, np.zeros((2, 16, 16, 3), np.uint8))
+    sums, cache = sorted((tmp_path / "cache").iterdir())
+    whole, checksums = cache.read_bytes(), sums.read_bytes()
+    if damage == "shape":
+        np.save(cache, np.zeros((2, 16, 16, 3), np.uint8))
+    elif damage == "header":
+        flip(cache, 11)
+    elif damage == "checksums":
+        flip(sums, len(checksums) // 2)
+    else:
+        sums.unlink()
     open_cache.cache_clear()
-    with pytest.raises(ValueError, match=r"\.npy: expected uint8 \[9, 16, 16, 3\], got 'uint8 \[2, 16, 16, 3\]'"):
-        data.setup()
+    data.setup()
+    assert cache.name in caplog.text or sums.name in caplog.text
+    assert "made again" in caplog.text
+    assert cache.read_bytes() == whole
+    assert sums.read_bytes() == checksums
+
+
+def test_damaged_hashes_of_the_pictures_are_computed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    csv = pictures(tmp_path)
+    expected = data_of(csv, cache_dir=str(tmp_path / "cache"))
+    expected.setup()
+    ids = expected.row_ids("test")
+    (kept,) = (tmp_path / "cache").glob("*.digests.npz")
+    whole = kept.read_bytes()
+    flip(kept, len(whole) // 2)
+    again = data_of(csv, cache_dir=str(tmp_path / "cache"))
+    again.setup()
+    assert again.row_ids("test") == ids
+    assert kept.read_bytes() == whole
+    assert kept.name in caplog.text
 
 
 @pytest.mark.parametrize("cached", [False, True])
