@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dir._checks import message
 from dir.bundle.description import ESTIMATOR, damaged
@@ -15,7 +16,12 @@ from dir.bundle.fields import BundleError
 # The types beyond the default list of skops that a bundle may hold.
 TRUSTED = (
     "dir.data.tables.TableEncoder",
+    "dir.models.boosted_trees_extra.CatBoostTrees",
+    "dir.models.boosted_trees.HistGBDT",
+    "dir.models.boosted_trees_extra.LightGBMTrees",
     "dir.models.encoded_regressor.EncodedRegressor",
+    "dir.models.encoded_regressor.EncodedTrees",
+    "dir.models.tree_ensemble.TreeEnsemble",
     "dir.relevance.Relevance",
     "dir.resampling.rebagg.REBAGG",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -91,24 +97,41 @@ def _parts(value: Any, seen: set[int]) -> Iterator[Any]:
 
 
 def _check_tree(part: Any, where: str) -> None:
-    """Raise a BundleError for a decision tree whose nodes point outside: predicting would read foreign memory."""
+    """Raise a BundleError for trees whose nodes point outside: predicting would read foreign memory, or not end."""
     kind = f"{type(part).__module__}.{type(part).__qualname__}"
     if kind == "sklearn.tree._tree.Tree":
-        left, right, feature = part.children_left, part.children_right, part.feature
-        inner, features = left != -1, part.n_features
+        good = _nodes_inside(part.children_left, part.children_right, part.feature, part.n_features)
     elif kind.endswith("predictor.TreePredictor"):
         left, right, feature = (part.nodes[name].astype(np.int64) for name in ("left", "right", "feature_idx"))
-        inner, features = part.nodes["is_leaf"] == 0, np.iinfo(np.int32).max
+        leaf = part.nodes["is_leaf"] != 0
+        good = _nodes_inside(np.where(leaf, -1, left), right, feature, np.iinfo(np.int32).max)
+        # A categorical split reads a bitset by an index in the node; encoded tables have no such split.
+        good &= not part.nodes["is_categorical"].any()
+    elif kind.endswith("gradient_boosting.HistGradientBoostingRegressor"):
+        # scikit-learn compares the number of columns of the rows with n_features_in_ alone.
+        predictors = [tree for stage in part._predictors for tree in stage]
+        good = all((tree.nodes["feature_idx"] < part.n_features_in_).all() for tree in predictors)
+    elif kind == "dir.models.tree_ensemble.TreeEnsemble":
+        arrays = (part.feature, part.threshold, part.left, part.right, part.value)
+        good = len({len(array) for array in arrays}) == 1
+        good &= _nodes_inside(part.left, part.right, part.feature, np.iinfo(np.int32).max)
+        good &= bool(((part.roots >= 0) & (part.roots < len(part.left))).all())
+    elif hasattr(part, "tree_") and hasattr(part, "n_features_in_"):
+        good = part.tree_.n_features == part.n_features_in_
     else:
         return
-    number = np.arange(len(left))
-    good = inner == inner
+    if not good:
+        raise BundleError(message(where, "holds a decision tree with nodes out of range"))
+
+
+def _nodes_inside(left: NDArray[Any], right: NDArray[Any], feature: NDArray[Any], features: int) -> bool:
+    """Return whether each inner node (whose left child is not -1) has children behind it, and a column in range."""
+    number, inner = np.arange(len(left)), left != -1
+    good = ~inner | ((feature >= 0) & (feature < features))
     for child in (left, right):
         # Children stand behind their parent: a walk from the root ends.
         good &= ~inner | ((child > number) & (child < len(number)))
-    good &= ~inner | ((feature >= 0) & (feature < features))
-    if len(number) == 0 or not bool(good.all()):
-        raise BundleError(message(where, "holds a decision tree with nodes out of range"))
+    return len(number) > 0 and bool(good.all())
 
 
 def _skops() -> Any:

@@ -28,6 +28,7 @@ METHOD_ORDER = (
     *("histogram", "histogram_prior"),
     *("rbc", "uvote", "rrt", "rrt_lds"),
     *("random_under", "random_over", "gaussian_noise", "wercs", "smoter", "smogn", "bagging", "rebagg"),
+    *("hist_gbdt", "lightgbm", "catboost"),
     *("layer_norm", "c_mixup", "label_shrink", "prediction_shrink", "affine", "isotonic"),
     *("lds_label_shrink", "lds_prediction_shrink", "lds_affine", "lds_isotonic"),
 )

@@ -8,8 +8,13 @@ from dir._lazy import attach
 
 if TYPE_CHECKING:
     from dir.models.bilstm import BiLSTMPairEncoder as BiLSTMPairEncoder
+    from dir.models.boosted_trees import BoostedTrees as BoostedTrees
+    from dir.models.boosted_trees import HistGBDT as HistGBDT
+    from dir.models.boosted_trees_extra import CatBoostTrees as CatBoostTrees
+    from dir.models.boosted_trees_extra import LightGBMTrees as LightGBMTrees
     from dir.models.conv import ConvEncoder as ConvEncoder
     from dir.models.encoded_regressor import EncodedRegressor as EncodedRegressor
+    from dir.models.encoded_regressor import EncodedTrees as EncodedTrees
     from dir.models.grid import GridEncoder as GridEncoder
     from dir.models.heads import Head as Head
     from dir.models.heads import LinearHead as LinearHead
@@ -26,8 +31,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BiLSTMPairEncoder": "bilstm",
+    "BoostedTrees": "boosted_trees",
+    "CatBoostTrees": "boosted_trees_extra",
+    "HistGBDT": "boosted_trees",
+    "LightGBMTrees": "boosted_trees_extra",
     "ConvEncoder": "conv",
     "EncodedRegressor": "encoded_regressor",
+    "EncodedTrees": "encoded_regressor",
     "GridEncoder": "grid",
     "Head": "heads",
     "LinearHead": "heads",

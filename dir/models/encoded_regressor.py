@@ -1,4 +1,4 @@
-"""A scikit-learn regressor together with the encoding of its columns and the standardisation of its labels."""
+"""scikit-learn regressors together with the encoding of their columns and the standardisation of their labels."""
 
 from __future__ import annotations
 
@@ -45,8 +45,7 @@ class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> EncodedRegressor:  # noqa: N803
         """Fit a clone of the regressor and return self."""
-        targets = (np.asarray(y, dtype=np.float64) - self.offset) / self.scale
-        self.regressor_ = clone(self.regressor).fit(self._inputs(X), targets)
+        self.regressor_ = clone(self.regressor).fit(self._inputs(X), self._targets(y))
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
@@ -54,7 +53,45 @@ class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         predictions: NDArray[np.float64] = self.regressor_.predict(self._inputs(X)) * self.scale + self.offset
         return predictions
 
+    def _targets(self, y: Any) -> NDArray[np.float64]:
+        targets: NDArray[np.float64] = (np.asarray(y, dtype=np.float64) - self.offset) / self.scale
+        return targets
+
     def _inputs(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X, columns=self.columns)
         inputs: NDArray[np.float32] = self.encode(frame).numpy()
         return inputs
+
+
+class EncodedTrees(EncodedRegressor):
+    """Encode the columns of a frame, standardise the labels and fit boosted trees that need validation rows.
+
+    This is a separate class, because scikit-learn's ensembles draw their samples differently if the ``fit`` of a
+    regressor takes weights.
+
+    Args:
+        regressor: a :class:`~dir.models.BoostedTrees`, cloned by ``fit``.
+        encode, columns, offset, scale: see :class:`EncodedRegressor`. Categories are one-hot columns for the trees.
+
+    State:
+        After ``fit``: ``regressor_``.
+    """
+
+    def fit(  # type: ignore[override]  # the trees need validation rows
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any,  # noqa: N803
+        y_val: Any,
+    ) -> EncodedTrees:
+        """Fit a clone of the trees, see :meth:`dir.models.BoostedTrees.fit`, and return self."""
+        self.regressor_ = clone(self.regressor).fit(
+            self._inputs(X),
+            self._targets(y),
+            sample_weight,
+            X_val=self._inputs(X_val),
+            y_val=self._targets(y_val),
+        )
+        return self

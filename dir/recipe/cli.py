@@ -40,7 +40,7 @@ def is_user_error(error: Exception) -> bool:
         trace = trace.tb_next
     package = Path(__file__).resolve().parents[1]
     raised_here = trace is not None and Path(trace.tb_frame.f_code.co_filename).resolve().is_relative_to(package)
-    return raised_here and isinstance(error, ValueError | FileNotFoundError | RuntimeError)
+    return raised_here and isinstance(error, ValueError | FileNotFoundError | RuntimeError | ImportError)
 
 
 @hydra.main(config_path=config_dir(), config_name="train", version_base="1.3")
@@ -107,7 +107,9 @@ def evaluate_main(arguments: list[str]) -> None:
         else:
             overrides.append(argument)
     if any("=" not in argument for argument in arguments) or not values["ckpt"]:
-        sys.exit("usage: evaluate.py ckpt=RUN/checkpoints/best.ckpt [trust=true] [data.path=... key=value ...]")
+        sys.exit(
+            "usage: evaluate.py ckpt=RUN (or RUN/checkpoints/best.ckpt) [trust=true] [data.path=... key=value ...]"
+        )
     if values["trust"] not in ("true", "false"):
         sys.exit(message("trust", "expected true or false", values["trust"]))
     register_configs()

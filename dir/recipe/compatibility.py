@@ -19,7 +19,7 @@ _METHODS_WITH = {
     "mixup": "c_mixup",
     "retrain": "rrt or rrt_lds",
     "resample": "smoter, smogn or another resampler",
-    "estimator": "bagging or rebagg",
+    "estimator": "bagging, rebagg or hist_gbdt",
     "ensemble": "bagging or rebagg",
 }
 _RETRAIN = ("checkpoint", "epochs", "lr", "features_only")
@@ -93,7 +93,13 @@ def _check_nodes(cfg: DictConfig) -> None:
 
 def _check_estimator(cfg: DictConfig) -> None:
     """Raise a ValueError for settings of a network in a run that fits a scikit-learn model."""
+    weighted = "weights" in cfg.method
     wrong = [f"method.{part}" for part in _OF_NETWORKS if cfg.method[part] is not None]
+    if weighted:
+        wrong = [part for part in wrong if part != "method.lds"]
+        if cfg.method.ensemble is not None:
+            problem = "boosted trees are an ensemble that chooses its size on validation rows"
+            raise ValueError(message("method.ensemble", problem, advice="Set method.ensemble=null."))
     wrong += ["regularizer"] if cfg.regularizer is not None else []
     wrong += ["method.views"] if cfg.method.views != 1 else []
     wrong += ["method.head"] if cfg.method.head != _PLAIN_HEAD else []

@@ -7,12 +7,15 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from dir._checks import message
+from dir.bundle import load
+from dir.bundle.description import ESTIMATOR
 from dir.data.base import RegressionData
-from dir.recipe.build import build
+from dir.recipe.build import build, build_data
 from dir.recipe.checkpoints import mismatches, read_checkpoint
 from dir.recipe.module import RegressionModule
 from dir.recipe.predictions import evaluate_splits
 from dir.recipe.run_data import read_split
+from dir.recipe.sklearn_estimators import evaluate_estimator
 from dir.recipe.summary import Groups, print_summary
 from dir.recipe.targets import read_config
 
@@ -26,8 +29,10 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
     matter. With ``data.test_path=FILE`` the rows of that file are evaluated alone, encoded as the training rows of
     the run.
 
+    A scikit-learn regressor is read from the model bundle of its run, by the bundle's rules for files of strangers.
+
     Args:
-        checkpoint: file in the ``checkpoints/`` of a run folder.
+        checkpoint: run folder; or a file in its ``checkpoints/``, or ``model/estimator.skops``.
         overrides: ``key=value`` for keys of the run's config, see :func:`load_config`.
         trust: whether the run's config may build any target, such as a user's own data module. Such a config runs
             code of its author's choice.
@@ -35,6 +40,7 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
     Raises:
         ValueError: rows of the run are missing or changed, or there are new rows; the message counts them.
     """
+    checkpoint = _model_file(checkpoint)
     test_files = [line.removeprefix(_TEST_FILE) for line in overrides if line.startswith(_TEST_FILE)]
     cfg = load_config(checkpoint, [line for line in overrides if not line.startswith(_TEST_FILE)], trust)
     split = read_split(checkpoint.resolve().parents[1])
@@ -47,14 +53,26 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
         if test_files:
             data.replace_test(test_files[-1])
 
-    parts = build(cfg, set_up)
-    load_weights(parts.module, checkpoint)
-    # Only a trainer resolves trainer.accelerator=auto to the device of this machine.
-    trainer = parts.make_trainer(logger=False, enable_progress_bar=False)
-    results = evaluate_splits(parts, trainer.strategy.root_device)
+    if cfg.method.estimator is not None:
+        data, _, _, metrics = build_data(cfg, set_up)
+        results = evaluate_estimator(load(checkpoint.resolve().parent).estimator, data, metrics)
+    else:
+        parts = build(cfg, set_up)
+        load_weights(parts.module, checkpoint)
+        # Only a trainer resolves trainer.accelerator=auto to the device of this machine.
+        trainer = parts.make_trainer(logger=False, enable_progress_bar=False)
+        results = evaluate_splits(parts, trainer.strategy.root_device)
     shown = {"test": results.metrics["test"]} if test_files else results.metrics
-    print_summary(shown, parts.settings.unit)
+    print_summary(shown, cfg.task.unit)
     return shown
+
+
+def _model_file(path: Path) -> Path:
+    """Return the file of a run folder's evaluated model; any other path as it is."""
+    estimator = path / "model" / ESTIMATOR
+    if not path.is_dir():
+        return path
+    return estimator if estimator.is_file() else path / "checkpoints" / "best.ckpt"
 
 
 def load_config(checkpoint: Path, overrides: list[str], trust: bool = False) -> DictConfig:
@@ -69,7 +87,7 @@ def load_config(checkpoint: Path, overrides: list[str], trust: bool = False) -> 
         raise FileNotFoundError(message("ckpt", f"there is no file {checkpoint}"))
     path = checkpoint.resolve().parents[1] / "config.yaml"
     if not path.is_file():
-        advice = "Keep the checkpoint in the checkpoints/ of its run folder."
+        advice = "Keep the file in its run folder."
         raise FileNotFoundError(message("ckpt", f"the config of its run is missing at {path}", advice=advice))
     return read_config(path, trust, overrides)
 

@@ -209,6 +209,14 @@ class HistogramMethod(Method):
 
 
 @dataclass
+class TreesMethod(Method):
+    """The parts of hist_gbdt, lightgbm and catboost; configs/method/_tree_weights.yaml explains each key."""
+
+    weights: str = "none"
+    weightings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class Retrain:
     """The second stage of rrt, rrt_lds and rnc_two_stage; configs/method/_retrain.yaml explains each key."""
 
@@ -263,6 +271,7 @@ def register_configs() -> None:
     store.store(name="_run", node=Run, provider="dir")
     store.store(group="method", name="_power", node=PowerMethod, provider="dir")
     store.store(group="method", name="_histogram", node=HistogramMethod, provider="dir")
+    store.store(group="method", name="_trees", node=TreesMethod, provider="dir")
     store.store(group="method", name="_second_stage", node=Retrain, provider="dir")
     OmegaConf.register_new_resolver("dir_stem", lambda path: Path(str(path)).stem, replace=True)
     OmegaConf.register_new_resolver("plus_one", lambda number: int(number) + 1, replace=True)

@@ -30,6 +30,9 @@ def check_settings(cfg: DictConfig) -> None:
     """
     check_choice("resume", cfg.resume, (True, False, "previous"))
     check_choice("best", cfg.get("best"), (None, "recompute"))
+    method = cfg.get("method", {})
+    if "weights" in method:
+        check_choice("method.weights", method.weights, list(map(str, method.weightings)))
     trainer = cfg.get("trainer", {})
     epochs = trainer.get("max_epochs", -1)
     if epochs != -1 and (not isinstance(epochs, int) or epochs < 1):

@@ -11,11 +11,12 @@ import torch
 from lightning import seed_everything
 from omegaconf import DictConfig, OmegaConf
 
+from dir._checks import message
 from dir.data.base import RegressionData
 from dir.data.describe import format_description
 from dir.data.tabular import TabularData
 from dir.metrics import ShotMetrics
-from dir.models import EncodedRegressor
+from dir.models import BoostedTrees, EncodedRegressor, EncodedTrees
 from dir.recipe.build import build_data, instantiate_with, standardisation
 from dir.recipe.export_bundle import save_estimator
 from dir.recipe.finish import Training, finish_run
@@ -25,6 +26,7 @@ from dir.recipe.predictions import Predictions, Results, summarise
 from dir.recipe.run_data import check_same_data, record_of
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import settings_info
+from dir.reweighter import Reweighter
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class EstimatorRun:
     Args:
         data: table, set up.
         model: regressor to fit on the training rows.
+        lds: fitted reweighter of the training rows for boosted trees, or None.
         metrics: shot metrics, in raw units.
         settings: plain settings of the run.
         config: resolved config, for config.yaml.
@@ -46,6 +49,7 @@ class EstimatorRun:
     settings: RunSettings
     config: dict[str, Any]
     folder: RunFolder
+    lds: Reweighter | None = None
 
     def fit(self, run_info: dict[str, Any]) -> float:
         """Fit the regressor, finish the run folder and return ``val/all/<monitor>``.
@@ -62,16 +66,10 @@ class EstimatorRun:
         folder.start(self.config, record)
         if record is not None:
             print(format_description(record.description))
-        features, targets = data.table("train")
         began = time.perf_counter()
-        model.fit(features, targets)
+        fitted = self._fit_model()
         training = Training(time.perf_counter() - began, "cpu", {})
-        results = Results({}, {})
-        for split in ("val", "test"):
-            rows = data.table(split)[0]
-            predictions = torch.from_numpy(np.asarray(model.predict(rows), dtype=np.float32))
-            results.predictions[split] = Predictions(data.labels(split), predictions, None)
-            results.metrics[split] = summarise(self.metrics, *results.predictions[split])
+        results = evaluate_estimator(model, data, self.metrics, fitted)
         save_estimator(folder.model, model, data, self.settings, results.metrics)
         return finish_run(
             folder,
@@ -82,6 +80,38 @@ class EstimatorRun:
             run_info | settings_info(self.settings, record, None),
         )
 
+    def _fit_model(self) -> dict[str, Any]:
+        """Fit the regressor. Return the values chosen on validation, for metrics.json: numbers of boosted trees."""
+        features, targets = self.data.table("train")
+        if not isinstance(self.model, EncodedTrees):
+            self.model.fit(features, targets)
+            return {}
+        weights = None if self.lds is None else self.lds(self.data.labels("train")).numpy()
+        rows, labels = self.data.table("val")
+        self.model.fit(features, targets, weights, X_val=rows, y_val=labels)
+        trees = self.model.regressor_
+        return {"iterations": int(trees.iterations_), "best_iteration": int(trees.best_iteration_)}
+
+
+def evaluate_estimator(
+    model: Any, data: RegressionData, metrics: ShotMetrics, fitted: dict[str, Any] | None = None
+) -> Results:
+    """Return predictions and shot metrics of a fitted regressor on val and test.
+
+    Args:
+        model: fitted regressor that predicts raw labels of a frame.
+        data: table, set up.
+        metrics: shot metrics, in raw units.
+        fitted: values chosen on the validation split, for metrics.json.
+    """
+    results = Results({}, {}, fitted or {})
+    for split in ("val", "test"):
+        rows = data.table(split)[0]
+        predictions = torch.from_numpy(np.asarray(model.predict(rows), dtype=np.float32))
+        results.predictions[split] = Predictions(data.labels(split), predictions, None)
+        results.metrics[split] = summarise(metrics, *results.predictions[split])
+    return results
+
 
 def build_estimators(cfg: DictConfig, folder: RunFolder) -> list[EstimatorRun]:
     """Build the single run of ``method.estimator``, inside ``method.ensemble`` where there is one, with its data.
@@ -89,15 +119,26 @@ def build_estimators(cfg: DictConfig, folder: RunFolder) -> list[EstimatorRun]:
     The trainer, the optimizer, the scheduler, the model and the logger of the config are not used.
 
     Raises:
-        ValueError: the data is not a table.
+        ImportError: the library of the estimator is not installed.
+        ValueError: the data is not a table, or the estimator takes no weights and the method has some.
     """
     seed_everything(cfg.seed, workers=True, verbose=False)
-    data, _, labels, metrics = build_data(cfg)
+    estimator = instantiate_with(cfg.method.estimator)
+    boosted = isinstance(estimator, BoostedTrees)
+    if boosted:
+        estimator.check("method.estimator.")
+    elif cfg.method.lds is not None:
+        problem = f"{type(estimator).__name__} is not fitted with weights"
+        raise ValueError(message("method.weights", problem, cfg.method.get("weights"), "Set method.weights=none."))
+    data, bins, labels, metrics = build_data(cfg)
     offset, scale = standardisation(cfg, labels)
     columns = list(data.table("train")[0].columns)
     encode = cast("TabularData", data).encode
-    model: Any = EncodedRegressor(instantiate_with(cfg.method.estimator), encode, columns, offset, scale)
+    model: Any = (EncodedTrees if boosted else EncodedRegressor)(estimator, encode, columns, offset, scale)
     if cfg.method.ensemble is not None:
         model = instantiate_with(cfg.method.ensemble, estimator=model)
+    lds: Reweighter | None = None
+    if cfg.method.lds is not None:
+        lds = instantiate_with(cfg.method.lds, bins=bins).fit(data.labels("train"))
     config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    return [EstimatorRun(data, model, metrics, RunSettings.from_config(cfg), config, folder)]
+    return [EstimatorRun(data, model, metrics, RunSettings.from_config(cfg), config, folder, lds)]

@@ -48,10 +48,12 @@ def test_a_bundle_predicts_what_the_run_predicted(table_run: Run, table_files: F
             model.predict_variance(test)
 
 
-@pytest.mark.parametrize("method", ["bagging", "rebagg"])
+@pytest.mark.parametrize("method", ["bagging", "rebagg", "hist_gbdt", "lightgbm", "catboost"])
 def test_an_ensemble_of_scikit_learn_predicts_what_the_run_predicted(
     table_run: Run, table_files: Files, method: str
 ) -> None:
+    if method in ("lightgbm", "catboost"):
+        pytest.importorskip(method, reason="needs the extra `trees`")
     run = table_run(f"method={method}")
     assert {path.name for path in (run / "model").iterdir()} == {"model.json", "estimator.skops"}
     test = pd.read_csv(table_files[1])

@@ -1,0 +1,175 @@
+"""BoostedTrees, gradient-boosted trees whose number is chosen on validation rows, and HistGBDT of scikit-learn."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+
+from dir._checks import check_choice, check_integer, message
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
+
+Monitor = Literal["mse", "mae"]
+_CHUNK = 50  # trees that scikit-learn adds between two looks at the validation rows
+
+
+class Rows(NamedTuple):
+    """Rows [N, D] of a table, their labels [N] and their weights [N] or None."""
+
+    inputs: NDArray[Any]
+    labels: NDArray[Any]
+    weights: NDArray[np.float64] | None
+
+
+class BoostedTrees(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Base of the boosted trees: a subclass implements ``_fit`` and has the arguments below.
+
+    Training stops when ``patience`` further trees have not improved the error on the validation rows, and the number
+    of trees with the lowest error is kept.
+
+    Args:
+        max_iter: largest number of trees, >= 1.
+        patience: further trees without improvement after which training stops, >= 1.
+        monitor: error on the validation rows, "mse" or "mae".
+        random_state: seed of the library.
+
+    State:
+        After ``fit``: ``trees_`` predicts; ``best_iteration_`` is the number of trees kept, and ``iterations_`` the
+        number of trees trained.
+    """
+
+    package: ClassVar[str]
+    max_iter: int
+    patience: int
+    monitor: Monitor
+    random_state: int | None
+    trees_: Any
+    iterations_: int
+    best_iteration_: int
+
+    def fit(
+        self,
+        X: ArrayLike,  # noqa: N803
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike,  # noqa: N803
+        y_val: ArrayLike,
+    ) -> Self:
+        """Fit the trees and return self.
+
+        Args:
+            X, y: training rows [N, D] without missing values, and their labels [N].
+            sample_weight: weights [N] of the training rows. Default: all 1. Validation rows have no weights.
+            X_val, y_val: validation rows, which choose the number of trees and are not trained on.
+
+        Raises:
+            ImportError: the library is not installed.
+            ValueError: an argument outside its range.
+        """
+        self.check()
+        weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        self._fit(Rows(np.asarray(X), np.asarray(y), weight), Rows(np.asarray(X_val), np.asarray(y_val), None))
+        return self
+
+    def check(self, prefix: str = "") -> None:
+        """Check the arguments, and that the library is installed.
+
+        Args:
+            prefix: stands before the names of the arguments in messages.
+
+        Raises:
+            ImportError: the library is not installed.
+            ValueError: an argument outside its range.
+        """
+        if importlib.util.find_spec(self.package) is None:
+            advice = 'pip install "deep-imbalanced-regression[trees]".'
+            name = f"dir.models.{type(self).__name__}"
+            raise ImportError(message(name, f"needs the package {self.package}", advice=advice))
+        check_integer(f"{prefix}max_iter", self.max_iter)
+        check_integer(f"{prefix}patience", self.patience)
+        check_choice(f"{prefix}monitor", self.monitor, ("mse", "mae"))
+
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
+        """Return the predictions [N]."""
+        predictions: NDArray[np.float64] = self.trees_.predict(np.asarray(X))
+        return predictions
+
+    def _fit(self, train: Rows, val: Rows) -> None:
+        """Set ``trees_``, ``iterations_`` and ``best_iteration_``."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _fit()")
+
+
+class HistGBDT(BoostedTrees):
+    """Histogram-based gradient boosting of scikit-learn.
+
+    scikit-learn's own early stopping keeps the trees after the best one, and before version 1.7 it takes its
+    validation rows from the training rows. This class reads the error after each tree from ``staged_predict``.
+
+    Args:
+        learning_rate, max_leaf_nodes, min_samples_leaf, l2_regularization: see
+            :class:`sklearn.ensemble.HistGradientBoostingRegressor`.
+        max_iter, patience, monitor, random_state: see :class:`BoostedTrees`.
+
+    Example:
+        >>> X = np.linspace(0, 1, 200)[:, None]
+        >>> trees = HistGBDT(max_iter=100).fit(X, X[:, 0] > 0.5, X_val=X[::2], y_val=X[::2, 0] > 0.5)
+        >>> trees.predict([[0.2], [0.8]]).round(2).tolist()
+        [0.0, 1.0]
+    """
+
+    package = "sklearn"
+
+    def __init__(
+        self,
+        learning_rate: float = 0.1,
+        max_leaf_nodes: int = 31,
+        min_samples_leaf: int = 20,
+        l2_regularization: float = 0.0,
+        max_iter: int = 2000,
+        patience: int = 50,
+        monitor: Monitor = "mse",
+        random_state: int | None = None,
+    ) -> None:
+        self.learning_rate = learning_rate
+        self.max_leaf_nodes = max_leaf_nodes
+        self.min_samples_leaf = min_samples_leaf
+        self.l2_regularization = l2_regularization
+        self.max_iter = max_iter
+        self.patience = patience
+        self.monitor = monitor
+        self.random_state = random_state
+
+    def _fit(self, train: Rows, val: Rows) -> None:
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        plain = HistGradientBoostingRegressor(
+            learning_rate=self.learning_rate,
+            max_leaf_nodes=self.max_leaf_nodes,
+            min_samples_leaf=self.min_samples_leaf,
+            l2_regularization=self.l2_regularization,
+            early_stopping=False,
+            random_state=self.random_state,
+        )
+        growing = clone(plain).set_params(warm_start=True)
+        errors: list[float] = []
+        power = 2 if self.monitor == "mse" else 1
+        while len(errors) < self.max_iter and len(errors) - _best(errors) < self.patience:
+            growing.set_params(max_iter=min(len(errors) + _CHUNK, self.max_iter))
+            growing.fit(train.inputs, train.labels, sample_weight=train.weights)
+            staged = growing.staged_predict(val.inputs)
+            errors = [float((np.abs(predictions - val.labels) ** power).mean()) for predictions in staged]
+        self.iterations_, self.best_iteration_ = len(errors), _best(errors)
+        # Boosting without random choices: the same trees again, without those after the best one.
+        plain.set_params(max_iter=self.best_iteration_)
+        self.trees_ = plain.fit(train.inputs, train.labels, sample_weight=train.weights)
+
+
+def _best(errors: list[float]) -> int:
+    """Return the number of trees with the lowest error, 0 for no trees."""
+    return int(np.argmin(errors)) + 1 if errors else 0
