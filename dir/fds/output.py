@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from dir._checks import check_choice, message
+from dir._labels import as_mask
 from dir._precision import at_least_float32
 from dir.fds.layer import FDS
 
@@ -31,6 +32,8 @@ class OutputFDS(nn.Module):
     Shape:
         - predictions and targets: ``[N]``, in the units of the criterion.
         - labels: ``[N]``, raw.
+        - mask: bool ``[N]``, True for labels that count, such as ``~labels.isnan()``. Labels and targets that do not
+          count may be NaN; their predictions stay unchanged.
         - Output: ``[N]``, float32 or wider. In eval mode, or before the first closed epoch, the predictions.
 
     State:
@@ -61,7 +64,7 @@ class OutputFDS(nn.Module):
         self.fds = fds
         self.track = track
 
-    def forward(self, predictions: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, predictions: Tensor, targets: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the shifted predictions; see the class."""
         if predictions.shape != labels.shape or labels.ndim != 1:
             raise ValueError(
@@ -75,5 +78,9 @@ class OutputFDS(nn.Module):
         tracked = (predictions if self.track == "prediction" else targets).detach()[:, None]
         # In half precision the difference below would consist of rounding errors.
         tracked = at_least_float32(tracked)
-        shift: Tensor = self.fds(tracked, labels) - tracked
+        if mask is not None:
+            # The target of a label that does not count may be NaN, and so would be its shift.
+            mask = as_mask(mask, labels)
+            tracked = tracked.masked_fill(~mask[:, None], 0.0)
+        shift: Tensor = self.fds(tracked, labels, mask) - tracked
         return predictions + shift.squeeze(1)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dir._checks import check_positive, check_same_shape, message
 from dir._precision import KeepsPrecision
+from dir.losses.base import labelled_rows
 
 
 def target_rows(pred: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -100,6 +101,7 @@ class NoiseScale(KeepsPrecision):
     Args:
         init_noise_sigma: :math:`\sigma_0`, above 0, in the targets' unit.
         learnable: whether s is trained (give the criterion's parameters to the optimiser).
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     State:
         initial_sigma: ``[1]``, the argument. log_scale: parameter ``[1]``, s.
@@ -111,10 +113,11 @@ class NoiseScale(KeepsPrecision):
     # Names of the buffers whose shape is known only after fit().
     fitted_buffers: tuple[str, ...] = ()
 
-    def __init__(self, init_noise_sigma: float = 1.0, learnable: bool = True) -> None:
+    def __init__(self, init_noise_sigma: float = 1.0, learnable: bool = True, ignore_nan: bool = False) -> None:
         super().__init__()
         check_positive("init_noise_sigma", init_noise_sigma)
         self.learnable = learnable
+        self.ignore_nan = ignore_nan
         self._init_noise_sigma = float(init_noise_sigma)
         self.register_buffer("initial_sigma", torch.tensor([float(init_noise_sigma)]))
         # One-dimensional, because FSDP takes no scalar parameters.
@@ -148,7 +151,7 @@ class NoiseScale(KeepsPrecision):
 
     def extra_repr(self) -> str:
         sigma = "on meta" if self.initial_sigma.is_meta else f"{self.initial_sigma.item():g}"
-        return f"init_noise_sigma={sigma}, learnable={self.learnable}"
+        return f"init_noise_sigma={sigma}, learnable={self.learnable}, ignore_nan={self.ignore_nan}"
 
 
 class BMC(NoiseScale):
@@ -172,6 +175,8 @@ class BMC(NoiseScale):
     Args:
         init_noise_sigma: initial value of sigma, above 0, in the targets' unit.
         learnable: whether sigma is trained.
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
+            A batch with a single label left is refused like a batch of one sample.
 
     Shape:
         pred, target ``[N]`` or ``[N, D]``, weight ``[N]`` or None -> a scalar. Large batches estimate the
@@ -194,4 +199,6 @@ class BMC(NoiseScale):
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the loss of ``pred`` against ``target``, see :func:`bmc`."""
+        if self.ignore_nan:
+            target, pred, weight = labelled_rows(target, pred, weight)
         return bmc(pred, target, self.sigma, weight)

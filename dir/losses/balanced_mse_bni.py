@@ -10,6 +10,7 @@ from dir._checks import message
 from dir.bins import LabelBins, check_finite
 from dir.kernels import Kernel, kernel_window
 from dir.losses.balanced_mse import NoiseScale, noise_variance, scaled_mean, target_rows
+from dir.losses.base import labelled_rows
 
 
 def bni(
@@ -77,6 +78,7 @@ class BNI(NoiseScale):
         kernel: window that smooths the histogram as in LDS, see :func:`dir.kernels.kernel_window`; None: no
             smoothing.
         kernel_size, kernel_sigma: size and sigma of the window, in bins.
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     Shape:
         pred, target ``[N]`` or ``[N, 1]``, weight ``[N]`` or None -> a scalar.
@@ -108,8 +110,9 @@ class BNI(NoiseScale):
         kernel: Kernel | None = None,
         kernel_size: int = 5,
         kernel_sigma: float = 2.0,
+        ignore_nan: bool = False,
     ) -> None:
-        super().__init__(init_noise_sigma, learnable)
+        super().__init__(init_noise_sigma, learnable, ignore_nan)
         # Built here, so that bad arguments raise at construction.
         self._window = None if kernel is None else kernel_window(kernel, kernel_size, kernel_sigma, normalize="sum")
         self.kernel = kernel
@@ -131,6 +134,8 @@ class BNI(NoiseScale):
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the loss of ``pred`` against ``target``, see :func:`bni`."""
         self.require_fitted()
+        if self.ignore_nan:
+            target, pred, weight = labelled_rows(target, pred, weight)
         return bni(pred, target, self.sigma, self.centers, self.weights, weight)
 
     def extra_repr(self) -> str:

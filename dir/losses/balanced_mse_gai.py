@@ -10,6 +10,7 @@ from torch import Tensor
 from dir._checks import check_integer, message
 from dir.bins import LabelBins, check_finite
 from dir.losses.balanced_mse import NoiseScale, noise_variance, scaled_mean, target_rows
+from dir.losses.base import labelled_rows
 
 
 def gai(
@@ -100,6 +101,7 @@ class GAI(NoiseScale):
         init_noise_sigma: initial value of sigma, above 0, in the targets' unit.
         learnable: whether sigma is trained.
         num_components: K, the number of components that ``fit`` fits, >= 1.
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     Shape:
         pred, target ``[N]`` or ``[N, D]``, weight ``[N]`` or None -> a scalar.
@@ -127,8 +129,14 @@ class GAI(NoiseScale):
     weights: Tensor
     variances: Tensor
 
-    def __init__(self, init_noise_sigma: float = 1.0, learnable: bool = True, num_components: int = 8) -> None:
-        super().__init__(init_noise_sigma, learnable)
+    def __init__(
+        self,
+        init_noise_sigma: float = 1.0,
+        learnable: bool = True,
+        num_components: int = 8,
+        ignore_nan: bool = False,
+    ) -> None:
+        super().__init__(init_noise_sigma, learnable, ignore_nan)
         check_integer("num_components", num_components)
         self.num_components = num_components
 
@@ -140,13 +148,14 @@ class GAI(NoiseScale):
         variances: Tensor,
         init_noise_sigma: float = 1.0,
         learnable: bool = True,
+        ignore_nan: bool = False,
     ) -> GAI:
         """Return a GAI with a mixture: means ``[K, D]``, weights ``[K]`` with sum 1, covariances ``[K, D, D]``."""
         for name, value in (("means", means), ("weights", weights), ("variances", variances)):
             check_finite(value, name)
         if bool((weights < 0).any()) or not math.isclose(float(weights.sum()), 1.0, abs_tol=1e-4):
             raise ValueError(message("weights", "expected values >= 0 with sum 1", weights.tolist()))
-        made = cls(init_noise_sigma, learnable, num_components=len(weights))
+        made = cls(init_noise_sigma, learnable, len(weights), ignore_nan)
         made.store(means=means, weights=weights, variances=variances)
         return made
 
@@ -171,6 +180,8 @@ class GAI(NoiseScale):
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the loss of ``pred`` against ``target``, see :func:`gai`."""
         self.require_fitted()
+        if self.ignore_nan:
+            target, pred, weight = labelled_rows(target, pred, weight)
         return gai(pred, target, self.sigma, self.means, self.weights, self.variances, weight)
 
     def extra_repr(self) -> str:

@@ -5,13 +5,15 @@ Three rules hold for every criterion and regulariser:
 * The mean over no samples is 0, with gradient 0: one of several ranks may have an empty batch, and NaN would spoil
   the gradients of all ranks. (The losses of PyTorch give NaN.)
 * A label that is NaN gives a NaN loss. It never gives a finite loss with a NaN gradient.
-* With ``ignore_nan=True``, a pointwise loss (L1, MSE, Huber, Focal-R) ignores NaN labels, such as the holes of a
-  dense map: they add 0 to the loss, get a gradient of exactly 0, and do not count in the mean.
+* With ``ignore_nan=True``, each criterion and regulariser ignores NaN labels, such as the holes of a dense map:
+  loss and gradients equal those of the other rows alone, and the rows of NaN labels get a gradient of exactly 0.
+  Without any label the loss is 0 with gradient 0, by the first rule. Pointwise losses (L1, MSE, Huber, Focal-R,
+  cost) mask the elements. All others drop the rows (:func:`labelled_rows`), which waits for the device in each step.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Literal, Protocol, TypeVar, cast, get_args, runtime_checkable
 
 import torch
 import torch.distributed as dist
@@ -21,6 +23,7 @@ from dir._checks import check_choice, check_not_negative, check_same_shape, mess
 from dir.bins import LabelBins
 
 Reduction = Literal["mean", "sum", "none"]
+Other = TypeVar("Other", bound=Tensor | None)
 
 
 @runtime_checkable
@@ -73,6 +76,28 @@ def checked_pair(
     kept = ~target.isnan()
     # where() before the arithmetic: its gradient is exactly 0 at a hole, also if the prediction there is not finite.
     return torch.where(kept, pred, 0.0), torch.where(kept, target, 0.0), kept
+
+
+def labelled_rows(target: Tensor, rows: Tensor, other: Other) -> tuple[Tensor, Tensor, Other]:
+    """Return the rows whose label is not NaN. With several targets, one NaN drops the row.
+
+    Args:
+        target: labels, ``[N]`` or ``[N, D]``.
+        rows: outputs or features, ``[N, ...]``.
+        other: weights or predictions, ``[N, ...]``, or None.
+
+    Raises:
+        ValueError: numbers of rows that differ, or tensors without dimensions.
+
+    Example:
+        >>> labelled_rows(torch.tensor([1.0, float("nan")]), torch.tensor([3.0, 4.0]), None)
+        (tensor([1.]), tensor([3.]), None)
+    """
+    shapes = [list(value.shape) for value in (target, rows, other) if value is not None]
+    if any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
+        raise ValueError(message("target", "expected as many labels as rows", shapes))
+    kept = ~target.isnan().reshape(len(target), -1).any(dim=1)
+    return target[kept], rows[kept], cast(Other, None if other is None else other[kept])
 
 
 def reduce(loss: Tensor, weight: Tensor | None, reduction: Reduction, kept: Tensor | None = None) -> Tensor:
@@ -141,6 +166,7 @@ class Regularizer(nn.Module):
 
     Args:
         weight: factor of the term, finite and >= 0.
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     Shape:
         features ``[N, D]`` (raw, before FDS), labels ``[N]`` and predictions ``[N]`` in the criterion's units ->
@@ -150,10 +176,11 @@ class Regularizer(nn.Module):
         ValueError: a weight that is negative or not finite.
     """
 
-    def __init__(self, weight: float) -> None:
+    def __init__(self, weight: float, ignore_nan: bool = False) -> None:
         super().__init__()
         check_not_negative("weight", weight)
         self.weight = float(weight)
+        self.ignore_nan = ignore_nan
 
     def forward(self, features: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must implement forward(features, labels, predictions)")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dir._checks import check_not_negative, check_same_shape, message
 from dir.bins import LabelBins
-from dir.losses.base import mean_or_zero, nan_unless_finite
+from dir.losses.base import labelled_rows, mean_or_zero, nan_unless_finite
 
 
 def focal_cross_entropy(logits: Tensor, index: Tensor, weight: Tensor | None = None, gamma: float = 0.0) -> Tensor:
@@ -66,6 +66,7 @@ class RegressionByClassification(nn.Module):
 
     Args:
         gamma: power of the focal factor, >= 0; 0 gives the cross-entropy.
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     Shape:
         output (logits) ``[N, B]``, target ``[N]``, weight ``[N]`` or None -> a scalar; NaN if a target is not finite.
@@ -89,10 +90,11 @@ class RegressionByClassification(nn.Module):
 
     corrects_imbalance = False
 
-    def __init__(self, gamma: float = 0.0) -> None:
+    def __init__(self, gamma: float = 0.0, ignore_nan: bool = False) -> None:
         super().__init__()
         check_not_negative("gamma", gamma)
         self.gamma = float(gamma)
+        self.ignore_nan = ignore_nan
         self.bins: LabelBins | None = None
 
     def fit(self, targets: Tensor, bins: LabelBins) -> RegressionByClassification:
@@ -107,6 +109,8 @@ class RegressionByClassification(nn.Module):
         if output.ndim != 2 or output.shape[1] != self.bins.num_bins:
             problem = f"expected [N, {self.bins.num_bins}], one logit per bin"
             raise ValueError(message("output", problem, list(output.shape)))
+        if self.ignore_nan:
+            target, output, weight = labelled_rows(target, output, weight)
         # The bins leave a NaN target out, so that its loss would be 0.
         return nan_unless_finite(focal_cross_entropy(output, self.bins(target), weight, self.gamma), target)
 
@@ -116,4 +120,4 @@ class RegressionByClassification(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
-        return f"gamma={self.gamma}"
+        return f"gamma={self.gamma}, ignore_nan={self.ignore_nan}"

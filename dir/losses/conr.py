@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from dir._checks import check_not_negative, check_positive
 from dir.bins import LabelBins
-from dir.losses.base import Regularizer, nan_unless_finite
+from dir.losses.base import Regularizer, labelled_rows, nan_unless_finite
 from dir.losses.feature_rows import check_rows, feature_rows, unit_rows
 
 
@@ -112,6 +112,7 @@ class ConR(Regularizer):
         push: epsilon, >= 0, per unit of the criterion. Published for ages: 0.01 per year.
         rarity: a reweighter of the labels in the criterion's units, such as :class:`dir.denseweight.DenseWeight`;
             :meth:`fit` fits it as well. None: all 1, as in the published command for ages.
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     State:
         The state of ``rarity``.
@@ -132,8 +133,9 @@ class ConR(Regularizer):
         temperature: float = 0.07,
         push: float = 0.01,
         rarity: nn.Module | None = None,
+        ignore_nan: bool = False,
     ) -> None:
-        super().__init__(weight)
+        super().__init__(weight, ignore_nan)
         _check(window, temperature, push)
         self.window = float(window)
         self.temperature = float(temperature)
@@ -148,6 +150,8 @@ class ConR(Regularizer):
 
     def forward(self, features: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:
         """Return the weighted loss; only ``features`` get a gradient."""
+        if self.ignore_nan:
+            labels, features, predictions = labelled_rows(labels, features, predictions)
         rarity = None if self.rarity is None else self.rarity(labels)
         loss = conr(features, labels, predictions, self.window, self.temperature, self.push, rarity)
         return self.weight * loss

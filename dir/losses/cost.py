@@ -60,7 +60,7 @@ class CostLoss(WeightedLoss):
     """Module of :func:`cost_loss`: train for the cost that wrong predictions have.
 
     Args:
-        cost: ``"mse"``, ``"mae"``, a cost of :mod:`dir.costs`, or a differentiable function of both tensors.
+        cost: ``"mse"`` (default), ``"mae"``, a cost of :mod:`dir.costs`, or a differentiable function of two tensors.
         reduction: "mean", "sum" or "none".
         ignore_nan: ignore NaN labels, such as the holes of a dense map.
 
@@ -70,7 +70,9 @@ class CostLoss(WeightedLoss):
         tensor(10.)
     """
 
-    def __init__(self, cost: Cost | CostName, reduction: Reduction = "mean", ignore_nan: bool = False) -> None:
+    def __init__(
+        self, cost: Cost | CostName = "mse", reduction: Reduction = "mean", ignore_nan: bool = False
+    ) -> None:
         super().__init__(reduction, ignore_nan)
         self.cost = as_cost(cost)
 

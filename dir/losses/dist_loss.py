@@ -12,6 +12,7 @@ from torch import Tensor
 from dir._checks import check_choice, check_not_negative, check_positive
 from dir._precision import KeepsPrecision
 from dir.bins import LabelBins, check_finite
+from dir.losses.base import labelled_rows
 from dir.losses.l1 import weighted_l1
 from dir.losses.mse import weighted_mse
 
@@ -121,6 +122,7 @@ class DistLoss(KeepsPrecision):
         base: "l1" or "mse", for both terms.
         alignment: lambda, >= 0.
         bandwidth: bandwidth of the kernel estimate of the label density, in the labels' unit; None: Silverman's rule.
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     Shape:
         output ``[N]``, target ``[N]``, weight ``[N]`` or None -> a scalar.
@@ -149,7 +151,13 @@ class DistLoss(KeepsPrecision):
     # Remembered in Python, because reading a buffer in each step would synchronise with the device.
     _known_fitted = False
 
-    def __init__(self, base: Base = "l1", alignment: float = 1.0, bandwidth: float | None = None) -> None:
+    def __init__(
+        self,
+        base: Base = "l1",
+        alignment: float = 1.0,
+        bandwidth: float | None = None,
+        ignore_nan: bool = False,
+    ) -> None:
         super().__init__()
         check_choice("base", base, get_args(Base))
         check_not_negative("alignment", alignment)
@@ -157,6 +165,7 @@ class DistLoss(KeepsPrecision):
             check_positive("bandwidth", bandwidth)
         self.base: Base = base
         self.alignment, self.bandwidth = float(alignment), bandwidth
+        self.ignore_nan = ignore_nan
         self.register_buffer("grid", torch.zeros(_CELLS, dtype=torch.float64))
         self.register_buffer("cdf", torch.zeros(_CELLS, dtype=torch.float64))
 
@@ -179,6 +188,8 @@ class DistLoss(KeepsPrecision):
         """Return the sum of both terms."""
         if not self.fitted:
             raise RuntimeError("DistLoss is not fitted. Call fit(targets, bins) first.")
+        if self.ignore_nan:
+            target, output, weight = labelled_rows(target, output, weight)
         single = weighted_l1(output, target, weight) if self.base == "l1" else weighted_mse(output, target, weight)
         expected = pseudo_labels(len(output), self.grid, self.cdf).to(single.dtype)
         return single + self.alignment * distribution_loss(output, expected, self.base)
@@ -189,4 +200,5 @@ class DistLoss(KeepsPrecision):
         _ = self.fitted  # look now, so that the first training step does not wait for the device
 
     def extra_repr(self) -> str:
-        return f"base={self.base!r}, alignment={self.alignment}, bandwidth={self.bandwidth}, fitted={self.fitted}"
+        names = ("base", "alignment", "bandwidth", "ignore_nan", "fitted")
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dir._checks import check_not_negative, check_same_shape, message
 from dir._precision import to_float64
 from dir.bins import LabelBins
-from dir.losses.base import mean_or_zero
+from dir.losses.base import labelled_rows, mean_or_zero
 
 
 class NIG(NamedTuple):
@@ -151,6 +151,7 @@ class EvidentialLoss(nn.Module):
 
     Args:
         penalty: factor of the penalty on evidence, >= 0; large values widen the intervals.
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     Shape:
         output ``[N, 3]``, target ``[N]``, weight ``[N]`` (of the pseudo-counts) or None -> a scalar.
@@ -170,10 +171,11 @@ class EvidentialLoss(nn.Module):
 
     corrects_imbalance = False
 
-    def __init__(self, penalty: float = 0.001) -> None:
+    def __init__(self, penalty: float = 0.001, ignore_nan: bool = False) -> None:
         super().__init__()
         check_not_negative("penalty", penalty)
         self.penalty = float(penalty)
+        self.ignore_nan = ignore_nan
         self.prior: Prior | None = None
 
     def fit(self, targets: Tensor, bins: LabelBins) -> EvidentialLoss:
@@ -185,7 +187,9 @@ class EvidentialLoss(nn.Module):
         """Return the mean over the samples."""
         if self.prior is None:
             raise RuntimeError("EvidentialLoss is not fitted. Call fit(targets, bins) first.")
+        if self.ignore_nan:
+            target, output, weight = labelled_rows(target, output, weight)
         return evidential_loss(output, target, self.prior, weight, self.penalty)
 
     def extra_repr(self) -> str:
-        return f"penalty={self.penalty}, prior={self.prior}"
+        return f"penalty={self.penalty}, ignore_nan={self.ignore_nan}, prior={self.prior}"

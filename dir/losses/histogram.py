@@ -9,7 +9,7 @@ from dir._checks import check_not_negative, message
 from dir._precision import KeepsPrecision
 from dir.bins import LabelBins
 from dir.cells import LabelCells, Scale
-from dir.losses.base import mean_or_zero
+from dir.losses.base import labelled_rows, mean_or_zero
 from dir.prior import LabelPrior
 
 
@@ -62,6 +62,7 @@ class HistogramLoss(KeepsPrecision):
         num_cells, sigma, reach, scale: see :class:`dir.cells.LabelCells`.
         loss_power: a, >= 0. 0 (default) leaves the density out of the loss.
         floor: of the density, see :class:`dir.prior.LabelPrior`.
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     Shape:
         output (logits) ``[N, K]``, target ``[N]``, weight ``[N]`` or None -> a scalar.
@@ -92,11 +93,13 @@ class HistogramLoss(KeepsPrecision):
         scale: Scale = "auto",
         loss_power: float = 0.0,
         floor: float = 0.1,
+        ignore_nan: bool = False,
     ) -> None:
         super().__init__()
         check_not_negative("loss_power", loss_power)
         self.num_cells, self.sigma, self.reach, self.scale = num_cells, sigma, reach, scale
         self.loss_power, self.floor = float(loss_power), floor
+        self.ignore_nan = ignore_nan
         self.cells: LabelCells | None = None
         self.prior = LabelPrior(num_cells, floor)
 
@@ -116,6 +119,8 @@ class HistogramLoss(KeepsPrecision):
         """Return the weighted mean over the samples."""
         if self.cells is None:
             raise RuntimeError("HistogramLoss is not fitted. Call fit(targets, bins) first.")
+        if self.ignore_nan:
+            target, output, weight = labelled_rows(target, output, weight)
         if output.ndim != 2 or output.shape[1] != self.num_cells or target.shape != output.shape[:1]:
             raise ValueError(
                 message(
@@ -131,4 +136,4 @@ class HistogramLoss(KeepsPrecision):
         return histogram_loss(logits, self.cells(target), weight)
 
     def extra_repr(self) -> str:
-        return f"loss_power={self.loss_power}"
+        return f"loss_power={self.loss_power}, ignore_nan={self.ignore_nan}"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dir._checks import check_not_negative
-from dir.losses.base import Regularizer, nan_unless_finite
+from dir.losses.base import Regularizer, labelled_rows, nan_unless_finite
 from dir.losses.feature_rows import feature_rows, pair_distances, unit_rows
 
 
@@ -74,6 +74,7 @@ class OrdinalEntropy(Regularizer):
     Args:
         weight: factor of the term, >= 0; the paper uses 1e-3 together with a squared error.
         tightness: lambda, >= 0.
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     Example:
         >>> features, labels = torch.randn(8, 4), torch.arange(8.0)
@@ -81,11 +82,13 @@ class OrdinalEntropy(Regularizer):
         torch.Size([])
     """
 
-    def __init__(self, weight: float = 1e-3, tightness: float = 1.0) -> None:
-        super().__init__(weight)
+    def __init__(self, weight: float = 1e-3, tightness: float = 1.0, ignore_nan: bool = False) -> None:
+        super().__init__(weight, ignore_nan)
         check_not_negative("tightness", tightness)
         self.tightness = float(tightness)
 
     def forward(self, features: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:
         """Return the weighted loss; ``predictions`` are ignored."""
+        if self.ignore_nan:
+            labels, features, predictions = labelled_rows(labels, features, predictions)
         return self.weight * ordinal_entropy(features, labels, self.tightness)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dir._checks import check_not_negative, check_positive
-from dir.losses.base import Regularizer, nan_unless_finite
+from dir.losses.base import Regularizer, labelled_rows, nan_unless_finite
 from dir.losses.feature_rows import feature_rows, unit_rows
 
 
@@ -139,6 +139,7 @@ class RankSim(Regularizer):
     Args:
         weight: gamma, >= 0. Published for ages: 100.
         interpolation: lambda, above 0. Published: 2.
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     Example:
         >>> features, labels = torch.randn(8, 4), torch.arange(8.0)
@@ -146,11 +147,13 @@ class RankSim(Regularizer):
         torch.Size([])
     """
 
-    def __init__(self, weight: float = 100.0, interpolation: float = 2.0) -> None:
-        super().__init__(weight)
+    def __init__(self, weight: float = 100.0, interpolation: float = 2.0, ignore_nan: bool = False) -> None:
+        super().__init__(weight, ignore_nan)
         check_positive("interpolation", interpolation)
         self.interpolation = float(interpolation)
 
     def forward(self, features: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:
         """Return the weighted loss; ``predictions`` are ignored."""
+        if self.ignore_nan:
+            labels, features, predictions = labelled_rows(labels, features, predictions)
         return ranksim(features, labels, self.interpolation, self.weight)

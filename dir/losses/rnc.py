@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dir._checks import check_positive
-from dir.losses.base import Regularizer, nan_unless_finite
+from dir.losses.base import Regularizer, labelled_rows, nan_unless_finite
 from dir.losses.feature_rows import feature_rows, pair_distances
 
 
@@ -75,6 +75,7 @@ class RankNContrast(Regularizer):
     Args:
         weight: factor of the term, >= 0.
         temperature: t, above 0.
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     Example:
         >>> features, labels = torch.randn(8, 4), torch.arange(8.0)
@@ -82,11 +83,13 @@ class RankNContrast(Regularizer):
         torch.Size([])
     """
 
-    def __init__(self, weight: float = 1.0, temperature: float = 2.0) -> None:
-        super().__init__(weight)
+    def __init__(self, weight: float = 1.0, temperature: float = 2.0, ignore_nan: bool = False) -> None:
+        super().__init__(weight, ignore_nan)
         check_positive("temperature", temperature)
         self.temperature = float(temperature)
 
     def forward(self, features: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:
         """Return the weighted loss; ``predictions`` are ignored."""
+        if self.ignore_nan:
+            labels, features, predictions = labelled_rows(labels, features, predictions)
         return self.weight * rank_n_contrast(features, labels, self.temperature)

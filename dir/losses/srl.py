@@ -13,7 +13,7 @@ from dir._checks import check_integer, check_interval, check_not_negative, check
 from dir._epoch_sums import EpochSums
 from dir._plain_state import PlainState
 from dir.bins import LabelBins
-from dir.losses.base import Regularizer, nan_unless_finite
+from dir.losses.base import Regularizer, labelled_rows, nan_unless_finite
 from dir.losses.feature_rows import feature_rows, unit_rows
 
 
@@ -104,6 +104,7 @@ class SRL(PlainState, Regularizer):
         temperature: temperature of the contrast, above 0.
         momentum: weight of the *old* centre when an epoch ends, in [0, 1).
         num_points: number of points drawn on the sphere in each step, by the global generator of the device.
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     Shape:
         features ``[N, D]``, labels ``[N]`` -> a scalar, NaN if a label is not finite.
@@ -154,8 +155,9 @@ class SRL(PlainState, Regularizer):
         temperature: float = 0.1,
         momentum: float = 0.9,
         num_points: int = 1024,
+        ignore_nan: bool = False,
     ) -> None:
-        super().__init__(weight)
+        super().__init__(weight, ignore_nan)
         for name, value in (("envelope", envelope), ("homogeneity", homogeneity), ("contrast", contrast)):
             check_not_negative(name, value)
         check_positive("temperature", temperature)
@@ -189,6 +191,8 @@ class SRL(PlainState, Regularizer):
     def forward(self, features: Tensor, labels: Tensor, predictions: Tensor) -> Tensor:
         """Return the weighted sum of the terms; ``predictions`` are ignored."""
         bins = self._require_fit()
+        if self.ignore_nan:
+            labels, features, predictions = labelled_rows(labels, features, predictions)
         row = self.row_of_bin[bins(labels).flatten()]
         rows, _ = feature_rows(features, labels)
         if self.sums is None:

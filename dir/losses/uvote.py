@@ -11,7 +11,7 @@ from torch import Tensor
 from dir._checks import check_choice, check_same_shape, message
 from dir._precision import KeepsPrecision
 from dir.bins import LabelBins
-from dir.losses.base import mean_or_zero
+from dir.losses.base import labelled_rows, mean_or_zero
 
 Noise = Literal["gaussian", "laplace"]
 
@@ -96,6 +96,7 @@ class UVOTE(KeepsPrecision):
 
     Args:
         noise: "gaussian" (similar to a squared error) or "laplace" (similar to an absolute error).
+        ignore_nan: ignore the rows of NaN labels, see :mod:`dir.losses.base`.
 
     Shape:
         output ``[N, K, 2]``, target ``[N]``, weight ``[N]`` or None -> a scalar.
@@ -121,10 +122,11 @@ class UVOTE(KeepsPrecision):
     corrects_imbalance = True
     counts: Tensor
 
-    def __init__(self, noise: Noise = "gaussian") -> None:
+    def __init__(self, noise: Noise = "gaussian", ignore_nan: bool = False) -> None:
         super().__init__()
         check_choice("noise", noise, get_args(Noise))
         self.noise: Noise = noise
+        self.ignore_nan = ignore_nan
         self.bins: LabelBins | None = None
 
     def fit(self, targets: Tensor, bins: LabelBins) -> UVOTE:
@@ -140,6 +142,8 @@ class UVOTE(KeepsPrecision):
         """Return the weighted mean over samples and experts."""
         if self.bins is None:
             raise RuntimeError("UVOTE is not fitted. Call fit(targets, bins) first.")
+        if self.ignore_nan:
+            target, output, weight = labelled_rows(target, output, weight)
         if output.ndim != 3 or target.ndim != 1:
             raise ValueError(message("output, target", "expected [N, K, 2] and [N]", _shapes(output, target)))
         if weight is not None:
@@ -156,4 +160,4 @@ class UVOTE(KeepsPrecision):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
-        return f"noise={self.noise!r}"
+        return f"noise={self.noise!r}, ignore_nan={self.ignore_nan}"

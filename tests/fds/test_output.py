@@ -88,3 +88,23 @@ def test_wrong_arguments_and_shapes_are_refused() -> None:
         OutputFDS(fds(), "features")
     with pytest.raises(ValueError, match=r"predictions.*got \[3, 2\]"):
         OutputFDS(fds())(torch.zeros(3, 2), torch.zeros(3), torch.zeros(3))
+
+
+@pytest.mark.parametrize("track", ["prediction", "label"])
+def test_masked_labels_are_ignored_and_their_predictions_stay(track: str) -> None:
+    """The oracle is OutputFDS on the other rows alone."""
+    mask = torch.arange(len(LABELS)) % 3 != 0
+    ours, expected = OutputFDS(fds(), track), OutputFDS(fds(), track)
+    holes = LABELS.masked_fill(~mask, torch.nan)
+    for epoch in range(2):
+        predictions = PREDICTIONS.clone().requires_grad_()
+        shifted = ours(predictions, (holes - 5) / 2, holes, mask)
+        rest = expected(PREDICTIONS[mask], (LABELS[mask] - 5) / 2, LABELS[mask])
+        assert torch.equal(shifted[mask], rest)
+        assert torch.equal(shifted[~mask], PREDICTIONS[~mask])
+        assert torch.equal(torch.autograd.grad(shifted.sum(), predictions)[0], torch.ones_like(PREDICTIONS))
+        assert ours.fds.end_epoch()["labels_excluded"] == (~mask).sum(), epoch
+        expected.fds.end_epoch()
+    assert not torch.equal(shifted[mask], PREDICTIONS[mask])
+    with pytest.raises(TypeError, match="mask"):
+        ours(PREDICTIONS, LABELS, LABELS, torch.ones_like(LABELS))

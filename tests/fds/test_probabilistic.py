@@ -233,3 +233,20 @@ def test_intervals_cover_and_widen_with_the_noise(smoothed: bool) -> None:
         assert interval_coverage(prediction, variance, y, level).item() == pytest.approx(level, abs=0.06)
     assert torch.corrcoef(torch.stack([variance.sqrt(), noise]))[0, 1] > 0.9
     assert ause(prediction, variance, y) < 0.5 * ause(prediction, torch.ones_like(y), y)
+
+
+def test_masked_labels_are_ignored_and_get_no_noise() -> None:
+    """The oracle is the layer on the other rows alone."""
+    features = random(24, 3) + torch.arange(24.0)[:, None] % 4
+    labels, mask = torch.arange(24.0) % 4, torch.arange(24) % 5 != 0
+    ours, expected = (ProbabilisticFDS(3, LabelBins.integers(0, 5), share=0.3) for _ in range(2))
+    holes = labels.masked_fill(~mask, torch.nan)
+    ours(features.requires_grad_(), holes, mask)
+    expected(features[mask], labels[mask])
+    assert ours.end_epoch()["labels_excluded"] == (~mask).sum()
+    expected.end_epoch()
+    for name in ("scale", "shift", "deviation"):
+        assert torch.equal(getattr(ours, name), getattr(expected, name)), name
+    drawn = ours(features, holes, mask)
+    assert torch.equal(drawn[~mask], features[~mask])
+    assert not (drawn[mask] == features[mask]).any()

@@ -5,6 +5,7 @@ The classes are found, not listed: a new class is tested as soon as it is there.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +98,120 @@ def test_holes_of_a_map_are_ignored(kind: Callable[..., WeightedLoss], hole: flo
     assert (whole.grad[holes] == 0).all()
     if reduction == "none":
         assert (value[holes] == 0).all()
+
+
+HOLES = torch.tensor([False, True, False, False, True, False, False, True])
+
+
+def ignoring(module: nn.Module) -> nn.Module:
+    """Return a copy of a fitted module that ignores NaN labels; the base of DenseLoss does so."""
+    copied = copy.deepcopy(module)
+    (copied.base if isinstance(copied, DenseLoss) else copied).ignore_nan = True
+    return copied
+
+
+def gradients(module: nn.Module, value: Tensor, *inputs: Tensor) -> list[Tensor | None]:
+    """Return the gradients of the inputs and of the trainable parameters of the module."""
+    wanted = [*inputs, *(part for part in module.parameters() if part.requires_grad)]
+    return list(torch.autograd.grad(value, wanted, allow_unused=True))
+
+
+def assert_close_or_both_none(found: list[Tensor | None], expected: list[Tensor | None]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        if one is None or other is None:
+            assert one is None
+            assert other is None
+        else:
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", [*found.CRITERIA, DenseLoss])
+def test_criteria_ignore_the_rows_of_nan_labels(kind: type[nn.Module], weighted: bool) -> None:
+    """The oracle is the loss of the other rows without ``ignore_nan``. Outputs and weights at holes are NaN, too."""
+    made, head = found.criterion(kind)
+    made.double()
+    output, labels = head.double()(found.FEATURES.double()).detach(), found.LABELS.double().masked_fill(HOLES, NAN)
+    weight = torch.linspace(0.5, 2, 8, dtype=torch.float64).masked_fill(HOLES, NAN) if weighted else None
+    output[HOLES] = NAN
+    ours, expected = ignoring(made), copy.deepcopy(made)
+    whole, some = output.clone().requires_grad_(), output[~HOLES].clone().requires_grad_()
+    value = ours(whole, labels, weight)
+    wanted = expected(some, labels[~HOLES], None if weight is None else weight[~HOLES])
+    assert torch.isfinite(value)
+    torch.testing.assert_close(value, wanted, rtol=1e-12, atol=0)
+    own, *parameters = gradients(ours, value, whole)
+    rest, *others = gradients(expected, wanted, some)
+    assert own is not None
+    assert (own[HOLES] == 0).all()
+    assert_close_or_both_none([own[~HOLES], *parameters], [rest, *others])
+    assert made(output.nan_to_num(1.0), labels, weight).isnan(), "without ignore_nan"
+
+
+@pytest.mark.parametrize("kind", found.REGULARIZERS)
+def test_regularizers_ignore_the_rows_of_nan_labels(kind: type[Regularizer]) -> None:
+    made = found.regularizer(kind)
+    labels, predictions = found.LABELS.masked_fill(HOLES, NAN), found.LABELS.flip(0)
+    features = found.FEATURES.clone()
+    features[HOLES], predictions[HOLES] = NAN, NAN
+    ours, expected = ignoring(made), copy.deepcopy(made)
+    whole, some = features.clone().requires_grad_(), features[~HOLES].clone().requires_grad_()
+    torch.manual_seed(1)  # SRL draws points
+    value = ours(whole, labels, predictions)
+    torch.manual_seed(1)
+    wanted = expected(some, labels[~HOLES], predictions[~HOLES])
+    assert torch.isfinite(value)
+    assert torch.equal(value, wanted)
+    own, rest = torch.autograd.grad(value, whole)[0], torch.autograd.grad(wanted, some)[0]
+    assert (own[HOLES] == 0).all()
+    assert torch.equal(own[~HOLES], rest)
+    assert ours.end_epoch() == expected.end_epoch()
+    state = expected.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in ours.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", [*found.CRITERIA, DenseLoss, *found.REGULARIZERS])
+def test_without_any_label_the_loss_and_its_gradients_are_zero(kind: type[nn.Module]) -> None:
+    nothing = torch.full((8,), NAN)
+    if issubclass(kind, Regularizer):
+        made = ignoring(found.regularizer(kind))
+        inputs = found.FEATURES.clone().requires_grad_()
+        value = made(inputs, nothing, found.LABELS)
+    else:
+        fitted, head = found.criterion(kind)
+        made = ignoring(fitted)
+        inputs = head(found.FEATURES).detach().requires_grad_()
+        value = made(inputs, nothing)
+    assert value == 0
+    own, *parameters = gradients(made, value, inputs)
+    assert own is not None
+    assert (own == 0).all()
+    assert all(gradient is None or (gradient == 0).all() for gradient in parameters)
+
+
+@pytest.mark.parametrize("kind", [*found.CRITERIA, *found.REGULARIZERS])
+def test_each_class_takes_ignore_nan_and_shows_it(kind: type[nn.Module]) -> None:
+    assert kind(ignore_nan=True).ignore_nan is True
+    assert "ignore_nan=True" in repr(kind(ignore_nan=True))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in found.CRITERIA if kind not in POINTWISE])
+def test_ignore_nan_still_refuses_other_numbers_of_rows(kind: type[nn.Module]) -> None:
+    made, head = found.criterion(kind)
+    with pytest.raises(ValueError, match=r"target.*\[7\].*\[8"):
+        ignoring(made)(head(found.FEATURES), found.LABELS[:7])
+
+
+def test_one_label_left_is_a_batch_of_one_for_bmc() -> None:
+    with pytest.raises(ValueError, match=r"pred: .*got 1\."):
+        BMC(ignore_nan=True)(torch.ones(3), torch.tensor([1.0, NAN, NAN]))
+
+
+def test_a_nan_in_one_of_several_targets_drops_the_row() -> None:
+    pred, target = torch.rand(2, 4, 2, generator=torch.Generator().manual_seed(0))
+    target[1, 0] = NAN
+    rest = [0, 2, 3]
+    assert torch.equal(BMC(ignore_nan=True)(pred, target), BMC()(pred[rest], target[rest]))
 
 
 @pytest.mark.parametrize("kind", POINTWISE)
