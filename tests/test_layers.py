@@ -26,7 +26,7 @@ FLOORS = (
         "_precision",
         "_sentence_encoder",
     },
-    {"bins", "cells", "costs", "kernels", "relevance", "reweighter"},
+    {"bins", "cells", "costs", "distribution", "kernels", "relevance", "reweighter"},
     {"denseweight", "fds", "lds", "losses", "metrics", "mixup", "posthoc", "prior", "resampling"},
     {"bundle", "callbacks", "data", "models"},
     {"compare", "recipe"},

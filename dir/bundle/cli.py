@@ -13,11 +13,12 @@ from dir._atomic import write_atomic
 from dir._checks import check_choice, message
 from dir.bundle.files import read_inputs
 from dir.bundle.inputs.rows import RowsError
-from dir.bundle.model import load
+from dir.bundle.loading import load
 
 PREDICT = (
     "usage: predict.py model=RUN input=new.csv output=predictions.csv\n"
-    "       [on_error=raise|skip] [unknown=refuse|zeros] [batch_size=N] [device=cpu|cuda] [text_encoder=FOLDER]"
+    "       [on_error=raise|skip] [unknown=refuse|zeros] [batch_size=N] [device=cpu|cuda] [text_encoder=FOLDER]\n"
+    "       [power=P: power of the label prior, in place of the power that the model keeps]"
 )
 EXPORT = "usage: export.py model=RUN format=onnx|torch_export output=FILE"
 
@@ -28,7 +29,8 @@ def predict_main(arguments: list[str]) -> None:
     Raises:
         SystemExit: wrong arguments, or rows that cannot be predicted, with the reason for each.
     """
-    needed, optional = ("model", "input", "output"), ("on_error", "unknown", "batch_size", "device", "text_encoder")
+    needed = ("model", "input", "output")
+    optional = ("on_error", "unknown", "batch_size", "device", "text_encoder", "power")
     given = _parse(arguments, needed, optional, PREDICT)
     try:
         _predict(given)
@@ -63,6 +65,7 @@ def _predict(given: dict[str, str]) -> None:
     size = given.get("batch_size")
     if size is not None and not size.isdigit():
         raise ValueError(message("batch_size", "expected an integer >= 1", size))
+    power = None if "power" not in given else _power(given["power"])
     device = given.get("device", "cuda" if torch.cuda.is_available() else "cpu")
     model = load(given["model"], device, text_encoder=given.get("text_encoder"))
     file = read_inputs(model, source)
@@ -72,6 +75,7 @@ def _predict(given: dict[str, str]) -> None:
         batch_size=None if size is None else int(size),
         progress=sys.stderr.isatty(),
         on_error="raise" if on_error == "raise" else "nan",
+        power=power,
         **options,
     )
     columns = {"input_row": range(1, len(predicted.predictions) + 1), "prediction": predicted.predictions}
@@ -96,10 +100,19 @@ def _predict(given: dict[str, str]) -> None:
         listing.unlink(missing_ok=True)
     write_atomic(target, table.drop(index=skipped).to_csv(index=False).encode())
     unit = model.description.target.get("unit")
-    print(f"{len(table) - len(skipped)} predictions in {unit}, written to {target}")
+    used = model.power if power is None else power
+    at = "" if used is None else f" at power {used:g} of the label prior"
+    print(f"{len(table) - len(skipped)} predictions in {unit}{at}, written to {target}")
     if skipped:
         shown = "\n".join(f"  row {row + 1}: {predicted.problems[row]}" for row in skipped[:20])
         print(f"{len(skipped)} rows skipped, all listed in {listing}:\n{shown}", file=sys.stderr)
+
+
+def _power(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(message("power", "expected a number >= 0", text)) from None
 
 
 def _parse(arguments: list[str], needed: tuple[str, ...], optional: tuple[str, ...], usage: str) -> dict[str, str]:

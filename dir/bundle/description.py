@@ -43,6 +43,9 @@ class Description:
         architecture: ``encoder`` and ``head``, each a ``_target_`` with its arguments; None for an estimator.
         head_bins: label bins in the head's units, see :func:`bins_to_dict`; None for an estimator.
         correction: ``kind``, ``x`` and ``y``: points of a monotone map of the predictions; None for no correction.
+        prior: of a head with a label prior: ``power`` and ``temperature`` of its predictions (the weights hold the
+            same numbers), ``point`` ("mean" or "median"), and ``objective``, the validation metric that chose the
+            power; None for other heads.
         label_bins: label bins in raw units.
         counts: training labels in each of the label bins.
         shots: thresholds of the shot groups.
@@ -55,6 +58,7 @@ class Description:
     architecture: dict[str, Any] | None = None
     head_bins: dict[str, Any] | None = None
     correction: dict[str, Any] | None = None
+    prior: dict[str, Any] | None = None
     label_bins: dict[str, Any] | None = None
     counts: list[int] | None = None
     shots: dict[str, Any] = field(default_factory=dict)
@@ -115,6 +119,7 @@ def read(folder: Path) -> tuple[Description, Fields]:
         architecture=fields.optional("architecture"),
         head_bins=fields.optional("head_bins"),
         correction=fields.optional("correction"),
+        prior=fields.optional("prior"),
         label_bins=fields.optional("label_bins"),
         counts=None if content.get("counts") is None else fields.integers("counts"),
         shots=fields.section("shots").values,

@@ -1,34 +1,19 @@
-"""A loaded bundle: ``load``, and ``Model`` with its predictions in raw label units."""
+"""A loaded bundle: ``Model``, with its predictions in raw label units."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from dir._checks import check_choice, check_integer, check_interval, message
-from dir.bundle.architecture import Classes, build
-from dir.bundle.description import (
-    ESTIMATOR,
-    TOKENIZER,
-    WEIGHTS,
-    Description,
-    bins_from_dict,
-    damaged,
-    read,
-    regular_file,
-)
-from dir.bundle.fields import BundleError, Fields
-from dir.bundle.inputs import input_encoder
+from dir._checks import check_choice, check_integer, check_interval, check_not_negative, message
+from dir.bundle.description import Description
 from dir.bundle.inputs.rows import InputEncoder, Rows, RowsError
-from dir.bundle.predictor import PiecewiseLinear, Predictor
+from dir.bundle.predictor import Predictor
+from dir.models.heads_distribution import DistributionHead
 
 OnError = Literal["raise", "nan"]
 
@@ -42,7 +27,7 @@ class Predicted(NamedTuple):
 
 
 class Model:
-    """A trained model that predicts raw labels from raw inputs; made by :func:`load`.
+    """A trained model that predicts raw labels from raw inputs; made by :func:`dir.bundle.load`.
 
     Attributes:
         module: the network as a :class:`~dir.bundle.Predictor`, whose inputs are encoded tensors; None for a
@@ -68,6 +53,7 @@ class Model:
         device: str | torch.device | None = None,
         progress: bool = False,
         on_error: OnError = "raise",
+        power: float | None = None,
         **options: Any,
     ) -> NDArray[Any]:
         """Return the predictions [N] in raw label units.
@@ -81,15 +67,19 @@ class Model:
             progress: show a progress bar (needs ``rich``).
             on_error: "raise" (default) stops at rows that cannot be predicted and names all of them; "nan" predicts
                 NaN for these rows.
+            power: power of the label prior, >= 0: 0 predicts as the network was trained, and 1 as if all labels were
+                equally frequent. None (default): the power that the bundle keeps, :attr:`power`.
             options: of the kind of input; tables have ``unknown="refuse"`` or ``"zeros"``.
 
         Raises:
             RowsError: rows that cannot be predicted.
-            ValueError: inputs of another form.
+            TypeError: a power for a model without a label prior.
+            ValueError: inputs of another form, or a negative power.
         """
-        return self.predict_rows(
-            inputs, batch_size=batch_size, device=device, progress=progress, on_error=on_error, **options
-        ).predictions
+        found = self.predict_rows(
+            inputs, batch_size=batch_size, device=device, progress=progress, on_error=on_error, power=power, **options
+        )
+        return found.predictions
 
     def predict_variance(self, inputs: Any, **options: Any) -> NDArray[Any]:
         """Return the predicted variances [N] in squared raw units; arguments as for :meth:`predict`.
@@ -117,9 +107,22 @@ class Model:
         """
         check_interval("level", level, "(0, 1)")
         self._require_variance("predict_interval")
-        ends = self.predict_rows(inputs, _level=level, **options)
+        tail = (1 - level) / 2
+        ends = self.predict_rows(inputs, _levels=(tail, 1 - tail), **options)
         assert ends.variances is not None
         return ends.predictions, ends.variances
+
+    def predict_quantile(self, inputs: Any, q: float, **options: Any) -> NDArray[Any]:
+        """Return the quantile ``q`` [N] of the predicted distribution; arguments and errors as for the interval."""
+        check_interval("q", q, "(0, 1)")
+        self._require_variance("predict_quantile")
+        return self.predict_rows(inputs, _levels=(q, q), **options).predictions
+
+    @property
+    def power(self) -> float | None:
+        """Power of the label prior that the bundle keeps; None for a model without a label prior."""
+        head = None if self.module is None else self.module.regressor.head
+        return round(float(head.power), 6) if isinstance(head, DistributionHead) else None
 
     @property
     def has_variance(self) -> bool:
@@ -139,12 +142,15 @@ class Model:
         device: str | torch.device | None = None,
         progress: bool = False,
         on_error: OnError = "raise",
-        _level: float | None = None,
+        power: float | None = None,
+        _levels: tuple[float, float] | None = None,
         **options: Any,
     ) -> Predicted:
         """Return predictions, variances and the rows that cannot be predicted; arguments as for :meth:`predict`."""
-        # With _level the two columns are the ends of an interval, see predict_interval.
+        # With _levels the two columns are quantiles, see predict_interval.
         check_choice("on_error", on_error, ["raise", "nan"])
+        if power is not None:
+            self._check_power(power)
         size = self.description.batch_size if batch_size is None else batch_size
         check_integer("batch_size", size)
         rows = self.encoder.open(inputs, **options)
@@ -157,7 +163,7 @@ class Model:
             if not good:
                 continue
             skip = on_error == "raise" and bool(rows.problems)
-            read, values, spread = self._predict_batch(rows, good, skip, _level)
+            read, values, spread = self._predict_batch(rows, good, skip, power, _levels)
             if values is not None:
                 predictions[read] = values
             if variances is not None and spread is not None:
@@ -168,7 +174,7 @@ class Model:
 
     @torch.no_grad()
     def _predict_batch(
-        self, rows: Rows, indices: list[int], skip: bool, level: float | None
+        self, rows: Rows, indices: list[int], skip: bool, power: float | None, levels: tuple[float, float] | None
     ) -> tuple[list[int], NDArray[Any] | None, NDArray[Any] | None]:
         if self.module is None:
             return indices, np.asarray(self.estimator.predict(rows.frame(indices)), dtype=np.float32), None
@@ -178,99 +184,23 @@ class Model:
             return read, None, None
         device = self.module.offset.device
         moved: Any = tuple(part.to(device) for part in inputs) if isinstance(inputs, tuple) else inputs.to(device)
-        if level is not None:
-            ends = self.module.interval(moved, level).cpu().numpy()
+        if levels is not None:
+            ends = self.module.quantiles(moved, levels, power).cpu().numpy()
             return read, ends[:, 0], ends[:, 1]
-        prediction, variance = self.module.predict_variance(moved)
+        prediction, variance = self.module.predict_variance(moved, power)
         return read, prediction.cpu().numpy(), None if variance is None else variance.cpu().numpy()
+
+    def _check_power(self, power: float) -> None:
+        if self.module is None:
+            problem = "the model has no label prior: it is a scikit-learn regressor"
+            raise TypeError(message("power", problem, advice="Train with method=histogram_prior."))
+        self.module.require_power()
+        check_not_negative("power", power)
 
     def _require_variance(self, method: str) -> None:
         if not self.has_variance:
-            advice = "Train with a method that predicts a variance, such as vir, rbc or uvote."
+            advice = "Train with a method that predicts a variance, such as histogram, vir, rbc or uvote."
             raise TypeError(message(method, "the model predicts no variance", advice=advice))
-
-
-def load(
-    folder: str | Path,
-    device: str | torch.device = "cpu",
-    *,
-    classes: Classes | None = None,
-    trusted: Sequence[str] = (),
-    text_encoder: str | Path | None = None,
-) -> Model:
-    """Load a bundle.
-
-    The hashes of all files are checked. No code of the bundle runs: classes are looked up in a fixed list, weights
-    are safetensors, and scikit-learn regressors are read by skops with a fixed list of types.
-
-    Args:
-        folder: the bundle, or the run folder that holds it as ``model/``.
-        device: where the network goes. Default "cpu".
-        classes: your own encoder and head classes by the ``_target_`` of their run. Default: none.
-        trusted: further types that a scikit-learn bundle may hold. Default: none.
-        text_encoder: folder or hub name of the frozen sentence encoder, where the bundle's own name is not at hand;
-            its content must be the same. None (default): by the name in the bundle.
-
-    Raises:
-        FileNotFoundError: no bundle there.
-        BundleError: a bundle that is damaged, malformed, of another version, or names what is not listed.
-    """
-    folder = find_bundle(Path(folder))
-    description, fields = read(folder)
-    files = fields.section("files")
-    _check_tokenizer(folder / TOKENIZER, files.optional(TOKENIZER) or {})
-    encoder = input_encoder(fields.section("input"), folder, text_encoder)
-    if description.architecture is None:
-        from dir.bundle.estimators import restore
-
-        part = files.section(ESTIMATOR)
-        content = _checked(folder / ESTIMATOR, part)
-        return Model(description, encoder, estimator=restore(content, part.texts("trusted"), trusted, folder))
-    content = _checked(folder / WEIGHTS, files.section(WEIGHTS))
-    try:
-        weights: dict[str, Tensor] = safetensors.torch.load(content)
-    except Exception as error:  # SafetensorError, and torch's own errors for shapes that cannot be
-        raise damaged(folder / WEIGHTS, f"no safetensors file ({error})") from error
-    bins = bins_from_dict(fields.section("head_bins"))
-    regressor = build(fields.section("architecture"), bins, weights, classes, str(folder / WEIGHTS))
-    target = fields.section("target")
-    correction = None if description.correction is None else _correction(fields.section("correction"))
-    predictor = Predictor(regressor, target.number("offset"), target.positive("scale"), correction)
-    return Model(description, encoder, predictor.eval().to(device))
-
-
-def find_bundle(folder: Path) -> Path:
-    """Return the bundle in a folder: the folder itself, or its ``model``."""
-    for candidate in (folder, folder / "model"):
-        if (candidate / "model.json").is_file():
-            return candidate
-    raise FileNotFoundError(
-        message(str(folder), "no model bundle (model.json) found", advice="Give the folder of a finished run.")
-    )
-
-
-def _checked(path: Path, part: Fields) -> bytes:
-    content = regular_file(path)
-    if hashlib.sha256(content).hexdigest() != part.text("sha256"):
-        raise damaged(path, "the content does not match the sha256 in model.json")
-    return content
-
-
-def _check_tokenizer(folder: Path, hashes: dict[str, Any]) -> None:
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if found != set(hashes):
-        raise damaged(folder, f"expected the files {sorted(hashes)}, found {sorted(found)}")
-    for name in found:
-        if hashlib.sha256(regular_file(folder / name)).hexdigest() != hashes[name]:
-            raise damaged(folder / name, "the content does not match the sha256 in model.json")
-
-
-def _correction(fields: Fields) -> PiecewiseLinear:
-    extend = fields.choice("kind", ["affine", "isotonic"]) == "affine"
-    try:
-        return PiecewiseLinear(fields.numbers("x"), fields.numbers("y"), extend)
-    except ValueError as error:
-        raise BundleError(message(fields.path, str(error).rstrip("."))) from error
 
 
 def _batches(count: int, size: int, progress: bool) -> Iterable[list[int]]:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dir._checks import message
+from dir.models.heads_distribution import DistributionHead
 from dir.models.regressor import Regressor
 
 
@@ -84,34 +86,55 @@ class Predictor(nn.Module):
         """Return the predictions in raw units, [N]."""
         return self._raw(self.regressor.predict(self.regressor(inputs)))
 
-    def predict_variance(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
-        """Return the predictions [N] in raw units, and their variances [N] in squared units or None."""
-        output = self.regressor(inputs)
-        variance = self.regressor.variance(output)
-        scaled = None if variance is None else variance.float() * self.scale.square()
-        return self._raw(self.regressor.predict(output)), scaled
+    def predict_variance(self, inputs: Any, power: float | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return the predictions [N] in raw units, and their variances [N] in squared units or None.
 
-    def interval(self, inputs: Any, level: float) -> Tensor:
-        """Return the central interval of the predicted distribution in raw units, [N, 2].
+        Args:
+            inputs: inputs of the encoder.
+            power: power of the label prior in place of that of the head, see :meth:`require_power`.
+        """
+        output = self.regressor(inputs)
+        if power is None:
+            prediction, variance = self.regressor.predict(output), self.regressor.variance(output)
+        else:
+            found = self.require_power().distribution(output, power)
+            prediction, variance = found.point(self.require_power().point), found.variance()
+        return self._raw(prediction), None if variance is None else variance.float() * self.scale.square()
+
+    def quantiles(self, inputs: Any, levels: Sequence[float], power: float | None = None) -> Tensor:
+        """Return quantiles of the predicted distribution in raw units, one column per level, [N, len(levels)].
 
         A head that predicts a variance alone has a normal distribution.
 
         Raises:
-            TypeError: a head that predicts no variance.
+            TypeError: a head that predicts no variance, or a power for a head that has none.
         """
         output = self.regressor(inputs)
-        if hasattr(self.regressor.head, "interval"):
-            head: Any = self.regressor.head
-            ends: Tensor = head.interval(output, level)
-            return ends.float() * self.scale + self.offset
+        head = self.regressor.head
+        if isinstance(head, DistributionHead) or power is not None:
+            found = self.require_power().distribution(output, power)
+            columns = torch.stack([found.quantile(level) for level in levels], dim=1)
+            return columns.float() * self.scale + self.offset
         variance = self.regressor.variance(output)
         if variance is None:
-            raise TypeError("interval: the head predicts no variance.")
-        quantile = torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64, device=variance.device))
-        half = quantile * variance.double().sqrt()
-        middle = self.regressor.predict(output).double()
-        raw = torch.stack([middle - half, middle + half], dim=1) * self.scale + self.offset
+            raise TypeError("quantiles: the head predicts no variance.")
+        places = torch.special.ndtri(torch.tensor(levels, dtype=torch.float64, device=variance.device))
+        middle, deviation = self.regressor.predict(output).double(), variance.double().sqrt()
+        raw: Tensor = (middle[:, None] + deviation[:, None] * places) * self.scale + self.offset
         return raw.float()
+
+    def require_power(self) -> DistributionHead:
+        """Return the head, which corrects a predicted distribution by a power of the label density.
+
+        Raises:
+            TypeError: a head without a power.
+        """
+        head = self.regressor.head
+        if not isinstance(head, DistributionHead):
+            problem = f"the model has no label prior: its head is a {type(head).__name__}"
+            advice = "Train with method=histogram_prior, histogram or another method with a predicted distribution."
+            raise TypeError(message("power", problem, advice=advice))
+        return head
 
     def _raw(self, prediction: Tensor) -> Tensor:
         raw = prediction.float() * self.scale + self.offset

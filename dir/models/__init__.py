@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dir.models.heads import LinearHead as LinearHead
     from dir.models.heads import NormedHead as NormedHead
     from dir.models.heads_classification import ClassificationHead as ClassificationHead
+    from dir.models.heads_distribution import DistributionHead as DistributionHead
     from dir.models.heads_evidential import EvidentialHead as EvidentialHead
     from dir.models.heads_experts import ExpertsHead as ExpertsHead
     from dir.models.heads_histogram import HistogramHead as HistogramHead
@@ -43,6 +44,7 @@ _HOMES = {
     "LinearHead": "heads",
     "NormedHead": "heads",
     "ClassificationHead": "heads_classification",
+    "DistributionHead": "heads_distribution",
     "EvidentialHead": "heads_evidential",
     "ExpertsHead": "heads_experts",
     "HistogramHead": "heads_histogram",

@@ -77,7 +77,7 @@ def recompute_best(folder: RunFolder, parts: Parts) -> float:
             print(f"best=recompute: skipped {path.name}. {error}")
             continue
         found = predict(module, parts.data.whole("val"), torch.device("cpu"))
-        value = summarise(module.metrics, *found)["all"][monitor]
+        value = summarise(module.metrics, *found[:3])["all"][monitor]
         values[path] = math.inf if value is None else float(value)
         print(f"best=recompute: {path.name}, epoch {epoch}: val/all/{monitor} {values[path]:.4f}")
     if not values:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from dir.bundle.description import Description, bins_to_dict
 from dir.bundle.fields import BundleError
 from dir.bundle.saving import save
 from dir.data.base import RegressionData
 from dir.data.stsb import STSBTokens
+from dir.models import DistributionHead
 from dir.recipe.build import in_target_units
 from dir.recipe.parts import Parts, RunSettings
 from dir.recipe.run_info import commit
@@ -45,9 +47,24 @@ def save_network(folder: Path, parts: Parts, splits: dict[str, Groups]) -> None:
             label_bins=bins_to_dict(bins),
             counts=[int(count) for count in parts.counts.tolist()],
             correction=None if parts.correction is None else parts.correction.to_dict(),
+            prior=describe_prior(module.model.head, parts.settings.power_objective),
         )
 
     _save(folder, module.model, describe, tokenizer)
+
+
+def describe_prior(head: nn.Module, objective: str | None) -> dict[str, Any] | None:
+    """Return power, temperature and point of a head with a label prior as plain values; None for other heads."""
+    if not isinstance(head, DistributionHead):
+        return None
+    temperature = 1.0 if head.temperature is None else float(head.temperature)
+    # The buffers are float32: 0.7 would read 0.699999988079071.
+    return {
+        "power": round(float(head.power), 6),
+        "temperature": round(temperature, 6),
+        "point": head.point,
+        "objective": objective,
+    }
 
 
 def save_estimator(

@@ -99,7 +99,10 @@ class RegressionModule(LightningModule):
 
     def predict_variance(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
         """Return predictions [N] in raw units and variances [N] in squared raw units, None if the head gives none."""
-        output = self.model(inputs)
+        return self.read_output(self.model(inputs))
+
+    def read_output(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the same as :meth:`predict_variance` from the output of the model."""
         variance = self.model.variance(output)
         scaled = None if variance is None else variance.float() * self.target_scale.square()
         return self.to_raw(self.model.predict(output)), scaled

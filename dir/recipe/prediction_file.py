@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from dir.data.base import RegressionData
 from dir.metrics import SHOTS, ShotMetrics
+from dir.models import DistributionHead
+from dir.recipe.module import RegressionModule
 from dir.recipe.predictions import Results
 
 
@@ -24,8 +26,10 @@ def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionDa
 
     Returns:
         Arrays of the test split: ``label`` and ``prediction`` (float [N]), ``variance`` (float [N], only of some
-        heads), ``bin`` (int64 [N], label bin of the metrics), ``shot`` (text [N], empty for a label in no group) and
-        ``row_id`` (text [N], only of data with row ids). The same names with ``val_`` before them hold the val split.
+        heads), ``log_mass`` (float16 [N, K], only of heads with a label prior, see :func:`dir.recipe.predictions
+        .to_half`), ``bin`` (int64 [N], label bin of the metrics), ``shot`` (text [N], empty for a label in no group)
+        and ``row_id`` (text [N], only of data with row ids). The same names with ``val_`` before them hold the val
+        split. :func:`prior_arrays` adds the prior.
     """
     arrays: dict[str, NDArray[Any]] = {}
     bins, members = copy.deepcopy(metrics.bins).cpu(), metrics.members.cpu()
@@ -39,6 +43,8 @@ def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionDa
         arrays[f"{prefix}prediction"] = found.predictions.numpy()
         if found.variances is not None:
             arrays[f"{prefix}variance"] = found.variances.numpy()
+        if found.log_mass is not None:
+            arrays[f"{prefix}log_mass"] = found.log_mass.numpy()
         arrays[f"{prefix}bin"] = index.to(torch.int64).numpy()
         arrays[f"{prefix}shot"] = shot
         try:
@@ -47,3 +53,23 @@ def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionDa
             # record_of() has warned that the rows of this data have no ids.
             continue
     return arrays
+
+
+def prior_arrays(module: RegressionModule) -> dict[str, NDArray[Any]]:
+    """Return the label prior of the head, from which ``log_mass`` gives predictions at any power.
+
+    Returns:
+        ``cell_edges`` (float64 [K + 1], raw label units), ``cell_log_density`` (float64 [K]), and the scalars
+        ``power``, ``temperature`` and ``point`` ("mean" or "median"); nothing for a head without a label prior.
+    """
+    head = module.model.head
+    if not isinstance(head, DistributionHead):
+        return {}
+    scale, offset = module.target_scale.double(), module.target_offset.double()
+    return {
+        "cell_edges": (head.cells.edges * scale + offset).cpu().numpy(),
+        "cell_log_density": head.prior.log_density.cpu().numpy(),
+        "power": head.power.double().cpu().numpy(),
+        "temperature": np.asarray(1.0 if head.temperature is None else float(head.temperature)),
+        "point": np.asarray(head.point),
+    }

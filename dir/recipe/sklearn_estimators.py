@@ -109,7 +109,7 @@ def evaluate_estimator(
         rows = data.table(split)[0]
         predictions = torch.from_numpy(np.asarray(model.predict(rows), dtype=np.float32))
         results.predictions[split] = Predictions(data.labels(split), predictions, None)
-        results.metrics[split] = summarise(metrics, *results.predictions[split])
+        results.metrics[split] = summarise(metrics, *results.predictions[split][:3])
     return results
 
 

@@ -30,7 +30,7 @@ from dir.recipe.figures import density_figure
 from dir.recipe.finish import Training, finish_run
 from dir.recipe.module import RegressionModule
 from dir.recipe.parts import RunSettings
-from dir.recipe.prediction_file import prediction_arrays
+from dir.recipe.prediction_file import prediction_arrays, prior_arrays
 from dir.recipe.predictions import Results, evaluate_splits
 from dir.recipe.quiet import quiet_lightning
 from dir.recipe.resume import check_resumable, leaves
@@ -215,7 +215,7 @@ def _train(run: Run, run_info: dict[str, Any]) -> float:
             parts.settings,
             Training(seconds, device.type, epochs),
             results,
-            prediction_arrays(results, parts.module.metrics, parts.data),
+            prediction_arrays(results, parts.module.metrics, parts.data) | prior_arrays(parts.module),
             run_info | settings_info(parts.settings, run.record, parts.correction) | stage.first_results(),
             print_tables=trained_to_predict,
         )
