@@ -20,6 +20,7 @@ FLOORS = (
         "_checks",
         "_epoch_sums",
         "_even_edges",
+        "_figure_text",
         "_labels",
         "_lazy",
         "_plain_state",

@@ -1,0 +1,175 @@
+"""Trade-off curves of finished runs: the errors of each shot group at each power of the label prior.
+
+A run with a label prior saves the log-probabilities of its cells, so that no network runs here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dir._archives import check_archive
+from dir._checks import check_choice, message
+from dir.compare.ensemble import GROUPS, METRICS, Split, errors
+from dir.compare.runs import Run, read_run
+from dir.compare.statistics import Spread, spread
+from dir.distribution import CellDistribution, Point
+from dir.prior import adjust
+
+Errors = Mapping[str, Mapping[str, float]]
+_PREFIX = {"val": "val_", "test": ""}
+# Rows for which the probabilities of all cells are in memory at once.
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """The saved distributions of a run with a label prior.
+
+    Args:
+        run: name, seed and metrics of the run.
+        splits: rows of ``val`` and ``test``, without predictions.
+        log_mass: log-probabilities of the cells before any correction, float32 [N, K] by split.
+        edges, log_density: of the cells, float64; edges in raw label units.
+        power, temperature: kept by the run.
+        point: prediction of the run, "mean" or "median".
+    """
+
+    run: Run
+    splits: dict[str, Split]
+    log_mass: dict[str, Tensor]
+    edges: Tensor
+    log_density: Tensor
+    power: float
+    temperature: float
+    point: Point
+
+    def predict(self, split: str, power: float) -> NDArray[Any]:
+        """Return the predictions of a split at a power, float64 [N] in raw label units."""
+        parts = []
+        for chunk in torch.split(self.log_mass[split], _CHUNK):
+            log_prob = adjust(chunk / self.temperature, self.log_density.float(), power)
+            parts.append(CellDistribution(log_prob, self.edges).point(self.point))
+        return torch.cat(parts).double().numpy()
+
+    def errors(self, split: str, power: float) -> Errors:
+        """Return ``errors[group][metric]`` of a split at a power; NaN for an empty group."""
+        return errors(self.splits[split], self.predict(split, power))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The curve of one method over its seeds.
+
+    Args:
+        label: method, and the overrides that its runs do not share with those of other curves.
+        seeds: seeds of the runs.
+        powers: increasing powers.
+        values: ``values[power][group, metric]``: mean and standard deviation over the seeds.
+        kept: the same of the predictions that the runs made, each at its own power.
+        kept_powers: power that each run keeps, in the order of the seeds.
+    """
+
+    label: str
+    seeds: tuple[int, ...]
+    powers: tuple[float, ...]
+    values: Mapping[float, Mapping[tuple[str, str], Spread]]
+    kept: Mapping[tuple[str, str], Spread]
+    kept_powers: tuple[float, ...]
+
+
+def read_saved(folder: Path) -> SavedRun:
+    """Return the saved distributions of a finished run.
+
+    Raises:
+        ValueError: no run folder, a damaged file, or a run without log-probabilities of cells.
+    """
+    path = folder / "predictions.npz"
+    run = read_run(folder.resolve() / "metrics.json")
+    if run is None or not path.is_file():
+        advice = "Give folders of finished runs, such as outputs/NAME/histogram_prior/seed_0."
+        raise ValueError(message(str(folder), "no finished run (metrics.json and predictions.npz)", advice=advice))
+    check_archive(path)
+    with np.load(path, allow_pickle=False) as arrays:
+        if "log_mass" not in arrays.files:
+            problem = f"method {run.method} saved no log-probabilities of cells (log_mass in predictions.npz)"
+            advice = "Run method=histogram_prior, histogram or another method with a label prior again."
+            raise ValueError(message(str(folder), problem, advice=advice))
+        found = {name: arrays[name] for name in arrays.files if not name.endswith("row_id")}
+    point = str(found["point"])
+    check_choice(f"{path}: point", point, ("mean", "median"))
+    splits = {}
+    for split, prefix in _PREFIX.items():
+        label = found[f"{prefix}label"].astype(np.float64)
+        nothing = np.empty((0, len(label)))
+        splits[split] = Split(label, found[f"{prefix}bin"], found[f"{prefix}shot"], nothing)
+    return SavedRun(
+        run,
+        splits,
+        {split: torch.from_numpy(found[f"{prefix}log_mass"]).float() for split, prefix in _PREFIX.items()},
+        torch.from_numpy(found["cell_edges"]),
+        torch.from_numpy(found["cell_log_density"]),
+        round(float(found["power"]), 6),
+        float(found["temperature"]),
+        cast("Point", point),
+    )
+
+
+def curves(saved: Sequence[SavedRun], split: str, powers: Sequence[float]) -> list[Curve]:
+    """Return one curve for each method among the runs, with mean and spread over its seeds.
+
+    Raises:
+        ValueError: runs of several data sets, or the same run twice.
+    """
+    experiments = sorted({one.run.experiment for one in saved})
+    if len(experiments) != 1:
+        raise ValueError(message("runs", "expected runs of one experiment", experiments))
+    parts = [set(one.run.suffix.split(",")) for one in saved]
+    shared = set.intersection(*parts)
+    groups: dict[str, list[SavedRun]] = {}
+    for one in saved:
+        own = ",".join(part for part in one.run.suffix.split(",") if part not in shared)
+        groups.setdefault(f"{one.run.method} {own}".rstrip(), []).append(one)
+    found = []
+    for label, runs in groups.items():
+        seeds = [one.run.seed for one in runs]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(message("runs", f"{label} has the same seed twice", sorted(seeds), "Remove one."))
+        runs = sorted(runs, key=lambda one: one.run.seed)
+        values = {power: _over_seeds([one.errors(split, power) for one in runs]) for power in sorted(set(powers))}
+        kept = _over_seeds([one.errors(split, one.power) for one in runs])
+        found.append(
+            Curve(label, tuple(sorted(seeds)), tuple(values), values, kept, tuple(one.power for one in runs))
+        )
+    return found
+
+
+def as_rows(split: str, found: Sequence[Curve]) -> list[dict[str, Any]]:
+    """Return one plain row per method, power, group and metric; numbers that are not finite become None."""
+    rows = []
+    for curve in found:
+        points = [(power, values, False) for power, values in curve.values.items()]
+        points.append((sum(curve.kept_powers) / len(curve.kept_powers), curve.kept, True))
+        for power, values, kept in points:
+            for (group, metric), over in values.items():
+                rows.append(
+                    {"split": split, "method": curve.label, "power": power, "kept": kept, "group": group}
+                    | {"metric": metric, "mean": _plain(over.mean), "sd": _plain(over.sd), "seeds": over.n}
+                )
+    return rows
+
+
+def _over_seeds(found: Sequence[Errors]) -> dict[tuple[str, str], Spread]:
+    return {(group, metric): spread(one[group][metric] for one in found) for group in GROUPS for metric in METRICS}
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
