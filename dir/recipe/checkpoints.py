@@ -78,8 +78,10 @@ class RunCheckpoint(ModelCheckpoint):
     Lightning forgets the best value if the folder has another name, and then takes the next epoch for the best.
     """
 
-    # Value of best.ckpt that ``best=recompute`` found; it replaces the value of the resumed checkpoint.
-    recomputed: float | None = None
+    # With ``best=recompute``: whether a value replaces that of the resumed checkpoint, and the value, which only the
+    # first process knows until the checkpoint is loaded.
+    recomputing: bool = False
+    recomputed: float = float("nan")
     _hashed: tuple[str, int, int] = ("", 0, 0)
     _sha256 = ""
 
@@ -102,10 +104,19 @@ class RunCheckpoint(ModelCheckpoint):
         paths = {key: moved(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
         best = {moved(path): value for path, value in state_dict["best_k_models"].items()}
         super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
-        if self.recomputed is not None:
-            value = torch.tensor(self.recomputed)
+        if self.recomputing:
+            value = torch.tensor(_of_first_process(self.recomputed))
             self.best_model_score, self.kth_value = value, value
             self.best_k_models = {self.best_model_path: value}
+
+
+def _of_first_process(value: float) -> float:
+    """Return the value of the first process; every process of the run must call this function."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return value
+    values: list[Any] = [value]
+    torch.distributed.broadcast_object_list(values, src=0)
+    return float(values[0])
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:

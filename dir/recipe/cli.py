@@ -11,12 +11,12 @@ from typing import Any
 import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from dir._checks import message
+from dir.recipe.folder_name import UNNAMED, run_name
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.schema import register_configs
 
@@ -50,11 +50,14 @@ def _run(cfg: DictConfig) -> float | None:
     from dir.recipe.train import train
 
     context = HydraConfig.get()
+    choices = context.runtime.choices
     folder = RunFolder(Path(context.runtime.output_dir))
+    if cfg.name == UNNAMED:
+        # The same name as in the path of the folder.
+        cfg.name = run_name(cfg.name, choices["data"], choices["model"])
     if context.mode == RunMode.MULTIRUN and folder.finished:
         print(f"finished before, skipped: {folder.path}")
         return None
-    choices = context.runtime.choices
     run_info: dict[str, Any] = {
         "experiment": choices.get("experiment"),
         "method": choices["method"],
@@ -64,10 +67,10 @@ def _run(cfg: DictConfig) -> float | None:
         # torchrun then names the process that failed first, with its error.
         return record(train)(cfg, folder, run_info)
     except Exception as error:
-        if is_user_error(error):
-            # Hydra prints an error of this type without a traceback, unless HYDRA_FULL_ERROR is set.
-            raise CompactHydraException(str(error)) from error
-        raise
+        if os.environ.get("HYDRA_FULL_ERROR") or not is_user_error(error):
+            raise
+        # Hydra prints "Error executing job with overrides" before every exception, but not before SystemExit.
+        raise SystemExit(str(error)) from error
     finally:
         folder.remove_if_empty()
         # Trainer and module refer to each other; the next run of a sweep needs their memory.

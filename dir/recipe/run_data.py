@@ -72,7 +72,8 @@ def read_split(folder: Path) -> dict[str, list[str]] | None:
 def check_same_data(record: DataRecord, folder: Path) -> None:
     """Raise a ValueError that names the differences between the data found now and the data of an interrupted run.
 
-    Files may have other names and places. A run without data.json, written by an earlier version, is not checked.
+    Files may have other names and places. The output says so if an interrupted run has no data.json to compare with:
+    an earlier version wrote it, or the file was removed.
 
     Args:
         record: record of the data found now.
@@ -80,6 +81,9 @@ def check_same_data(record: DataRecord, folder: Path) -> None:
     """
     path = folder / "data.json"
     if not path.is_file():
+        if (folder / "config.yaml").is_file():
+            note = message(str(path), "no such file", advice="The data could not be compared with that of the run.")
+            print(note, file=sys.stderr)
         return
     try:
         saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["fingerprint"]

@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from dir.recipe.families import loss_family
-from dir.recipe.folder_name import suffix
+from dir.recipe.folder_name import UNNAMED, run_name, suffix
 
 
 def _of_family(key: str) -> str:
@@ -244,7 +244,7 @@ class EarlyStopping:
 class Run:
     """A whole config, see configs/train.yaml."""
 
-    name: str = "unnamed"
+    name: str = UNNAMED
     seed: int = 0
     resume: Any = False
     best: Any = None
@@ -264,8 +264,9 @@ class Run:
 def register_configs() -> None:
     """Register the schema and the resolvers of configs/ with Hydra; a second call changes nothing.
 
-    The resolvers are ``${dir_stem:a/b.csv}`` (gives ``b``), ``${plus_one:9}`` (gives 10), ``${run_suffix:...}``, see
-    :func:`dir.recipe.folder_name.suffix`, and ``${loss_family:...}``, see :func:`dir.recipe.families.loss_family`.
+    The resolvers are ``${dir_stem:a/b.csv}`` (gives ``b``), ``${plus_one:9}`` (gives 10), ``${run_name:...}`` and
+    ``${run_suffix:...}``, see :mod:`dir.recipe.folder_name`, and ``${loss_family:...}``, see
+    :func:`dir.recipe.families.loss_family`.
     """
     store = ConfigStore.instance()
     store.store(name="_run", node=Run, provider="dir")
@@ -275,5 +276,6 @@ def register_configs() -> None:
     store.store(group="method", name="_second_stage", node=Retrain, provider="dir")
     OmegaConf.register_new_resolver("dir_stem", lambda path: Path(str(path)).stem, replace=True)
     OmegaConf.register_new_resolver("plus_one", lambda number: int(number) + 1, replace=True)
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("run_suffix", lambda lines: suffix(list(lines)), replace=True)
     OmegaConf.register_new_resolver("loss_family", loss_family, replace=True)

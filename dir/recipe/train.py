@@ -29,7 +29,7 @@ from dir.recipe.export_bundle import save_network
 from dir.recipe.figures import density_figure
 from dir.recipe.finish import Training, finish_run
 from dir.recipe.module import RegressionModule
-from dir.recipe.parts import RunSettings
+from dir.recipe.parts import Parts, RunSettings
 from dir.recipe.prediction_file import prediction_arrays, prior_arrays
 from dir.recipe.predictions import Results, evaluate_splits
 from dir.recipe.quiet import quiet_lightning
@@ -120,14 +120,8 @@ def prepare(stage: Stage) -> Run:
             lds = LDS(parts.bins, **parts.settings.density_kernel).fit_counts(parts.counts)
         figure = density_figure(parts.bins, lds, parts.settings.unit)
     callbacks = make_callbacks(parts.settings, folder)
-    if resume_from is not None and _is_main_process():
-        if parts.settings.best == "recompute":
-            value = recompute_best(folder, parts)
-            for callback in callbacks:
-                if isinstance(callback, RunCheckpoint) and callback.monitor is not None:
-                    callback.recomputed = value
-        else:
-            check_best(folder, resume_from)
+    if resume_from is not None:
+        restore_best(callbacks, parts, folder, resume_from)
     trainer = parts.make_trainer(
         logger=logger or False,
         callbacks=callbacks,
@@ -135,11 +129,19 @@ def prepare(stage: Stage) -> Run:
         enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
         plugins=[AtomicCheckpointIO()],
     )
-    if parts.settings.best == "recompute" and trainer.world_size > 1:
-        raise ValueError(
-            message("best", "recompute works in one process", trainer.world_size, "Resume on one device.")
-        )
     return Run(stage, logger, figure, trainer, resume_from, record)
+
+
+def restore_best(callbacks: list[Callback], parts: Parts, folder: RunFolder, resume_from: Path) -> None:
+    """Check best.ckpt of a run that resumes, or choose it again with ``best=recompute``, in the first process."""
+    if parts.settings.best != "recompute":
+        if _is_main_process():
+            check_best(folder, resume_from)
+        return
+    value = recompute_best(folder, parts) if _is_main_process() else float("nan")
+    for callback in callbacks:
+        if isinstance(callback, RunCheckpoint) and callback.monitor is not None:
+            callback.recomputing, callback.recomputed = True, value
 
 
 def check_optimizer(module: RegressionModule) -> None:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import dir.recipe.train as recipe
 from dir.recipe import two_stage
+from dir.recipe.checkpoints import RunCheckpoint
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder
 
@@ -92,6 +93,33 @@ def run_rank(rank: int, world_size: int, tiny: str, jobs: list[tuple[str, str]])
 def run_twice(rank: int, world_size: int, tiny: str, config: str, folder: str) -> list[Any]:
     start(rank, world_size, tiny)
     return [run(config, f"{folder}/straight"), run_resumed(config, f"{folder}/resumed", last_epoch=1)]
+
+
+def run_without_best(rank: int, world_size: int, tiny: str, config: str, folder: str) -> list[Any]:
+    """Interrupt a run, remove its best.ckpt, and resume it with best=recompute.
+
+    Return the values that this rank took for the best, and the states of an uninterrupted run and of the resumed one.
+    """
+    start(rank, world_size, tiny)
+    straight = run(config, f"{folder}/straight")
+    resumed, best = Path(folder) / "resumed", Path(folder) / "resumed/checkpoints/best.ckpt"
+    again, load = config.replace("best: null", "best: recompute"), RunCheckpoint.load_state_dict
+    values: list[float] = []
+
+    def watched(callback: RunCheckpoint, state: dict[str, Any]) -> None:
+        load(callback, state)
+        if callback.monitor is not None:
+            values.append(float(callback.best_model_score))
+
+    RunCheckpoint.load_state_dict = watched
+    original = recipe.prepare
+
+    def without_best(stage: Any) -> Any:
+        best.unlink(missing_ok=True)
+        return original(stage)
+
+    recipe.prepare = without_best
+    return [values, straight, run_resumed(again, str(resumed), last_epoch=1)]
 
 
 def run_two_stages(rank: int, world_size: int, tiny: str, config: str, folder: str) -> list[Any]:
@@ -184,6 +212,23 @@ def test_run_of_two_ranks_resumes_to_the_last_digit(
     )
     assert resumed["test"] == straight["test"]
     assert resumed["run"]["epochs"] == straight["run"]["epochs"] == EPOCHS
+
+
+def test_best_of_two_ranks_is_recomputed_once_and_known_to_both(
+    config: Callable[..., str], spawn_ranks: Any, tmp_path: Path
+) -> None:
+    text = config("lds_fds", 2)
+    assert "best: null" in text
+    ranks = spawn_ranks(run_without_best, 2, str(TINY), text, str(tmp_path))
+    for values, straight, resumed in ranks:
+        # One epoch was finished: it is the best, and the value is that of its validation by both ranks.
+        assert values == [pytest.approx(float(straight[0]["val/all/mae"]), rel=1e-5)]
+        assert values == ranks[0][0]
+        for name, value in straight[-1].items():
+            assert torch.equal(resumed[-1][name], value), name
+    first, second = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("straight", "resumed"))
+    assert second["test"] == first["test"]
+    assert second["run"]["best_epoch"] == first["run"]["best_epoch"]
 
 
 def test_two_stages_of_two_ranks_train_as_one_process_does_one_stage_after_the_other(

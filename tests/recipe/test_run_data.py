@@ -152,6 +152,17 @@ def test_resuming_with_other_data_is_refused_by_name(
     assert (finished / "metrics.json").is_file()
 
 
+def test_resuming_without_a_record_of_the_data_is_said(
+    config: Config, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "data.json" not in capsys.readouterr().err, "a new run has nothing to compare with"
+    for file in ("metrics.json", "predictions.npz", "data.json"):
+        (finished / file).unlink()
+    train(config("data.split=random", "resume=true"), RunFolder(finished), {})
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "data.json" in line)
+    assert line.startswith(f"{finished / 'data.json'}: no such file.")
+
+
 def test_estimator_runs_keep_their_data_and_refuse_other_data(
     config: Config, table: pd.DataFrame, tmp_path: Path
 ) -> None:
