@@ -23,7 +23,9 @@ from dir.bundle.fields import BundleError, Fields
 __all__ = ["DESCRIPTION", "ESTIMATOR", "TOKENIZER", "WEIGHTS", "BundleError", "Description", "read", "regular_file"]
 
 FORMAT = "deep-imbalanced-regression model"
-VERSION = 1
+# Version 2 adds target.transform and target.dtype. Bundles that have neither stay at version 1, which every release
+# reads: a release that does not know the keys would predict logarithms.
+VERSIONS = (1, 2)
 DESCRIPTION, WEIGHTS, ESTIMATOR, TOKENIZER = "model.json", "weights.safetensors", "estimator.skops", "tokenizer"
 # A vocabulary of a million words stays below this size.
 MAX_BYTES = 64 * 2**20
@@ -39,7 +41,9 @@ class Description:
     Args:
         input: how raw inputs become tensors: ``kind`` ("table", "images", "pairs" or "arrays") and the settings of
             that kind, see :mod:`dir.bundle.inputs`.
-        target: ``name``, ``unit``, ``offset`` and ``scale``: the head predicts ``(label - offset) / scale``.
+        target: ``name``, ``unit``, ``offset`` and ``scale``: the head predicts ``(label - offset) / scale``. With
+            ``transform`` "log1p" the head predicts ``(log(1 + label) - offset) / scale``; without the key there is no
+            transform. ``dtype`` of raw predictions is "float64", or "float32" without the key.
         architecture: ``encoder`` and ``head``, each a ``_target_`` with its arguments; None for an estimator.
         head_bins: label bins in the head's units, see :func:`bins_to_dict`; None for an estimator.
         correction: ``kind``, ``x`` and ``y``: points of a monotone map of the predictions; None for no correction.
@@ -71,7 +75,8 @@ class Description:
         Raises:
             BundleError: a value that JSON does not keep, such as NaN.
         """
-        content = {"format": FORMAT, "version": VERSION, **asdict(self), "files": files, "sha256": _ZEROS}
+        version = 2 if {"transform", "dtype"} & set(self.target) else 1
+        content = {"format": FORMAT, "version": version, **asdict(self), "files": files, "sha256": _ZEROS}
         try:
             text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
         except (TypeError, ValueError) as error:
@@ -97,6 +102,16 @@ def bins_from_dict(fields: Fields) -> LabelBins:
         raise BundleError(message(f"{fields.path}.edges", str(error).rstrip("."))) from error
 
 
+def target_log1p(fields: Fields) -> bool:
+    """Return whether the head predicts log(1 + label); ``fields`` is the section ``target``."""
+    return "transform" in fields.values and fields.choice("transform", ["log1p"]) == "log1p"
+
+
+def target_dtype(fields: Fields) -> torch.dtype:
+    """Return the type of raw predictions; ``fields`` is the section ``target``."""
+    return _DTYPES[fields.choice("dtype", list(_DTYPES))] if "dtype" in fields.values else torch.float32
+
+
 def read(folder: Path) -> tuple[Description, Fields]:
     """Return the description of the bundle in a folder, and all fields of its file.
 
@@ -110,9 +125,16 @@ def read(folder: Path) -> tuple[Description, Fields]:
     if content.get("format") != FORMAT:
         raise BundleError(message(f"{path}: format", f"expected {FORMAT!r}", content.get("format")))
     version = content.get("version")
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or version not in VERSIONS:
         advice = "Update deep-imbalanced-regression, or load the bundle with the release that saved it."
-        raise BundleError(message(f"{path}: version", f"this release reads version {VERSION}", version, advice))
+        raise BundleError(
+            message(
+                f"{path}: version",
+                f"this release reads the versions {' and '.join(map(str, VERSIONS))}",
+                version,
+                advice,
+            )
+        )
     description = Description(
         input=fields.section("input").values,
         target=fields.section("target").values,

@@ -21,6 +21,8 @@ from dir.bundle.description import (
     damaged,
     read,
     regular_file,
+    target_dtype,
+    target_log1p,
 )
 from dir.bundle.fields import BundleError, Fields
 from dir.bundle.inputs import input_encoder
@@ -73,7 +75,14 @@ def load(
     regressor = build(fields.section("architecture"), bins, weights, classes, str(folder / WEIGHTS))
     target = fields.section("target")
     correction = None if description.correction is None else _correction(fields.section("correction"))
-    predictor = Predictor(regressor, target.number("offset"), target.positive("scale"), correction)
+    predictor = Predictor(
+        regressor,
+        target.number("offset"),
+        target.positive("scale"),
+        correction,
+        target_log1p(target),
+        target_dtype(target),
+    )
     return Model(description, encoder, predictor.eval().to(device))
 
 

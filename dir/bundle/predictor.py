@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dir._checks import message
 from dir.models.heads_distribution import DistributionHead
 from dir.models.regressor import Regressor
+from dir.models.target_units import TargetUnits
 
 
 class PiecewiseLinear(nn.Module):
@@ -58,29 +59,46 @@ class PiecewiseLinear(nn.Module):
 
 
 class Predictor(nn.Module):
-    r"""Predict labels in raw units: ``correction(head(encoder(inputs)) * scale + offset)``.
+    r"""Predict labels in raw units: ``correction(raw(head(encoder(inputs))))``.
+
+    ``raw(t)`` is ``t * scale + offset``, or ``exp(t * scale + offset) - 1`` with ``log1p``.
 
     Args:
         regressor: encoder and head.
-        offset: label that the head's 0 stands for.
-        scale: raw units per unit of the head, > 0.
+        offset: label, or with ``log1p`` the log(1 + label), that the head's 0 stands for.
+        scale: units of the label, or of log(1 + label), per unit of the head, > 0.
         correction: map of the raw predictions, or None.
+        log1p: whether the head predicts the standardised log(1 + label). Default: False.
+        dtype: type of the raw predictions, float32 (default) or float64.
 
     Shape:
-        inputs of the encoder, first dimension N -> float32 ``[N]``.
+        inputs of the encoder, first dimension N -> ``[N]`` of ``dtype``.
     """
 
     offset: Tensor
     scale: Tensor
 
     def __init__(
-        self, regressor: Regressor, offset: float = 0.0, scale: float = 1.0, correction: PiecewiseLinear | None = None
+        self,
+        regressor: Regressor,
+        offset: float = 0.0,
+        scale: float = 1.0,
+        correction: PiecewiseLinear | None = None,
+        log1p: bool = False,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.regressor = regressor
         self.correction = correction
-        self.register_buffer("offset", torch.tensor(float(offset)), persistent=False)
-        self.register_buffer("scale", torch.tensor(float(scale)), persistent=False)
+        self.log1p = log1p
+        self.dtype = dtype
+        self.register_buffer("offset", torch.tensor(float(offset), dtype=dtype), persistent=False)
+        self.register_buffer("scale", torch.tensor(float(scale), dtype=dtype), persistent=False)
+
+    @property
+    def units(self) -> TargetUnits:
+        """The map between raw labels and the units of the head."""
+        return TargetUnits(self.offset, self.scale, self.log1p, self.dtype)
 
     def forward(self, inputs: Any) -> Tensor:
         """Return the predictions in raw units, [N]."""
@@ -88,6 +106,8 @@ class Predictor(nn.Module):
 
     def predict_variance(self, inputs: Any, power: float | None = None) -> tuple[Tensor, Tensor | None]:
         """Return the predictions [N] in raw units, and their variances [N] in squared units or None.
+
+        With ``log1p`` the variances are approximate, see :meth:`dir.models.target_units.TargetUnits.raw_variance`.
 
         Args:
             inputs: inputs of the encoder.
@@ -99,12 +119,13 @@ class Predictor(nn.Module):
         else:
             found = self.require_power().distribution(output, power)
             prediction, variance = found.point(self.require_power().point), found.variance()
-        return self._raw(prediction), None if variance is None else variance.float() * self.scale.square()
+        return self._raw(prediction), None if variance is None else self.units.raw_variance(prediction, variance)
 
     def quantiles(self, inputs: Any, levels: Sequence[float], power: float | None = None) -> Tensor:
         """Return quantiles of the predicted distribution in raw units, one column per level, [N, len(levels)].
 
-        A head that predicts a variance alone has a normal distribution.
+        A head that predicts a variance alone has a normal distribution, with ``log1p`` of the logarithm. Quantiles of
+        the logarithm are mapped exactly, because they follow a monotone map.
 
         Raises:
             TypeError: a head that predicts no variance, or a power for a head that has none.
@@ -114,14 +135,13 @@ class Predictor(nn.Module):
         if isinstance(head, DistributionHead) or power is not None:
             found = self.require_power().distribution(output, power)
             columns = torch.stack([found.quantile(level) for level in levels], dim=1)
-            return columns.float() * self.scale + self.offset
+            return self.units.to_raw(columns)
         variance = self.regressor.variance(output)
         if variance is None:
             raise TypeError("quantiles: the head predicts no variance.")
         places = torch.special.ndtri(torch.tensor(levels, dtype=torch.float64, device=variance.device))
         middle, deviation = self.regressor.predict(output).double(), variance.double().sqrt()
-        raw: Tensor = (middle[:, None] + deviation[:, None] * places) * self.scale + self.offset
-        return raw.float()
+        return self.units.to_raw64(middle[:, None] + deviation[:, None] * places).to(self.dtype)
 
     def require_power(self) -> DistributionHead:
         """Return the head, which corrects a predicted distribution by a power of the label density.
@@ -137,5 +157,5 @@ class Predictor(nn.Module):
         return head
 
     def _raw(self, prediction: Tensor) -> Tensor:
-        raw = prediction.float() * self.scale + self.offset
+        raw = self.units.to_raw(prediction)
         return raw if self.correction is None else self.correction(raw)

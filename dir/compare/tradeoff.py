@@ -41,6 +41,7 @@ class SavedRun:
         edges, log_density: of the cells, float64; edges in raw label units.
         power, temperature: kept by the run.
         point: prediction of the run, "mean" or "median".
+        log1p: whether the run takes the point of log(1 + label), see data.log_target.
     """
 
     run: Run
@@ -51,14 +52,17 @@ class SavedRun:
     power: float
     temperature: float
     point: Point
+    log1p: bool = False
 
     def predict(self, split: str, power: float) -> NDArray[Any]:
         """Return the predictions of a split at a power, float64 [N] in raw label units."""
+        edges = self.edges.log1p() if self.log1p else self.edges
         parts = []
         for chunk in torch.split(self.log_mass[split], _CHUNK):
             log_prob = adjust(chunk / self.temperature, self.log_density.float(), power)
-            parts.append(CellDistribution(log_prob, self.edges).point(self.point))
-        return torch.cat(parts).double().numpy()
+            parts.append(CellDistribution(log_prob, edges).point(self.point))
+        points = torch.cat(parts).double()
+        return (points.expm1() if self.log1p else points).numpy()
 
     def errors(self, split: str, power: float) -> Errors:
         """Return ``errors[group][metric]`` of a split at a power; NaN for an empty group."""
@@ -120,6 +124,7 @@ def read_saved(folder: Path) -> SavedRun:
         round(float(found["power"]), 6),
         float(found["temperature"]),
         cast("Point", point),
+        "log1p" in found,
     )
 
 

@@ -43,6 +43,12 @@ class RegressionData(IdentifiedRows, LightningDataModule):
 
     # Whether training samples are changed at random, so that two views of one sample differ.
     augments = False
+    # Whether the criterion sees log(1 + label), decided by setup(); and the decision of an earlier run, which an
+    # evaluation of this run sets before setup().
+    log1p = False
+    kept_log1p: bool | None = None
+    # Type of raw labels and predictions.
+    label_dtype = torch.float32
 
     def __init__(
         self, batch_size: int = 128, eval_batch_size: int = 512, num_workers: int = 0, seed: int = 0

@@ -70,6 +70,10 @@ def format_description(description: Mapping[str, Any]) -> str:
              ", ".join(column["examples"]))
             for name, column in columns.items()
         ])  # fmt: skip
+    target: Mapping[str, Any] = description.get("target", {})
+    if target.get("log_target"):
+        trained = "log(1 + label)" if target["log1p"] else "the label itself"
+        lines.append(f"target: {trained} is trained on, because {target['reason']}")
     for split, labels in description["splits"].items():
         value, count = labels["most_frequent"]
         lines.append(

@@ -33,6 +33,7 @@ from dir.data.table_checks import (
     select_columns,
 )
 from dir.data.table_splits import split_table
+from dir.data.table_target import LogTarget, check_target, decide_target
 from dir.data.tables import TableEncoder, expand_dates, with_columns
 
 
@@ -62,6 +63,8 @@ class TabularData(RegressionData):
         split_bins: number of bins of the balanced split if labels are not whole numbers. Default 50.
         sep, decimal, thousands, encoding, na_values: how the file is written; see
             :class:`~dir.data.csv_reading.CsvOptions`.
+        log_target: whether the criterion sees ``log(1 + label)``: False (default), True, or "auto", see
+            :func:`~dir.data.table_target.choose_log1p`. With True, labels below 0 are refused.
         batch_size, eval_batch_size, num_workers: see :class:`~dir.data.base.RegressionData`.
         seed: draws the split, and the training order.
 
@@ -97,6 +100,7 @@ class TabularData(RegressionData):
         thousands: str | None = None,
         encoding: str = "utf-8",
         na_values: Sequence[str] = (),
+        log_target: LogTarget = False,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         check_choice("data.missing", missing, ("refuse", "median", "drop"))
@@ -104,18 +108,8 @@ class TabularData(RegressionData):
         check_choice("data.leaks", leaks, ("refuse", "allow"))
         check_share(share)
         check_integer("data.split_bins", split_bins)
-        if not isinstance(target, str):
-            advice = "Run the recipe once for each target."
-            raise ValueError(message("data.target", "expected the name of one column", target, advice))
         others = {"data.drop": drop, "data.categorical": categorical or (), "data.dates": dates}
-        for option, names in others.items():
-            for key, name in (("data.target", target), ("data.group", group)):
-                if name is not None and name in names:
-                    raise ValueError(message(key, f"expected a column that is not in {option}", name))
-        if group is not None and group == target:
-            raise ValueError(message("data.group", "expected another column than data.target", group))
-        if group is not None and test_path is not None:
-            raise ValueError(message("data.group", "not possible together with data.test_path", group, "Remove one."))
+        check_target(target, group, test_path, others, log_target)
         self.csv_options = as_options(sep, decimal, thousands, encoding, na_values)
         self.path = Path(path)
         self.test_path = None if test_path is None else Path(test_path)
@@ -129,9 +123,11 @@ class TabularData(RegressionData):
         self.share = share
         self.group = group
         self.split_bins = split_bins
+        self.log_target = log_target
         self._tables: dict[str, pd.DataFrame] = {}
         self._columns: dict[str, dict[str, Any]] = {}
         self._raw_columns: list[str] = []
+        self._target_report: dict[str, Any] = {}
 
     def build(self) -> dict[str, Dataset[Any]]:
         table, categorical = self._read(self.path, "data.path", self.categorical)
@@ -159,6 +155,8 @@ class TabularData(RegressionData):
         features = [name for name in table.columns if name != self.target]
         self.encode = TableEncoder(categorical).fit(tables["train"][features])
         self._tables = tables
+        labels = {name: part[self.target].to_numpy(np.float64) for name, part in tables.items()}
+        self.log1p, self._target_report = decide_target(self.log_target, self.kept_log1p, labels, self.target)
         return {name: self._encoded(part) for name, part in tables.items()}
 
     def files(self) -> dict[str, Path]:
@@ -167,10 +165,11 @@ class TabularData(RegressionData):
 
     def settings(self) -> dict[str, Any]:
         names = ("target", "categorical", "drop", "dates", "missing", "split", "share", "group", "split_bins", "seed")
-        return {name: getattr(self, name) for name in names} | asdict(self.csv_options)
+        chosen = {"log1p": self.log1p} if self.log_target else {}
+        return {name: getattr(self, name) for name in names} | asdict(self.csv_options) | chosen
 
     def describe(self) -> dict[str, Any]:
-        return {"columns": self._columns, **super().describe()}
+        return {"columns": self._columns, "target": self._target_report, **super().describe()}
 
     def _row_ids(self, pool: list[tuple[Path, pd.DataFrame]]) -> list[str]:
         """Return the id of each row of the files that is left after rows with missing values are dropped."""

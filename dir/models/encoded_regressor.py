@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from torch import Tensor
 
+from dir._checks import message
+
 
 class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Encode the columns of a frame, standardise the labels and fit a regressor.
@@ -24,10 +26,15 @@ class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         columns: names of the columns, for ensembles that turn frames into arrays.
         offset: the regressor sees ``(label - offset) / scale``. Default 0.
         scale: see ``offset``, > 0. Default 1.
+        log1p: whether the regressor sees ``(log(1 + label) - offset) / scale``; labels are then above -1. Default
+            False.
 
     State:
         After ``fit``: ``regressor_``.
     """
+
+    # A bundle of an earlier version lacks the attribute.
+    log1p = False
 
     def __init__(
         self,
@@ -36,12 +43,14 @@ class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         columns: list[str],
         offset: float = 0.0,
         scale: float = 1.0,
+        log1p: bool = False,
     ) -> None:
         self.regressor = regressor
         self.encode = encode
         self.columns = columns
         self.offset = offset
         self.scale = scale
+        self.log1p = log1p
 
     def fit(self, X: Any, y: Any) -> EncodedRegressor:  # noqa: N803
         """Fit a clone of the regressor and return self."""
@@ -51,10 +60,15 @@ class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """Return the predictions in the labels' units, [N]."""
         predictions: NDArray[np.float64] = self.regressor_.predict(self._inputs(X)) * self.scale + self.offset
-        return predictions
+        return np.expm1(predictions) if self.log1p else predictions
 
     def _targets(self, y: Any) -> NDArray[np.float64]:
-        targets: NDArray[np.float64] = (np.asarray(y, dtype=np.float64) - self.offset) / self.scale
+        labels = np.asarray(y, dtype=np.float64)
+        if self.log1p and labels.min() <= -1:
+            problem = "expected labels above -1, which have a log(1 + label); the lowest"
+            advice = "Set data.log_target=false, or choose another method."
+            raise ValueError(message("data.log_target", problem, float(labels.min()), advice))
+        targets: NDArray[np.float64] = ((np.log1p(labels) if self.log1p else labels) - self.offset) / self.scale
         return targets
 
     def _inputs(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
@@ -71,7 +85,8 @@ class EncodedTrees(EncodedRegressor):
 
     Args:
         regressor: a :class:`~dir.models.BoostedTrees`, cloned by ``fit``.
-        encode, columns, offset, scale: see :class:`EncodedRegressor`. Categories are one-hot columns for the trees.
+        encode, columns, offset, scale, log1p: see :class:`EncodedRegressor`. Categories are one-hot columns for the
+            trees.
 
     State:
         After ``fit``: ``regressor_``.

@@ -13,7 +13,6 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from dir._checks import check_positive
 from dir.bins import LabelBins
 from dir.data.base import SPLITS, RegressionData
 from dir.data.protocols import Protocol
@@ -22,8 +21,9 @@ from dir.fds.output import OutputFDS
 from dir.losses.base import Regularizer
 from dir.metrics import ShotMetrics
 from dir.models.regressor import Regressor
+from dir.models.target_units import TargetUnits, log_labels
 from dir.posthoc import Correction
-from dir.recipe.compatibility import check_parts
+from dir.recipe.compatibility import check_log_target, check_parts
 from dir.recipe.module import RegressionModule
 from dir.recipe.parts import Parts, RunSettings
 from dir.recipe.power import check_power_objective
@@ -68,17 +68,22 @@ def bins_of_all_labels(bins: LabelBins, labels: Tensor) -> LabelBins:
     return LabelBins.from_edges(edges)
 
 
-def standardisation(cfg: DictConfig, labels: Tensor) -> tuple[float, float]:
-    """Return offset and scale of the criterion's target.
+def target_units(
+    offset: float | None, scale: float | None, labels: Tensor, log1p: bool, dtype: torch.dtype
+) -> TargetUnits:
+    """Return the map between raw labels and the criterion's targets.
 
-    A value that the config leaves null is the mean, or the standard deviation, of the training labels.
+    Args:
+        offset, scale: settings of the task; a value of None is the mean, or the standard deviation, of the training
+            labels (of ``log(1 + label)`` if ``log1p`` is true).
+        labels: training labels, [N].
+        log1p: whether the criterion sees the logarithm of one plus the label.
+        dtype: type of raw labels and predictions.
     """
-    offset, scale = cfg.task.target_offset, cfg.task.target_scale
-    wide = labels.double()
-    return (
-        float(wide.mean()) if offset is None else float(offset),
-        float(wide.std()) if scale is None else float(scale),
-    )
+    wide = (log_labels(labels) if log1p else labels).double()
+    center = torch.tensor(float(wide.mean() if offset is None else offset), dtype=dtype)
+    spread = torch.tensor(float(wide.std() if scale is None else scale), dtype=dtype)
+    return TargetUnits(center, spread, log1p, dtype)
 
 
 def apply_protocol(protocol: Protocol, data: RegressionData, bins: LabelBins) -> None:
@@ -92,19 +97,6 @@ def make_regularizers(cfg: DictConfig) -> list[Regularizer]:
     """Return the regulariser of the method and the one that ``+regularizer=NAME`` adds."""
     nodes = [node for node in (cfg.method.regularizer, cfg.regularizer) if node is not None]
     return [instantiate_with(node) for node in nodes]
-
-
-def in_target_units(bins: LabelBins, offset: float, scale: float) -> LabelBins:
-    """Return the same bins in the criterion's units, ``(label - offset) / scale``.
-
-    Edges go through the same arithmetic as labels, which is monotone: a label on an edge stays on the edge.
-
-    Raises:
-        ValueError: if ``scale`` is not positive.
-    """
-    check_positive("target_scale", scale)
-    edges = (bins.edges.to(bins.dtype) - torch.tensor(float(offset))) / torch.tensor(float(scale))
-    return LabelBins.from_edges(edges, bins.out_of_range, bins.dtype)
 
 
 def build_data(
@@ -174,8 +166,8 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
     if cfg.method.output_fds is not None:
         one = instantiate_with(cfg.method.output_fds.fds, num_features=1, bins=make_bins(cfg.task.fds_bins, train))
         output_fds = OutputFDS(one, cfg.method.output_fds.track)
-    offset, scale = standardisation(cfg, train)
-    target_bins = in_target_units(bins, offset, scale)
+    units = target_units(cfg.task.target_offset, cfg.task.target_scale, train, data.log1p, data.label_dtype)
+    target_bins = units.bins(bins)
     module = RegressionModule(
         model=Regressor(encoder, instantiate_with(cfg.method.head, num_features=features, bins=target_bins), fds),
         criterion=instantiate_with(cfg.method.loss),
@@ -186,9 +178,13 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
         regularizers=make_regularizers(cfg),
         output_fds=output_fds,
         mixup=None if cfg.method.mixup is None else instantiate_with(cfg.method.mixup),
-        target_offset=offset,
-        target_scale=scale,
+        target_offset=float(units.offset),
+        target_scale=float(units.scale),
+        log1p=units.log1p,
+        label_dtype=units.dtype,
     )
+    if units.log1p:
+        check_log_target(module, trained)
     module.fit_targets(trained, target_bins)
     if cfg.method.retrain is not None:
         module.model.freeze_encoder()

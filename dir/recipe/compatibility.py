@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from dir._checks import check_choice, check_integer, check_positive, message
 from dir.data.base import RegressionData
+from dir.losses import BNI
 from dir.metrics.table import MONITORS
+from dir.models import ClassificationHead
 from dir.recipe.module import RegressionModule
 
 # Methods that have a part which other methods lack.
@@ -175,3 +178,28 @@ def check_parts(cfg: DictConfig, module: RegressionModule, data: RegressionData)
                 advice = "Choose another method, or data with floating-point inputs."
                 problem = "inputs of this type (such as token ids) cannot be mixed"
                 raise ValueError(message("method.mixup", problem, part.dtype, advice))
+
+
+def check_log_target(module: RegressionModule, labels: Tensor) -> None:
+    """Raise a ValueError for parts that cannot work on log(1 + label), and for labels without this logarithm.
+
+    Args:
+        module: module whose target is the logarithm.
+        labels: raw labels that the module trains on, after resampling.
+    """
+    for key, part, kind in (
+        ("method.head", module.model.head, ClassificationHead),
+        ("method.loss", module.criterion, BNI),
+    ):
+        if isinstance(part, kind):
+            # A wide bin near 0 spans several units of the logarithm, and its centre lies far below its labels.
+            problem = (
+                f"{key}={type(part).__name__} stands for labels by the centres of their bins, which log1p displaces"
+            )
+            advice = "Set data.log_target=false, or choose another method, such as histogram or gai."
+            raise ValueError(message("data.log_target", problem, True, advice))
+    if bool((labels <= -1).any()):
+        count = int((labels <= -1).sum())
+        problem = f"{count} of {len(labels)} training labels have no log(1 + label) after resampling, the lowest"
+        advice = "Set data.log_target=false, or choose another method."
+        raise ValueError(message("data.log_target", problem, labels.min().item(), advice))

@@ -14,7 +14,7 @@ from dir.recipe.build import build, build_data
 from dir.recipe.checkpoints import mismatches, read_checkpoint
 from dir.recipe.module import RegressionModule
 from dir.recipe.predictions import evaluate_splits
-from dir.recipe.run_data import read_split
+from dir.recipe.run_data import read_log1p, read_split
 from dir.recipe.sklearn_estimators import evaluate_estimator
 from dir.recipe.summary import Groups, print_summary
 from dir.recipe.targets import read_config
@@ -43,9 +43,11 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
     checkpoint = _model_file(checkpoint)
     test_files = [line.removeprefix(_TEST_FILE) for line in overrides if line.startswith(_TEST_FILE)]
     cfg = load_config(checkpoint, [line for line in overrides if not line.startswith(_TEST_FILE)], trust)
-    split = read_split(checkpoint.resolve().parents[1])
+    run = checkpoint.resolve().parents[1]
+    split, log1p = read_split(run), read_log1p(run)
 
     def set_up(data: RegressionData) -> None:
+        data.kept_log1p = log1p
         if split is None:
             data.setup()
         else:

@@ -17,7 +17,7 @@ from dir.bundle.saving import save
 from dir.data.base import RegressionData
 from dir.data.stsb import STSBTokens
 from dir.models import DistributionHead
-from dir.recipe.build import in_target_units
+from dir.models.target_units import TargetUnits
 from dir.recipe.parts import Parts, RunSettings
 from dir.recipe.run_info import commit
 from dir.recipe.summary import Groups
@@ -32,7 +32,7 @@ def save_network(folder: Path, parts: Parts, splits: dict[str, Groups]) -> None:
         splits: shot metrics by split.
     """
     module, bins = parts.module, parts.bins
-    offset, scale = float(module.target_offset), float(module.target_scale)
+    units = TargetUnits(module.target_offset.cpu(), module.target_scale.cpu(), module.log1p, module.label_dtype)
     tokenizer = None
     if isinstance(parts.data, STSBTokens):
         from dir._sentence_encoder import load_tokenizer
@@ -41,9 +41,9 @@ def save_network(folder: Path, parts: Parts, splits: dict[str, Groups]) -> None:
 
     def describe() -> Description:
         return Description(
-            **_common(parts.settings, parts.data, splits, offset, scale),
+            **_common(parts.settings, parts.data, splits, units),
             architecture=parts.architecture,
-            head_bins=bins_to_dict(in_target_units(bins, offset, scale)),
+            head_bins=bins_to_dict(units.bins(bins)),
             label_bins=bins_to_dict(bins),
             counts=[int(count) for count in parts.counts.tolist()],
             correction=None if parts.correction is None else parts.correction.to_dict(),
@@ -71,7 +71,7 @@ def save_estimator(
     folder: Path, estimator: Any, data: RegressionData, settings: RunSettings, splits: dict[str, Groups]
 ) -> None:
     """Save the fitted scikit-learn regressor of a run; see :func:`_save`."""
-    _save(folder, estimator, lambda: Description(**_common(settings, data, splits, 0.0, 1.0)))
+    _save(folder, estimator, lambda: Description(**_common(settings, data, splits, None)))
 
 
 def _save(folder: Path, model: Any, describe: Any, tokenizer: Any = None) -> None:
@@ -83,18 +83,23 @@ def _save(folder: Path, model: Any, describe: Any, tokenizer: Any = None) -> Non
 
 
 def _common(
-    settings: RunSettings, data: RegressionData, splits: dict[str, Groups], offset: float, scale: float
+    settings: RunSettings, data: RegressionData, splits: dict[str, Groups], units: TargetUnits | None
 ) -> dict[str, Any]:
+    """Return the sections that all bundles have; ``units`` is None for an estimator, which predicts raw labels."""
     encoding = data.encoding()
+    transform = {"transform": "log1p"} if units is not None and units.log1p else {}
+    dtype = {"dtype": "float64"} if data.label_dtype == torch.float64 else {}
     packages = ("torch", "numpy", "pandas", "scikit-learn", "transformers")
     return {
         "input": encoding,
         "target": {
             "name": str(encoding.get("target", settings.unit)),
             "unit": str(settings.unit),
-            "offset": offset,
-            "scale": scale,
-        },
+            "offset": 0.0 if units is None else float(units.offset),
+            "scale": 1.0 if units is None else float(units.scale),
+        }
+        | transform
+        | dtype,
         "shots": settings.shots,
         "batch_size": data.eval_batch_size,
         "run": {

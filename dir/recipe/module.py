@@ -18,6 +18,7 @@ from dir.losses.base import Criterion, Regularizer
 from dir.metrics import ShotMetrics
 from dir.mixup import CMixup
 from dir.models.regressor import Regressor
+from dir.models.target_units import TargetUnits
 from dir.reweighter import Reweighter
 
 MakeOptimizer = Callable[[Iterator[nn.Parameter]], Optimizer]
@@ -27,7 +28,8 @@ MakeScheduler = Callable[[Optimizer], LRScheduler]
 class RegressionModule(LightningModule):
     r"""``loss = criterion(model(x, y), t, weight=lds(y)) + sum(regularizer(features, t, prediction))``.
 
-    ``t = (y - offset) / scale`` is the target, the label in the criterion's units; metrics are in raw units.
+    ``t = (y - offset) / scale`` is the target, the label in the criterion's units, with ``log(1 + y)`` in place of
+    ``y`` if ``log1p`` is true. Metrics are in raw units.
 
     Args:
         model: encoder, FDS and head.
@@ -43,6 +45,8 @@ class RegressionModule(LightningModule):
         mixup: mixes the samples of a training batch, its bandwidth in the criterion's units; or None.
         target_offset, target_scale: the criterion sees ``(label - offset) / scale``, and predictions are
             transformed back before metrics. scale > 0.
+        log1p: whether the criterion sees ``(log(1 + label) - offset) / scale``. Default: False.
+        label_dtype: type of raw labels and predictions, float32 (default) or float64.
 
     State:
         - ``target_offset``, ``target_scale``: 0-dim buffers, so that a checkpoint contains its units.
@@ -67,6 +71,8 @@ class RegressionModule(LightningModule):
         mixup: CMixup | None = None,
         target_offset: float = 0.0,
         target_scale: float = 1.0,
+        log1p: bool = False,
+        label_dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         check_positive("target_scale", target_scale)
@@ -79,12 +85,19 @@ class RegressionModule(LightningModule):
         self.mixup = mixup
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
-        self.register_buffer("target_offset", torch.tensor(float(target_offset)))
-        self.register_buffer("target_scale", torch.tensor(float(target_scale)))
+        self.log1p = log1p
+        self.label_dtype = label_dtype
+        self.register_buffer("target_offset", torch.tensor(float(target_offset), dtype=label_dtype))
+        self.register_buffer("target_scale", torch.tensor(float(target_scale), dtype=label_dtype))
+
+    @property
+    def units(self) -> TargetUnits:
+        """The map between raw labels and the criterion's targets."""
+        return TargetUnits(self.target_offset, self.target_scale, self.log1p, self.label_dtype)
 
     def to_target(self, labels: Tensor) -> Tensor:
         """Return labels in the criterion's units."""
-        return (labels - self.target_offset) / self.target_scale
+        return self.units.to_target(labels)
 
     def fit_targets(self, labels: Tensor, target_bins: LabelBins) -> None:
         """Fit criterion and regularisers to the training labels [N], with the bins in the criterion's units."""
@@ -103,20 +116,20 @@ class RegressionModule(LightningModule):
 
     def read_output(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the same as :meth:`predict_variance` from the output of the model."""
-        variance = self.model.variance(output)
-        scaled = None if variance is None else variance.float() * self.target_scale.square()
-        return self.to_raw(self.model.predict(output)), scaled
+        prediction, variance = self.model.predict(output), self.model.variance(output)
+        scaled = None if variance is None else self.units.raw_variance(prediction, variance)
+        return self.to_raw(prediction), scaled
 
     def to_raw(self, prediction: Tensor) -> Tensor:
-        """Return predictions in raw units, float32."""
-        return prediction.float() * self.target_scale + self.target_offset
+        """Return predictions in raw units, in the type of the labels."""
+        return self.units.to_raw(prediction)
 
     def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor:
         inputs, labels = batch
         target = self.to_target(labels)
         if self.mixup is not None:
             inputs, target = self.mixup(inputs, target)
-            labels = target * self.target_scale + self.target_offset
+            labels = self.to_raw(target)
         features, output = self.model.step(inputs, labels)
         if self.output_fds is not None:
             output = self.output_fds(output, target, labels)

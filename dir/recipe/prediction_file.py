@@ -60,16 +60,16 @@ def prior_arrays(module: RegressionModule) -> dict[str, NDArray[Any]]:
 
     Returns:
         ``cell_edges`` (float64 [K + 1], raw label units), ``cell_log_density`` (float64 [K]), and the scalars
-        ``power``, ``temperature`` and ``point`` ("mean" or "median"); nothing for a head without a label prior.
+        ``power``, ``temperature`` and ``point`` ("mean" or "median"), and ``log1p`` if the cells are even in
+        log(1 + label), in which the point is then taken; nothing for a head without a label prior.
     """
     head = module.model.head
     if not isinstance(head, DistributionHead):
         return {}
-    scale, offset = module.target_scale.double(), module.target_offset.double()
     return {
-        "cell_edges": (head.cells.edges * scale + offset).cpu().numpy(),
+        "cell_edges": module.units.to_raw64(head.cells.edges).cpu().numpy(),
         "cell_log_density": head.prior.log_density.cpu().numpy(),
         "power": head.power.double().cpu().numpy(),
         "temperature": np.asarray(1.0 if head.temperature is None else float(head.temperature)),
         "point": np.asarray(head.point),
-    }
+    } | ({"log1p": np.asarray(True)} if module.log1p else {})

@@ -69,6 +69,20 @@ def read_split(folder: Path) -> dict[str, list[str]] | None:
     return split
 
 
+def read_log1p(folder: Path) -> bool | None:
+    """Return whether a run was trained on log(1 + label), or None if the run kept no such choice."""
+    path = folder / "data.json"
+    if not path.is_file():
+        return None
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))["description"].get("target", {}).get("log1p")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ValueError(message(str(path), f"the file cannot be read, it is damaged ({error})")) from error
+    if kept is not None and not isinstance(kept, bool):
+        raise ValueError(message(f"{path}: description.target.log1p", "expected true or false", kept))
+    return kept
+
+
 def check_same_data(record: DataRecord, folder: Path) -> None:
     """Raise a ValueError that names the differences between the data found now and the data of an interrupted run.
 

@@ -20,10 +20,11 @@ def settings_info(settings: RunSettings, record: DataRecord | None, correction: 
     defaults = inspect.signature(ShotMetrics).parameters
     shots = {name: settings.shots.get(name, defaults[name].default) for name in _THRESHOLDS}
     fitted = None if correction is None else {"kind": correction.kind, "fitted_on": "val"}
-    data = None
+    data, target = None, {}
     if record is not None:
+        target = {"target": record.description["target"]} if "target" in record.description else {}
         data = {"hash": record.hash, "rows": {split: len(ids) for split, ids in record.split.items()}}
-    return {"monitor": f"val/all/{settings.monitor}", "shots": shots, "correction": fitted, "data": data}
+    return {"monitor": f"val/all/{settings.monitor}", "shots": shots, "correction": fitted, "data": data} | target
 
 
 def commit() -> str | None:

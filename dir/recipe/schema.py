@@ -141,8 +141,10 @@ class Task:
     bins: Any = MISSING  # a LabelBins
     fds_bins: Any = "${task.bins}"
     shots: Any = MISSING  # thresholds of the shot groups, see ShotMetrics
-    target_offset: float | None = None  # the criterion sees (label - offset) / scale;
-    target_scale: float | None = None  # null: mean and standard deviation of the training labels
+    target_offset: float | None = (
+        None  # the criterion sees (label - offset) / scale, or log(1 + label) for the label;
+    )
+    target_scale: float | None = None  # null: mean and standard deviation of the training labels, or of their logs
     loss: Any = field(default_factory=lambda: {"_target_": _of_family("loss")})
 
     focal: Focal = field(default_factory=Focal)

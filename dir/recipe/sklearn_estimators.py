@@ -17,7 +17,7 @@ from dir.data.describe import format_description
 from dir.data.tabular import TabularData
 from dir.metrics import ShotMetrics
 from dir.models import BoostedTrees, EncodedRegressor, EncodedTrees
-from dir.recipe.build import build_data, instantiate_with, standardisation
+from dir.recipe.build import build_data, instantiate_with, target_units
 from dir.recipe.export_bundle import save_estimator
 from dir.recipe.finish import Training, finish_run
 from dir.recipe.parts import RunSettings
@@ -131,10 +131,12 @@ def build_estimators(cfg: DictConfig, folder: RunFolder) -> list[EstimatorRun]:
         problem = f"{type(estimator).__name__} is not fitted with weights"
         raise ValueError(message("method.weights", problem, cfg.method.get("weights"), "Set method.weights=none."))
     data, bins, labels, metrics = build_data(cfg)
-    offset, scale = standardisation(cfg, labels)
+    # scikit-learn computes in float64.
+    units = target_units(cfg.task.target_offset, cfg.task.target_scale, labels, data.log1p, torch.float64)
     columns = list(data.table("train")[0].columns)
     encode = cast("TabularData", data).encode
-    model: Any = (EncodedTrees if boosted else EncodedRegressor)(estimator, encode, columns, offset, scale)
+    wrap = EncodedTrees if boosted else EncodedRegressor
+    model: Any = wrap(estimator, encode, columns, float(units.offset), float(units.scale), units.log1p)
     if cfg.method.ensemble is not None:
         model = instantiate_with(cfg.method.ensemble, estimator=model)
     lds: Reweighter | None = None

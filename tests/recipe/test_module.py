@@ -16,7 +16,7 @@ from dir.losses.base import Regularizer
 from dir.metrics import ShotMetrics
 from dir.models.heads import Head, LinearHead
 from dir.models.regressor import Regressor
-from dir.recipe.build import in_target_units
+from dir.models.target_units import TargetUnits
 from dir.recipe.module import RegressionModule
 
 BINS = LabelBins.integers(0, 9)
@@ -105,7 +105,7 @@ def test_weights_go_to_the_criterion() -> None:
 def test_criterion_and_regularisers_are_fitted_to_the_training_labels() -> None:
     spy, criterion = Spy(weight=1.0), Fitted()
     made = module(criterion=criterion, regularizers=[spy])
-    bins = in_target_units(BINS, 5.0, 2.0)
+    bins = made.units.bins(BINS)
     made.fit_targets(LABELS, bins)
     for targets, given in (spy.fitted, criterion.fitted):
         torch.testing.assert_close(targets, (LABELS - 5) / 2)
@@ -121,11 +121,11 @@ def test_predictions_are_in_raw_units_for_every_head() -> None:
 def test_bins_in_target_units_hold_the_same_labels() -> None:
     bins = LabelBins.uniform(0.0, 5.0, 50)
     labels = torch.cat([bins.edges, torch.rand(20_000) * 5, torch.arange(0, 51) / 10])
-    offset, scale = 1.7, 0.3
-    targets = (labels - torch.tensor(offset)) / torch.tensor(scale)
-    assert torch.equal(in_target_units(bins, offset, scale)(targets), bins(labels))
+    offset, scale = torch.tensor(1.7), torch.tensor(0.3)
+    targets = (labels - offset) / scale
+    assert torch.equal(TargetUnits(offset, scale).bins(bins)(targets), bins(labels))
     with pytest.raises(ValueError, match="target_scale"):
-        in_target_units(bins, 0.0, -1.0)
+        TargetUnits(torch.tensor(0.0), torch.tensor(-1.0)).bins(bins)
 
 
 def test_a_regulariser_refuses_a_negative_weight() -> None:
