@@ -125,6 +125,11 @@ class Model:
         return round(float(head.power), 6) if isinstance(head, DistributionHead) else None
 
     @property
+    def dtype(self) -> type[np.floating[Any]]:
+        """Type of the predictions: float64 for labels that float32 is too coarse for, else float32."""
+        return np.float64 if self.description.target.get("dtype") == "float64" else np.float32
+
+    @property
     def has_variance(self) -> bool:
         """Whether the model predicts a variance for each row."""
         if self.module is None or self.module.correction is not None:
@@ -156,8 +161,8 @@ class Model:
         rows = self.encoder.open(inputs, **options)
         if self.module is not None and device is not None:
             self.module.to(device)
-        variances = np.full(rows.count, np.nan, dtype=np.float32) if self.has_variance else None
-        predictions = np.full(rows.count, np.nan, dtype=np.float32)
+        variances = np.full(rows.count, np.nan, dtype=self.dtype) if self.has_variance else None
+        predictions = np.full(rows.count, np.nan, dtype=self.dtype)
         for indices in _batches(rows.count, size, progress):
             good = rows.good(indices)
             if not good:
@@ -177,7 +182,7 @@ class Model:
         self, rows: Rows, indices: list[int], skip: bool, power: float | None, levels: tuple[float, float] | None
     ) -> tuple[list[int], NDArray[Any] | None, NDArray[Any] | None]:
         if self.module is None:
-            return indices, np.asarray(self.estimator.predict(rows.frame(indices)), dtype=np.float32), None
+            return indices, np.asarray(self.estimator.predict(rows.frame(indices)), dtype=self.dtype), None
         read, inputs = rows.batch(indices)
         # Reading goes on, so that the error names every row; predicting would be wasted.
         if inputs is None or skip or (rows.problems and not read):

@@ -21,6 +21,7 @@ from dir._checks import check_choice, message
 from dir.compare.ensemble import GROUPS, METRICS, Split, errors
 from dir.compare.runs import Run, read_run
 from dir.compare.statistics import Spread, spread
+from dir.data.label_types import needs_float64
 from dir.distribution import CellDistribution, Point
 from dir.prior import adjust
 
@@ -57,11 +58,13 @@ class SavedRun:
     def predict(self, split: str, power: float) -> NDArray[Any]:
         """Return the predictions of a split at a power, float64 [N] in raw label units."""
         edges = self.edges.log1p() if self.log1p else self.edges
+        # The points are float32: those of edges such as 1e9 +- 1 are counted from the lowest edge.
+        low = edges[0] if needs_float64(edges.numpy()) else torch.zeros_like(edges[0])
         parts = []
         for chunk in torch.split(self.log_mass[split], _CHUNK):
             log_prob = adjust(chunk / self.temperature, self.log_density.float(), power)
-            parts.append(CellDistribution(log_prob, edges).point(self.point))
-        points = torch.cat(parts).double()
+            parts.append(CellDistribution(log_prob, edges - low).point(self.point))
+        points = torch.cat(parts).double() + low
         return (points.expm1() if self.log1p else points).numpy()
 
     def errors(self, split: str, power: float) -> Errors:

@@ -23,8 +23,9 @@ class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
 
     Args:
         inputs: one tensor or a tuple of tensors, first dimension N.
-        labels: N labels in raw units; stored as float32.
+        labels: N labels in raw units.
         transform: called with the inputs of a fetched *batch* (augmentation, uint8 -> float).
+        label_dtype: type in which the labels are stored. Default: float32.
 
     Shape:
         - ``dataset.__getitems__(indices)``: inputs ``[len(indices), ...]`` and labels ``[len(indices)]``.
@@ -38,14 +39,20 @@ class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
         tensor([3., 1.])
     """
 
-    def __init__(self, inputs: Inputs, labels: Tensor, transform: Callable[[Inputs], Inputs] | None = None) -> None:
+    def __init__(
+        self,
+        inputs: Inputs,
+        labels: Tensor,
+        transform: Callable[[Inputs], Inputs] | None = None,
+        label_dtype: torch.dtype = torch.float32,
+    ) -> None:
         if labels.ndim != 1:
             raise ValueError(message("labels", "expected shape [N]", list(labels.shape)))
         for part in inputs if isinstance(inputs, tuple) else (inputs,):
             if len(part) != len(labels):
                 raise ValueError(message("inputs", f"expected one row for each of {len(labels)} labels", len(part)))
         self.inputs = inputs
-        self.labels = labels.to(torch.float32)
+        self.labels = labels.to(label_dtype)
         self.transform = transform
 
     def __len__(self) -> int:
@@ -78,7 +85,7 @@ def automatic_bins(labels: Tensor, num_bins: int) -> LabelBins:
     """Return one bin per whole number if all labels are whole and span at most 200, else equally wide bins.
 
     Args:
-        labels: the training labels.
+        labels: the training labels. Bins of float64 labels compare labels in float64.
         num_bins: number of equally wide bins, >= 1.
 
     Raises:
@@ -93,6 +100,7 @@ def automatic_bins(labels: Tensor, num_bins: int) -> LabelBins:
     low, high = labels.min().item(), labels.max().item()
     if not low < high:
         raise ValueError(message("labels", f"expected at least two distinct values, all are {low}"))
+    dtype = torch.float64 if labels.dtype == torch.float64 else torch.float32
     if high - low <= MAX_INTEGER_RANGE and bool((labels == labels.round()).all()):
-        return LabelBins.integers(int(low), int(high))
-    return LabelBins.uniform(low, high, num_bins)
+        return LabelBins.integers(int(low), int(high), dtype=dtype)
+    return LabelBins.uniform(low, high, num_bins, dtype=dtype)

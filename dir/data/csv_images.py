@@ -26,6 +26,7 @@ from dir.data.base import SPLITS, RegressionData
 from dir.data.csv_reading import read_table
 from dir.data.identity import label_bytes, row_id
 from dir.data.image_files import digests_of_files, find_broken, load_image, make_cache, open_cache
+from dir.data.label_types import check_float32
 from dir.data.problems import show_rows, shown
 from dir.data.splits import Names, group_split, read_split
 from dir.data.table_checks import as_numbers, require_columns
@@ -159,6 +160,7 @@ class CsvImages(RegressionData):
     def build(self) -> dict[str, Dataset[Any]]:
         table = self._table()
         labels = torch.from_numpy(table[self.label].to_numpy(np.float32))
+        check_float32(table[self.label].to_numpy(np.float64), f"{self.csv}: column {self.label!r}")
         files = self._files(table)
         values = label_bytes(table[self.label].to_numpy(np.float64))
         placed = self.place_rows(lambda: self._row_ids(files, values), lambda: self._names(table))

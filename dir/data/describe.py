@@ -74,12 +74,18 @@ def format_description(description: Mapping[str, Any]) -> str:
     if target.get("log_target"):
         trained = "log(1 + label)" if target["log1p"] else "the label itself"
         lines.append(f"target: {trained} is trained on, because {target['reason']}")
+    digits = 6
+    if target.get("dtype") == "float64":
+        lines.append("target: labels are float64, because float32 is too coarse for them")
+        digits = 15
     for split, labels in description["splits"].items():
         value, count = labels["most_frequent"]
+        low, high, middle, often = (
+            f"{number:.{digits}g}" for number in (labels["min"], labels["max"], labels["median"], value)
+        )
         lines.append(
-            f"{split}: {labels['rows']} rows, labels {labels['min']:g} to {labels['max']:g} (median "
-            f"{labels['median']:g}), {labels['distinct']} distinct, {labels['zeros']} zeros, most frequent {value:g} "
-            f"({count} times)"
+            f"{split}: {labels['rows']} rows, labels {low} to {high} (median {middle}), "
+            f"{labels['distinct']} distinct, {labels['zeros']} zeros, most frequent {often} ({count} times)"
         )
     return "\n".join(lines)
 

@@ -17,6 +17,7 @@ from dir.bins import check_finite
 from dir.data.arrays import ArrayDataset, Inputs
 from dir.data.base import SPLITS, RegressionData
 from dir.data.identity import label_bytes, row_id
+from dir.data.label_types import check_float32
 from dir.data.splits import Names, group_split, read_split
 
 
@@ -232,3 +233,4 @@ class NpzImages(RegressionData):
             raise ValueError(message(str(self.path), "expected arrays of equal length", lengths))
         with np.errstate(over="ignore"):  # labels are trained on in float32, in which 1e300 is infinite
             check_finite(labels.astype(np.float32), f"{self.path}: labels {self.keys['label']!r}")
+        check_float32(labels, f"{self.path}: labels {self.keys['label']!r}")

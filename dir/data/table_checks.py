@@ -199,19 +199,3 @@ def find_leaks(table: pd.DataFrame, features: Sequence[str], target: str, proble
                 "is a monotone function of the target")  # fmt: skip
             advice = f"Set data.drop=[{shown(name)}], or data.leaks=allow if this is intended."
             problems.add(f"column {shown(name)} {kind} {shown(target)}: it leaks the label", advice)
-
-
-def find_collisions(labels: pd.Series[Any], target: str, problems: Problems) -> None:
-    """Add labels that are equal in float32, in which they are trained on, but not in float64, to the problems.
-
-    Labels with many digits may collide by chance. They are accepted if the spacing of float32 numbers is at most 1e-4
-    standard deviations of the labels.
-    """
-    values = labels.dropna().to_numpy(np.float64)
-    wide = np.unique(values)
-    with np.errstate(over="ignore"):
-        narrow = np.unique(wide.astype(np.float32))
-    if len(narrow) < len(wide) and np.spacing(np.abs(narrow).max()) > 1e-4 * values.std():
-        advice = "Subtract a constant such as the smallest value, or use a larger unit."
-        problem = f"{len(wide)} different values of the target become {len(narrow)} in float32"
-        problems.add(f"column {shown(target)}: {problem}", advice)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from dir.data.arrays import automatic_bins
+from dir.data.label_types import needs_float64
 from dir.data.splits import Names, balanced_split, cap_for_share, group_split, random_split
 
 
@@ -40,6 +41,7 @@ def split_table(
     first = np.unique(copies, return_index=True)[1]
     if split == "random":
         return random_split(len(first), share, seed)[copies]
-    labels = torch.from_numpy(table[target].to_numpy(np.float32)[first])
+    wide = table[target].to_numpy(np.float64)
+    labels = torch.from_numpy((wide if needs_float64(wide) else wide.astype(np.float32))[first])
     bins = automatic_bins(labels, num_bins)(labels).numpy()
     return balanced_split(bins, cap_for_share(bins, share), seed)[copies]

@@ -18,12 +18,12 @@ from dir.data.arrays import ArrayDataset
 from dir.data.base import SPLITS, RegressionData, Split
 from dir.data.csv_reading import as_options, csv_row_ids, read_table, sniff
 from dir.data.describe import describe_columns
+from dir.data.label_types import needs_float64
 from dir.data.problems import Problems, show_rows, shown
 from dir.data.rows import check_labels
 from dir.data.splits import Names, check_share
 from dir.data.table_checks import (
     find_bad_dates,
-    find_collisions,
     find_index_columns,
     find_leaks,
     find_missing,
@@ -69,7 +69,8 @@ class TabularData(RegressionData):
         seed: draws the split, and the training order.
 
     Shape:
-        A batch is (float32 [N, columns], float32 [N]).
+        A batch is (float32 [N, columns], float32 [N]); the labels are float64 where float32 is too coarse for them,
+        see :func:`~dir.data.label_types.needs_float64`.
 
     Raises:
         FileNotFoundError: if there is no file at ``path`` or ``test_path``.
@@ -157,6 +158,7 @@ class TabularData(RegressionData):
         self._tables = tables
         labels = {name: part[self.target].to_numpy(np.float64) for name, part in tables.items()}
         self.log1p, self._target_report = decide_target(self.log_target, self.kept_log1p, labels, self.target)
+        self._target_report["dtype"] = str(self.label_dtype).removeprefix("torch.")
         return {name: self._encoded(part) for name, part in tables.items()}
 
     def files(self) -> dict[str, Path]:
@@ -233,8 +235,8 @@ class TabularData(RegressionData):
         self._splits["train"] = data
 
     def _encoded(self, table: pd.DataFrame) -> ArrayDataset:
-        labels = torch.from_numpy(table[self.target].to_numpy(np.float32))
-        return ArrayDataset(self.encode(table.drop(columns=self.target)), labels)
+        labels = torch.from_numpy(table[self.target].to_numpy(np.float64, copy=True)).to(self.label_dtype)
+        return ArrayDataset(self.encode(table.drop(columns=self.target)), labels, label_dtype=self.label_dtype)
 
     def _read(
         self, path: Path, option: str, categorical: list[str] | None, columns: list[str] | None = None
@@ -284,14 +286,14 @@ class TabularData(RegressionData):
             gone = identities.index.to_numpy()[identities.isna().to_numpy()]
             if len(gone):
                 problems.add(f"column {shown(self.group)}: missing values in rows {show_rows(gone)}")
-        if columns is None:
-            find_collisions(table[self.target], self.target, problems)
-            if self.leaks == "refuse":
-                find_leaks(table, checked, self.target, problems)
+        if columns is None and self.leaks == "refuse":
+            find_leaks(table, checked, self.target, problems)
         problems.raise_all()
         if columns is None:
             self._columns = describe_columns(raw, kinds)
             self._raw_columns = list(table.columns)
+            wide = needs_float64(table[self.target].to_numpy(np.float64))
+            self.label_dtype = torch.float64 if wide else torch.float32
         if self.dates:
             table = expand_dates(table, self.dates)
         return (table if identities is None else with_columns(table, {str(self.group): identities})), categorical

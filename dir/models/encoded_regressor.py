@@ -59,7 +59,9 @@ class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """Return the predictions in the labels' units, [N]."""
-        predictions: NDArray[np.float64] = self.regressor_.predict(self._inputs(X)) * self.scale + self.offset
+        # Linear models predict in float32, which may be too coarse for raw labels.
+        standardised = np.asarray(self.regressor_.predict(self._inputs(X)), dtype=np.float64)
+        predictions: NDArray[np.float64] = standardised * self.scale + self.offset
         return np.expm1(predictions) if self.log1p else predictions
 
     def _targets(self, y: Any) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from dir._checks import message
 from dir.bins import LabelBins
 from dir.data.base import SPLITS, RegressionData
 from dir.data.protocols import Protocol
@@ -46,8 +47,12 @@ def instantiate_with(node: Any, **kwargs: Any) -> Any:
 def make_bins(node: DictConfig, labels: Tensor) -> LabelBins:
     """Return the label bins of a task; a target with an argument ``labels`` gets the training labels."""
     takes_labels = "labels" in inspect.signature(get_object(node["_target_"])).parameters
-    bins = instantiate_with(node, labels=labels) if takes_labels else instantiate_with(node)
-    return cast("LabelBins", bins)
+    bins: LabelBins = instantiate_with(node, labels=labels) if takes_labels else instantiate_with(node)
+    if labels.dtype == torch.float64 and bins.dtype != torch.float64:
+        advice = "Remove the setting, or shift the labels in the file by a constant."
+        problem = f"the labels need float64, and bins made by {node['_target_']} compare labels in"
+        raise ValueError(message("task.bins", problem, str(bins.dtype), advice))
+    return bins
 
 
 def bins_of_all_labels(bins: LabelBins, labels: Tensor) -> LabelBins:
@@ -62,10 +67,11 @@ def bins_of_all_labels(bins: LabelBins, labels: Tensor) -> LabelBins:
         edges.insert(0, low)
     if high > edges[-1]:
         # The top edge belongs to the last training bin.
-        edges[-1] = float(np.nextafter(np.float32(edges[-1]), np.float32(np.inf)))
+        kind = np.float64 if bins.dtype == torch.float64 else np.float32
+        edges[-1] = float(np.nextafter(kind(edges[-1]), kind(np.inf)))
         if high > edges[-1]:
             edges.append(high)
-    return LabelBins.from_edges(edges)
+    return LabelBins.from_edges(edges, dtype=bins.dtype)
 
 
 def target_units(

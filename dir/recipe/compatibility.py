@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from lightning import Trainer
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -203,3 +204,19 @@ def check_log_target(module: RegressionModule, labels: Tensor) -> None:
         problem = f"{count} of {len(labels)} training labels have no log(1 + label) after resampling, the lowest"
         advice = "Set data.log_target=false, or choose another method."
         raise ValueError(message("data.log_target", problem, labels.min().item(), advice))
+
+
+def check_float64_labels(trainer: Trainer) -> None:
+    """Raise a ValueError for a trainer that would narrow float64 labels or the offset of the target."""
+    advice = "Choose another one, or shift the labels in the file by a constant."
+    device = trainer.strategy.root_device.type
+    if device == "mps":
+        raise ValueError(
+            message("trainer.accelerator", "the labels need float64, which the device lacks", device, advice)
+        )
+    precision = str(trainer.precision)
+    sharded = "fsdp" in type(trainer.strategy).__name__.lower()
+    if precision not in ("32-true", "64-true") and (sharded or not precision.endswith("-mixed")):
+        raise ValueError(
+            message("trainer.precision", "the labels need float64, and it narrows them", precision, advice)
+        )

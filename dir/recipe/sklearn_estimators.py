@@ -107,7 +107,7 @@ def evaluate_estimator(
     results = Results({}, {}, fitted or {})
     for split in ("val", "test"):
         rows = data.table(split)[0]
-        predictions = torch.from_numpy(np.asarray(model.predict(rows), dtype=np.float32))
+        predictions = torch.from_numpy(np.asarray(model.predict(rows), np.float64)).to(data.label_dtype)
         results.predictions[split] = Predictions(data.labels(split), predictions, None)
         results.metrics[split] = summarise(metrics, *results.predictions[split][:3])
     return results

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -23,7 +24,7 @@ from dir.lds import LDS
 from dir.recipe.best_checkpoint import check_best, recompute_best
 from dir.recipe.callbacks import EndsTogether, EpochSeed, ExplodingLoss, KeepFolder, PlainProgress, StopEarly
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint
-from dir.recipe.compatibility import check
+from dir.recipe.compatibility import check, check_float64_labels
 from dir.recipe.evaluate import load_weights
 from dir.recipe.export_bundle import save_network
 from dir.recipe.figures import density_figure
@@ -129,6 +130,8 @@ def prepare(stage: Stage) -> Run:
         enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
         plugins=[AtomicCheckpointIO()],
     )
+    if parts.data.label_dtype == torch.float64:
+        check_float64_labels(trainer)
     return Run(stage, logger, figure, trainer, resume_from, record)
 
 

@@ -217,12 +217,16 @@ def test_nullable_and_sparse_columns_are_encoded_as_plain_ones() -> None:
     assert encode.complete(other)["a"].tolist() == [1.0, 2.0, 3.0]
 
 
-def test_labels_that_float32_cannot_tell_apart_are_refused_with_their_number(tmp_path: Path) -> None:
+def test_labels_that_float32_cannot_tell_apart_are_float64(tmp_path: Path) -> None:
     seconds = 1_600_000_000 + np.arange(COUNT) * 20
-    narrow = len(np.unique(seconds.astype(np.float32)))
-    assert narrow < 15
-    refused(tmp_path, frame(price=seconds), rf"'price': 60 different values of the target become {narrow} in float32")
-    data_of(tmp_path, frame(price=seconds - seconds.min()).to_csv(index=False)).setup()
+    assert len(np.unique(seconds.astype(np.float32))) < 15
+    for price, dtype in ((seconds, torch.float64), (seconds - seconds.min(), torch.float32)):
+        data = data_of(tmp_path, frame(price=price).to_csv(index=False))
+        data.setup()
+        labels = torch.cat([data.labels(split) for split in ("train", "val", "test")])
+        assert labels.dtype == dtype
+        assert sorted(labels.tolist()) == sorted(price.tolist())
+        assert data.describe()["target"]["dtype"] == str(dtype).removeprefix("torch.")
 
 
 def test_a_description_tells_how_the_columns_and_labels_were_read(tmp_path: Path) -> None:
