@@ -73,8 +73,15 @@ def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, NDArra
         FileNotFoundError: there is no such file.
         ValueError: the file is no npz file, lacks an array, is damaged, or an array holds Python objects.
     """
-    found = npz_names(path)
-    names = found if names is None else list(names)
+    entries = _directory(path)
+    found = sorted(name.removesuffix(_ARRAY) for name in entries if name.endswith(_ARRAY))
+    if names is None:
+        # A flipped bit in the name of an entry must not hide an array.
+        others = [name for name in entries if not name.endswith(_ARRAY)]
+        if others:
+            raise ValueError(message(str(path), "expected entries with the suffix .npy", others))
+        names = found
+    names = list(names)
     lacking = [name for name in names if name not in found]
     if lacking:
         raise ValueError(message(str(path), f"no array {', '.join(map(repr, lacking))} (found: {', '.join(found)})"))

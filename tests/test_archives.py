@@ -80,3 +80,15 @@ def test_python_objects_single_arrays_and_other_files_are_refused(tmp_path: Path
         archive.writestr("a.npy", (tmp_path / "single.npy").read_bytes() + b"more")
     with pytest.raises(ValueError, match=r"longer\.npz: array 'a'"):
         read_npz(tmp_path / "longer.npz")
+
+
+def test_a_damaged_name_hides_no_array(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, **content())
+    whole = path.read_bytes()
+    place = whole.rindex(b"row_id.npy") + len("row_id.np")  # in the directory at the end of the file
+    path.write_bytes(flipped(whole, place, 0))
+    with pytest.raises(ValueError, match=r"x\.npz: .*row_id\.npx"):
+        read_npz(path)
+    with pytest.raises(ValueError, match=r"x\.npz: no array 'row_id'"):
+        read_npz(path, ["row_id"])

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-HERE = Path(__file__).resolve().parent
+# The config of the tiny data and model of the tests.
+TINY = Path(__file__).resolve().parents[2] / "tests/recipe/tiny"
 MAIN_EVENTS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir"}
 
 
@@ -105,7 +106,7 @@ def config(overrides: tuple[str, ...]) -> DictConfig:
 
     fixed = ["data=tiny", "model=tiny", "name=tiny", "trainer.accelerator=cpu"]
     with initialize_config_dir(config_dir(), version_base="1.3"):
-        return compose("train", [f"hydra.searchpath=[file://{HERE / 'tiny'}]", *fixed, *overrides])
+        return compose("train", [f"hydra.searchpath=[file://{TINY}]", *fixed, *overrides])
 
 
 def run(job: dict[str, Any]) -> int:
@@ -141,7 +142,7 @@ def run(job: dict[str, Any]) -> int:
 
 
 def serve() -> None:
-    sys.path.insert(0, str(HERE / "tiny"))
+    sys.path.insert(0, str(TINY))
     import tensorboard.compat.proto.event_pb2  # noqa: F401
     import tiny_parts  # noqa: F401
     import torch._dynamo
