@@ -192,23 +192,23 @@ def _arrays(folder: Path, short: bool) -> Iterator[Case]:
 
 
 _ORACLE = (
-    "Each payload creates a marker file when it is run without protection. After the command the marker must not exist, "
-    "the folder must be unchanged, and the message must name the file."
+    "Without protection each payload creates a marker file. After the command there must be no marker, the folder "
+    "must be unchanged, and the message must name the file."
 )
 ROWS = [
     Row(
         "poison_configs",
-        "A run folder of somebody else is data: `config.yaml` runs no code.",
-        "Forged targets (torch.load, pandas.read_pickle, numpy.load, joblib.load, os, subprocess, exec, eval, "
-        "nested targets, interpolations, YAML tags) at eight keys of config.yaml, read by evaluate.py and by a run that "
+        "A run folder of somebody else is data: its `config.yaml` runs no code.",
+        "Forged targets (torch.load, pandas.read_pickle, numpy.load, joblib.load, os, subprocess, exec, eval, nested "
+        "targets, interpolations, YAML tags) at eight keys of config.yaml, read by evaluate.py and by a run that "
         f"resumes. {_ORACLE}",
         _configs,
     ),
     Row(
         "poison_checkpoints",
         "A checkpoint of somebody else runs no code.",
-        "Pickles that call six functions, hidden in six places of a checkpoint and as plain pickles, read by evaluate.py, "
-        "by a run that resumes, and as the encoder of a second stage.",
+        "Pickles that call six functions, in four places of a checkpoint, in the old format and as plain pickles, "
+        "read by evaluate.py, by a run that resumes, and as the encoder of a second stage.",
         _checkpoints,
     ),
     Row(
@@ -220,8 +220,8 @@ ROWS = [
     Row(
         "poison_bundles",
         "A model bundle of somebody else runs no code, even with correct hashes.",
-        "Forged targets in model.json, pickles in place of weights and estimators, and skops files with functions and "
-        "foreign types, all with matching hashes and read by predict.py.",
+        "Forged targets in model.json, pickles in place of weights and estimators, and skops files with functions "
+        "and foreign types, all with matching hashes and read by predict.py.",
         _bundles,
     ),
 ]

@@ -15,7 +15,7 @@ from dir.bundle.inputs.images import ImageInputs
 from dir.bundle.inputs.pairs import COLUMNS
 from dir.bundle.inputs.tables import TableInputs
 from dir.bundle.model import Model
-from dir.data.csv_reading import read_table
+from dir.data.csv_reading import read_table, without_zero_bytes
 
 PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -87,7 +87,7 @@ def _csv(path: Path, sep: str, text: dict[str, Any]) -> pd.DataFrame:
     quoting: Any = csv.QUOTE_NONE if sep == "\t" else csv.QUOTE_MINIMAL
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=sep, quoting=quoting)
+            reader = csv.reader(without_zero_bytes(stream, path), delimiter=sep, quoting=quoting)
             header = next(reader, [])
             wrong = [row for row, cells in enumerate((c for c in reader if c), 1) if len(cells) != len(header)]
         repeated = sorted({name for name in header if header.count(name) > 1})

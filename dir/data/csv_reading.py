@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,12 +119,12 @@ def read_cells(path: Path, options: CsvOptions) -> tuple[list[str], list[list[st
     """Return the header, the cells of each row as text, and the last line of each row. Empty lines are skipped.
 
     Raises:
-        ValueError: if the file is empty or cannot be decoded; the message proposes an encoding.
+        ValueError: if the file is empty, cannot be decoded (the message proposes an encoding) or has zero bytes.
     """
     rows, numbers = [], []
     try:
         with path.open(newline="", encoding=options.codec) as stream:
-            reader = csv.reader(stream, delimiter=options.sep)
+            reader = csv.reader(without_zero_bytes(stream, path), delimiter=options.sep)
             for row in reader:
                 if len(row) > 1 or any(cell.strip() for cell in row):
                     rows.append(row)
@@ -138,6 +138,20 @@ def read_cells(path: Path, options: CsvOptions) -> tuple[list[str], list[list[st
     if not rows:
         raise ValueError(message(str(path), "not readable as a csv file: the file is empty"))
     return rows[0], rows[1:], numbers[1:]
+
+
+def without_zero_bytes(lines: Iterable[str], path: Path) -> Iterator[str]:
+    """Yield the lines of a text file.
+
+    Raises:
+        ValueError: at a line with a zero byte. A crash of the machine leaves such bytes in files, and pandas would
+            read them as part of a text.
+    """
+    for number, line in enumerate(lines, start=1):
+        if "\0" in line:
+            advice = "Write or copy the file again, or set data.encoding if it is UTF-16."
+            raise ValueError(message(str(path), f"zero bytes in line {number}, the file is damaged", advice=advice))
+        yield line
 
 
 def sniff(path: Path, options: CsvOptions) -> str:

@@ -64,6 +64,7 @@ def read_stsb(path: str | Path) -> Pairs:
     header, *lines = (line.rstrip("\r").split("\t") for line in text.split("\n"))
     if lines and lines[-1] == [""]:
         lines.pop()
+    _refuse(path, "text without zero bytes", ["\0" in "".join(row) for row in lines])
     missing = [column for column in COLUMNS if column not in header]
     if missing:
         problem = f"expected the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}"

@@ -90,6 +90,14 @@ def test_text_of_another_encoding_is_refused(tmp_path: Path) -> None:
         data_of(tmp_path, frame(kind="é").to_csv(index=False).encode("cp1252")).setup()
 
 
+def test_zero_bytes_are_refused_by_line(tmp_path: Path) -> None:
+    lines = frame().to_csv(index=False).splitlines()
+    for column in range(3):
+        cells = lines[5].split(",")
+        cells[column] = cells[column][:1] + "\0"
+        refused(tmp_path, "\n".join([*lines[:5], ",".join(cells), *lines[6:]]), r"houses\.csv: zero bytes in line 6")
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
