@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dir._archives import check_archive
+from dir._archives import read_npz
 from dir._checks import check_choice, check_integer, message
 from dir.metrics.shot_groups import SHOTS
 
@@ -67,9 +67,7 @@ def read_members(runs: Sequence[Path]) -> dict[str, Split]:
         path = run / "predictions.npz"
         if not path.is_file():
             raise ValueError(message(str(run), "has no predictions.npz", advice="Give folders of finished runs."))
-        check_archive(path)
-        with np.load(path, allow_pickle=False) as arrays:
-            files.append({name: arrays[name] for name in arrays.files})
+        files.append(read_npz(path))
     splits = {}
     for split, prefix in (("val", "val_"), ("test", "")):
         for name in ("row_id", "label", "bin", "shot"):
