@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dir._archives import check_archive
+from dir._archives import read_npz
 from dir._checks import check_choice, message
 from dir.compare.ensemble import GROUPS, METRICS, Split, errors
 from dir.compare.runs import Run, read_run
@@ -104,13 +104,11 @@ def read_saved(folder: Path) -> SavedRun:
     if run is None or not path.is_file():
         advice = "Give folders of finished runs, such as outputs/NAME/histogram_prior/seed_0."
         raise ValueError(message(str(folder), "no finished run (metrics.json and predictions.npz)", advice=advice))
-    check_archive(path)
-    with np.load(path, allow_pickle=False) as arrays:
-        if "log_mass" not in arrays.files:
-            problem = f"method {run.method} saved no log-probabilities of cells (log_mass in predictions.npz)"
-            advice = "Run method=histogram_prior, histogram or another method with a label prior again."
-            raise ValueError(message(str(folder), problem, advice=advice))
-        found = {name: arrays[name] for name in arrays.files if not name.endswith("row_id")}
+    found = read_npz(path)
+    if "log_mass" not in found:
+        problem = f"method {run.method} saved no log-probabilities of cells (log_mass in predictions.npz)"
+        advice = "Run method=histogram_prior, histogram or another method with a label prior again."
+        raise ValueError(message(str(folder), problem, advice=advice))
     point = str(found["point"])
     check_choice(f"{path}: point", point, ("mean", "median"))
     splits = {}

@@ -67,8 +67,7 @@ def read_stsb(path: str | Path) -> Pairs:
     _refuse(path, "text without zero bytes", ["\0" in "".join(row) for row in lines])
     missing = [column for column in COLUMNS if column not in header]
     if missing:
-        problem = f"expected the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}"
-        raise ValueError(message(str(path), problem))
+        raise ValueError(message(str(path), f"expected the columns {COLUMNS}; missing: {', '.join(missing)}"))
     _refuse(path, f"{len(header)} tab-separated fields", [len(row) != len(header) for row in lines])
     first, second, score = (header.index(column) for column in COLUMNS)
     scores = np.array([_number(row[score]) for row in lines])

@@ -57,6 +57,12 @@ def test_reader_names_the_lines_of_a_wrong_field_count(tmp_path: Path) -> None:
         read_stsb(path)
 
 
+def test_zero_bytes_are_refused_by_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tsv", ROWS[0], ROWS[1].replace("dogs", "do\0s"))
+    with pytest.raises(ValueError, match=r"x\.tsv: .*zero bytes; 1 rows differ, lines 3\.$"):
+        read_stsb(path)
+
+
 def test_reader_names_missing_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "bad.tsv", "a\tb", header="sentence1\tlabel")
     with pytest.raises(ValueError, match="missing: sentence2, score"):
