@@ -33,6 +33,7 @@ from dir.recipe.audit import audit_run, score_rows
 from dir.recipe.build import build
 from dir.recipe.cli import config_dir, register_configs
 from dir.recipe.evaluate import load_config
+from dir.recipe.run_data import read_split
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import commit
 from dir.recipe.train import train
@@ -65,15 +66,14 @@ def measure(file: Path, target: str, share: float, kind: str, seed: int) -> dict
     noisy = plant(clean, share, kind, seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / file.name
-        # A column of row numbers finds the clean label of each training row; it is no feature.
-        frame.assign(**{target: noisy, "row_number": np.arange(len(frame))}).to_csv(path, index=False)
+        frame.assign(**{target: noisy}).to_csv(path, index=False)
         register_configs()
         with initialize_config_dir(config_dir(), version_base="1.3"):
             cfg = compose(
                 "train",
                 [
                     *("+experiment=tabular", f"data.path={path}", f"data.target={target}", "logger=none"),
-                    *("data.drop=[row_number]", f"seed={seed}", "trainer.accelerator=cpu"),
+                    *(f"seed={seed}", "trainer.accelerator=cpu"),
                 ],
             )
         run = Path(folder) / "run"
@@ -83,8 +83,9 @@ def measure(file: Path, target: str, share: float, kind: str, seed: int) -> dict
             found = audit_run(run / "checkpoints" / "best.ckpt", progress=False)
             seconds = time.perf_counter() - started
             data = build(load_config(run / "checkpoints" / "best.ckpt", [])).data
+            data.restore_split(read_split(run))
     features, label = data.table("train")
-    rows = features.index.to_numpy()
+    rows = np.array(data.row_numbers("train"))
     if not np.allclose(noisy[rows], found.label) or not np.allclose(label, found.label):
         raise RuntimeError("The rows of the audit are not the rows of the table.")
     wrong = noisy[rows] != clean[rows]

@@ -12,6 +12,9 @@ from dir._precision import KeepsPrecision
 from dir.cells import LabelCells
 
 Objective = Callable[[Tensor, Tensor], float]
+# Samples of the default floor, chosen on the validation splits of rotated digits, abalone, concrete and drawn faces,
+# see docs/tuning.md.
+FLOOR_SAMPLES = 30
 POWERS = tuple(round(0.05 * step, 2) for step in range(25))
 
 
@@ -56,7 +59,8 @@ class LabelPrior(KeepsPrecision):
 
     Args:
         num_cells: K.
-        floor: f, the share of a uniform density that is mixed in, relative to the training labels. >= 0.
+        floor: f, the share of a uniform density that is mixed in, relative to the training labels, >= 0. None
+            (default) takes ``30 / N``: as if 30 more samples were spread evenly over the grid.
 
     State:
         log_density ``[K]``: float64, written by ``fit``; zeros (no correction) before.
@@ -74,10 +78,11 @@ class LabelPrior(KeepsPrecision):
 
     log_density: Tensor
 
-    def __init__(self, num_cells: int, floor: float = 0.1) -> None:
+    def __init__(self, num_cells: int, floor: float | None = None) -> None:
         super().__init__()
-        check_not_negative("floor", floor)
-        self.floor = float(floor)
+        if floor is not None:
+            check_not_negative("floor", floor)
+        self.floor = None if floor is None else float(floor)
         self.register_buffer("log_density", torch.zeros(num_cells, dtype=torch.float64))
 
     def fit(self, labels: Tensor, cells: LabelCells) -> LabelPrior:
@@ -88,7 +93,8 @@ class LabelPrior(KeepsPrecision):
         # Chunks bound the memory: 1,000 labels by 100 cells at a time.
         for chunk in torch.split(labels.detach().flatten().to(cells.edges.device), 1000):
             total += cells(chunk).exp().sum(dim=0)
-        density = (total / labels.numel() + self.floor / cells.num_cells) / (1 + self.floor)
+        floor = FLOOR_SAMPLES / labels.numel() if self.floor is None else self.floor
+        density = (total / labels.numel() + floor / cells.num_cells) / (1 + floor)
         # Masses below the smallest float64 stay finite in the log.
         self.log_density.copy_(density.clamp(min=torch.finfo(torch.float64).tiny).log())
         return self

@@ -59,6 +59,20 @@ class IdentifiedRows:
             raise RuntimeError(message(split, problem, advice="split_ids() returns the ids before resampling."))
         return self._ids_of(rows)
 
+    def row_numbers(self, split: str) -> list[int]:
+        """Return the position of each row of a split among all rows that were read, counted from 0.
+
+        Rows that reading left out, such as those without a label, are not counted.
+
+        Raises:
+            RuntimeError: if the rows of the split were resampled.
+        """
+        self.setup()
+        rows = self._current[split]
+        if rows is None:
+            raise RuntimeError(message(split, "the rows were resampled and are not rows of the file any more"))
+        return [int(row) for row in rows]
+
     def split_ids(self) -> dict[str, list[str]]:
         """Return the ids of the rows of each split before a protocol or a resampler changed them.
 

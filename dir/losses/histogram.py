@@ -92,7 +92,7 @@ class HistogramLoss(KeepsPrecision):
         reach: float = 3.0,
         scale: Scale = "auto",
         loss_power: float = 0.0,
-        floor: float = 0.1,
+        floor: float | None = None,
         ignore_nan: bool = False,
     ) -> None:
         super().__init__()

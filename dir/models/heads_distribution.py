@@ -48,7 +48,7 @@ class DistributionHead(Head):
         reach: float = 3.0,
         scale: Scale = "auto",
         power: float = 0.0,
-        floor: float = 0.1,
+        floor: float | None = None,
         point: Point = "mean",
         temperature: bool = False,
     ) -> None:

@@ -60,7 +60,7 @@ class HistogramHead(DistributionHead):
         scale: Scale = "auto",
         power: float = 0.0,
         loss_power: float = 0.0,
-        floor: float = 0.1,
+        floor: float | None = None,
         point: Point = "mean",
         temperature: bool = False,
     ) -> None:

@@ -199,7 +199,7 @@ class Cells:
     sigma: float = 3.0
     reach: float = 3.0
     scale: str = "auto"
-    floor: float = 0.1
+    floor: float | None = None
 
 
 @dataclass

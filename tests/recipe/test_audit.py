@@ -115,3 +115,10 @@ def test_a_method_that_resamples_is_refused(tmp_path: Path) -> None:
 
 def test_score_is_the_mean_rank() -> None:
     np.testing.assert_allclose(score_rows(np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0])), 2 / 3)
+
+
+def test_row_numbers_name_the_rows_of_the_file(audited: tuple[Path, pd.DataFrame]) -> None:
+    path, frame = audited
+    data = audit.build(audit.load_config(path / "checkpoints" / "best.ckpt", [])).data
+    for split in ("train", "test"):
+        np.testing.assert_allclose(data.labels(split), frame["y"].to_numpy()[data.row_numbers(split)], rtol=1e-6)
