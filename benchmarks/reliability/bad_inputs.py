@@ -90,9 +90,6 @@ def tables() -> dict[str, Table]:
         "a label of text": Table(_cell("price", "cheap"), "'price'.*cheap"),
         "labels of text": Table(_csv(frame.assign(price="cheap")), "'price'"),
         "labels that are all equal": Table(_csv(frame.assign(price=7.5)), "distinct"),
-        "labels that float32 cannot tell apart": Table(
-            _csv(frame.assign(price=1_600_000_000 + 20 * np.arange(count))), "'price'.*float32"
-        ),
         "dates as labels": Table(_csv(frame.assign(price=days)), "'price'"),
         "a missing value": Table(_cell("size", np.nan), "'size'.*rows 8"),
         "an infinite value": Table(_cell("size", np.inf), "'size'.*rows 8"),
@@ -116,7 +113,7 @@ def tables() -> dict[str, Table]:
 
 def _tables(folder: Path, short: bool) -> Iterator[Case]:
     fixed = ("+experiment=tabular", "data.path=houses.csv", "data.target=price", "trainer.max_epochs=1")
-    for number, (name, table) in enumerate(some(tables().items(), short, 5)):
+    for number, (name, table) in enumerate(some(tables().items(), short, 4)):
         work = folder / f"table_{number}"
         work.mkdir()
         (work / "houses.csv").write_bytes(table.content)
@@ -130,8 +127,8 @@ SETTINGS = {
     ("scheduler.max_lr=null",): "scheduler",
     ("trainer.max_epochs=0",): r"trainer\.max_epochs",
     ("+trainer.max_epoch=1",): r"trainer\.max_epoch",
-    ("trainer.accelerator=abacus",): "abacus",
-    ("trainer.precision=7",): "7",
+    ("trainer.accelerator=abacus",): "trainer: .*abacus",
+    ("trainer.precision=7",): "trainer: .*7",
     ("+trainer.limit_train_batches=0",): r"limit_train_batches",
     ("method=ldss",): "ldss",
     ("method=lds", "method.lds.kernel=cosine"): "kernel.*cosine",
@@ -141,7 +138,7 @@ SETTINGS = {
     ("method=rrt", "method.retrain.checkpoint=nowhere.ckpt"): "nowhere.ckpt",
     ("method=bagging", "method.ensemble.n_estimators=0"): "n_estimators",
     ("model=nothing",): "nothing",
-    ("model=resnet",): "model|encoder|data",
+    ("model=resnet",): "model: .*ResNetEncoder",
     ("model.encoder.hidden=[-1]",): "hidden|encoder",
     ("model.encoder.dropout=3",): "dropout",
     ("+regularizer=nothing",): "nothing",
@@ -162,8 +159,8 @@ SETTINGS = {
     ("resume=previous",): r"previous\.ckpt",
     ("best=newest",): "best",
     ("logger=nothing",): "nothing",
-    ("logger=csv", "logger._target_=lightning.pytorch.loggers.CometLogger"): "comet",
-    ("logger=csv", "logger._target_=lightning.pytorch.loggers.WandbLogger"): "wandb",
+    ("logger=csv", "logger._target_=lightning.pytorch.loggers.CometLogger"): "logger: .*comet",
+    ("logger=csv", "logger._target_=lightning.pytorch.loggers.WandbLogger"): "logger: .*wandb",
     ("++sed=1",): "sed",
     ("+task.fds.sigm=1",): r"task\.fds\.sigm",
 }
@@ -171,7 +168,7 @@ SETTINGS = {
 
 def _settings(folder: Path, short: bool) -> Iterator[Case]:
     fixed = ("+experiment=tabular", "data.path=houses.csv", "data.target=price", "trainer.max_epochs=1")
-    for number, (arguments, named) in enumerate(some(SETTINGS.items(), short, 5)):
+    for number, (arguments, named) in enumerate(some(SETTINGS.items(), short, 4)):
         work = folder / f"setting_{number}"
         work.mkdir()
         houses().to_csv(work / "houses.csv", index=False)

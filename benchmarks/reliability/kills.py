@@ -19,8 +19,8 @@ def _cases(folder: Path, short: bool) -> Iterator[Case]:
     runs = Runs(folder)
     try:
         yield from _every_moment(runs, "whole", (), short)
-        yield from _every_moment(runs, "stages", TWO_STAGES, short, every=4)
         if not short:
+            yield from _every_moment(runs, "stages", TWO_STAGES, short, every=4)
             yield from _several_times(runs)
     finally:
         runs.close()

@@ -34,7 +34,7 @@ def _judge(ended: commands.Ended, marker: Path, named: str, before: dict[str, An
 
 
 def _configs(folder: Path, short: bool) -> Iterator[Case]:
-    check_armed(folder)
+    check_armed(folder, short)
     run, marker = fixtures.table_run(folder), folder / "marker"
     config, log = run / "config.yaml", folder / "command.log"
     whole = config.read_text()
@@ -42,7 +42,7 @@ def _configs(folder: Path, short: bool) -> Iterator[Case]:
     checkpoint = run / "checkpoints/best.ckpt"
     nodes = calls(marker, folder)
     cases = [(name, place) for name in nodes for place in PLACES]
-    for name, place in some(cases, short, 8):
+    for name, place in some(cases, short, 6):
         config.write_text(yaml.safe_dump(put(content, place, nodes[name]) | {"trust": True}))
         before = listing(run)
         ended = commands.evaluate(folder, log, f"ckpt={checkpoint}")
@@ -57,7 +57,7 @@ def _configs(folder: Path, short: bool) -> Iterator[Case]:
     for name in ("metrics.json", "predictions.npz"):
         (run / name).unlink()
     settings = (*fixtures.TABLE, f"data.path={folder / 'houses.csv'}", f"hydra.run.dir={run}", "resume=true")
-    for name, place in some(cases[::3], short, 4):
+    for name, place in some(cases[::3], short):
         config.write_text(yaml.safe_dump(put(content, place, nodes[name])))
         before = listing(run)
         ended = commands.train(folder, log, *settings)
@@ -82,7 +82,7 @@ def _checkpoints(folder: Path, short: bool) -> Iterator[Case]:
         ("retrain", best, lambda: commands.train(folder, log, *encoder)),
     ]
     cases = [(*reader, bomb, form) for reader in readers for bomb in bombs(marker) for form in FORMS]
-    for name, path, read, bomb, form in some(cases, short, 6):
+    for name, path, read, bomb, form in some(cases, short, 3):
         whole = path.read_bytes()
         path.write_bytes(FORMS[form](good, bombs(marker)[bomb], folder))
         before = listing(run)

@@ -127,6 +127,27 @@ def build_data(
     return data, bins, train, ShotMetrics(seen, seen.counts(train), **instantiate(cfg.task.shots, _convert_="all"))
 
 
+def make_encoder(node: DictConfig, arguments: dict[str, Any], data: str) -> nn.Module:
+    """Return the encoder of a run.
+
+    Args:
+        node: settings of the encoder.
+        arguments: further arguments, which the data gives, such as the number of columns.
+        data: class of the data, for the error message.
+
+    Raises:
+        ValueError: the encoder is made for other data.
+    """
+    parameters = inspect.signature(get_object(node["_target_"])).parameters
+    unknown = [name for name in arguments if name not in parameters]
+    if unknown and not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        problem = f"{node['_target_']} does not take {', '.join(unknown)}, which {data} gives to its encoder"
+        advice = "Choose the encoder of such data: mlp for tables, conv or resnet for images."
+        raise ValueError(message("model", problem, advice=advice))
+    encoder: nn.Module = instantiate_with(node, **arguments)
+    return encoder
+
+
 def last_stage(cfg: DictConfig) -> DictConfig:
     """Return the config of the stage that a run evaluates: the second of two stages, else the config itself.
 
@@ -163,7 +184,7 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
         None if cfg.method.lds is None else instantiate_with(cfg.method.lds, bins=bins).fit(trained)
     )
     encoder_args = data.encoder_args()
-    encoder: nn.Module = instantiate_with(cfg.model.encoder, **encoder_args)
+    encoder = make_encoder(cfg.model.encoder, encoder_args, type(data).__name__)
     features = cast("int", encoder.num_features)
     fds: FDS | None = None
     if cfg.method.fds is not None:

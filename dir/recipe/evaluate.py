@@ -62,7 +62,7 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
         parts = build(cfg, set_up)
         load_weights(parts.module, checkpoint)
         # Only a trainer resolves trainer.accelerator=auto to the device of this machine.
-        trainer = parts.make_trainer(logger=False, enable_progress_bar=False)
+        trainer = parts.trainer(logger=False, enable_progress_bar=False)
         results = evaluate_splits(parts, trainer.strategy.root_device)
     shown = {"test": results.metrics["test"]} if test_files else results.metrics
     print_summary(shown, cfg.task.unit)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.utils import instantiate
 from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from torch import Tensor
 
+from dir._checks import message
 from dir.bins import LabelBins
 from dir.data.base import RegressionData
 from dir.posthoc import Correction
 from dir.recipe.module import RegressionModule
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -99,3 +103,30 @@ class Parts:
     make_logger: Callable[..., Logger] | None
     correction: Correction | None = None
     architecture: dict[str, Any] = field(default_factory=dict)
+
+    def trainer(self, **arguments: Any) -> Trainer:
+        """Return the trainer.
+
+        Raises:
+            ValueError: Lightning refuses a setting, such as the name of an accelerator.
+        """
+        return _made("trainer", self.make_trainer, arguments)
+
+    def logger(self, save_dir: str) -> Logger | None:
+        """Return the logger, or None where the run has no logger.
+
+        Raises:
+            ModuleNotFoundError: the package of the logger is missing.
+            ValueError: the logger refuses a setting.
+        """
+        return None if self.make_logger is None else _made("logger", self.make_logger, {"save_dir": save_dir})
+
+
+def _made(key: str, make: Callable[..., Made], arguments: dict[str, Any]) -> Made:
+    """Call a class of another package; its refusal becomes an error that names the config key."""
+    try:
+        return make(**arguments)
+    except ImportError as error:
+        raise ModuleNotFoundError(message(key, f"a package is missing ({error})", advice="Install it.")) from error
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise ValueError(message(key, str(error).rstrip("."))) from error

@@ -208,7 +208,9 @@ class RunFolder:
         for path in (self.path, *above):
             try:
                 path.rmdir()
-            except OSError:  # not empty, or never made
+            except FileNotFoundError:  # never made, or removed after a failure; the folders above may be empty
+                continue
+            except OSError:  # not empty
                 return
 
 

@@ -113,7 +113,7 @@ def prepare(stage: Stage) -> Run:
     record = record_of(parts.data) if _is_main_process() else None
     if record is not None:
         check_same_data(record, folder.path)
-    logger = None if parts.make_logger is None else parts.make_logger(save_dir=str(folder.path))
+    logger = parts.logger(str(folder.path))
     figure = None
     if isinstance(logger, TensorBoardLogger):
         lds = parts.module.lds
@@ -123,7 +123,7 @@ def prepare(stage: Stage) -> Run:
     callbacks = make_callbacks(parts.settings, folder)
     if resume_from is not None:
         restore_best(callbacks, parts, folder, resume_from)
-    trainer = parts.make_trainer(
+    trainer = parts.trainer(
         logger=logger or False,
         callbacks=callbacks,
         # Without a terminal the recipe's own callback prints a line per epoch.

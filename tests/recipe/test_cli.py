@@ -128,6 +128,37 @@ def test_an_error_about_settings_or_data_is_one_message_and_a_bug_keeps_its_trac
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trainer.accelerator=abacus"], r"trainer: .*abacus"),
+        (["trainer.precision=7"], r"trainer: .*7"),
+        (["model=resnet"], r"model: .*ResNetEncoder.* in_features.*TinyData"),
+        (["logger=csv", "logger._target_=lightning.pytorch.loggers.CometLogger"], r"logger: .*comet"),
+    ],
+)
+def test_a_refusal_of_another_package_names_the_key_and_leaves_nothing(
+    command: Callable[..., None], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command("logger=none", *arguments)
+    assert re.match(message, str(ended.value.code), re.DOTALL)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_run_that_fails_after_its_first_files_leaves_no_folder_above_them(
+    command: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        assert list(tmp_path.rglob("config.yaml"))
+        raise ValueError("fails before the first step")
+
+    monkeypatch.setattr("dir.recipe.train.fit", broken)
+    with pytest.raises(SystemExit):
+        command("logger=none")
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_evaluate_prints_an_error_as_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     with pytest.raises(SystemExit, match=r"^ckpt: .*none\.ckpt"):
