@@ -95,9 +95,10 @@ def test_a_typo_on_the_command_line_is_named_and_nothing_is_written(
     monkeypatch.setattr("hydra._internal.utils.is_under_debugger", lambda: False)
     fixed = [f"hydra.searchpath=[file://{TINY}]", "data=tiny", "model=tiny", "trainer.accelerator=cpu"]
     monkeypatch.setattr(sys, "argv", ["train.py", *fixed, *arguments])
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         train_main()
-    assert message in capsys.readouterr().err
+    # Hydra prints the errors of composing; the interpreter prints the message of a SystemExit.
+    assert message in capsys.readouterr().err + str(ended.value.code)
     assert list(tmp_path.rglob("*")) == []
 
 
