@@ -15,6 +15,7 @@ from scipy import stats
 from torch import Tensor
 
 from dir.bins import LabelBins
+from dir.costs import LinearCost
 from dir.metrics import METRICS, ShotMetrics, functional
 from dir.metrics import table as metric_table
 from dir.metrics.functional import shots
@@ -82,6 +83,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[np.ndarray, np.ndarray], Any]]]
         {"relevance": lambda labels: labels / 16, "steps": 16},
         lambda p, t: np.trapezoid(curve(p, t), dx=1 / 16),
     ),
+    "mean_cost": ({"cost": LinearCost(under=5.0)}, lambda p, t: np.where(p > t, p - t, 5 * (t - p)).mean()),
     "error_density_correlation": ({"bins": BINS, "density": COUNTS}, density_correlation),
     "utility_precision": (RARE, lambda p, t: share(hits(p, t), p)),
     "utility_recall": (RARE, lambda p, t: share(hits(p, t), t)),
