@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from dir._cell_mass import interval_log_mass
 from dir._checks import check_choice, check_integer, check_not_negative, check_positive, message
 from dir._precision import KeepsPrecision
 from dir.bins import LabelBins
@@ -44,12 +45,7 @@ def log_cell_mass(position: Tensor, num_cells: int, sigma: float) -> Tensor:
     """
     edges = torch.arange(num_cells + 1, dtype=torch.float64, device=position.device)
     z = (edges - position.double()[:, None]) / sigma
-    low, high = z[:, :-1], z[:, 1:]
-    # Mirror cells above the label: differences of lower tails are exact there, those near 1 cancel.
-    above = low + high > 0
-    low, high = torch.where(above, -high, low), torch.where(above, -low, high)
-    log_high = torch.special.log_ndtr(high)
-    mass = log_high + torch.log(-torch.expm1(torch.special.log_ndtr(low) - log_high))
+    mass = interval_log_mass(z[:, :-1], z[:, 1:], torch.special.log_ndtr)
     normalised: Tensor = mass - mass.logsumexp(dim=1, keepdim=True)
     return normalised
 

@@ -17,6 +17,7 @@ FLOORS = (
     {
         "_archives",
         "_atomic",
+        "_cell_mass",
         "_checks",
         "_epoch_sums",
         "_even_edges",

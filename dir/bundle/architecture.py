@@ -7,6 +7,7 @@ a file that asks for more memory than its own size is refused before memory is t
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +30,15 @@ ENCODERS = (
     "ResNetEncoder",
     "TransformerPairEncoder",
 )
-HEADS = ("ClassificationHead", "EvidentialHead", "ExpertsHead", "HistogramHead", "LinearHead", "NormedHead")
+HEADS = (
+    "ClassificationHead",
+    "EvidentialHead",
+    "ExpertsHead",
+    "HistogramHead",
+    "LinearHead",
+    "NormedHead",
+    "PriorHead",
+)
 # Arguments that count modules: a large value costs time even without memory.
 _COUNTS = {"layers": 64, "blocks": 64, "grid": 64, "num_experts": 4096, "views": 4096}
 _MAX_INTEGER, _MAX_LIST = 2**31, 64
@@ -112,7 +121,7 @@ def _make(fields: Fields, listed: tuple[str, ...], classes: Classes, **more: Any
             message(fields.name("_target_"), "not a class that a bundle may build", name, advice.strip())
         )
     arguments = {
-        key: _argument(fields, key, value)
+        key: _argument(fields, key, value, classes)
         for key, value in fields.values.items()
         if key not in ("_target_", "_partial_", "_convert_")
     }
@@ -126,8 +135,11 @@ def _make(fields: Fields, listed: tuple[str, ...], classes: Classes, **more: Any
     return module
 
 
-def _argument(fields: Fields, key: str, value: Any) -> Any:
+def _argument(fields: Fields, key: str, value: Any, classes: Classes) -> Any:
     name = fields.name(key)
+    if key == "head" and isinstance(value, dict) and "_target_" in value:
+        # The head within a PriorHead, which calls the partial with its number of features and its bins.
+        return functools.partial(_make, fields.section(key), HEADS, classes)
     if isinstance(value, dict) and set(value) == {"zeros"}:
         return torch.zeros(fields.section(key).integers("zeros"))
     if isinstance(value, dict) and set(value) == {"transformer"}:

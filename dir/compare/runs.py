@@ -26,6 +26,7 @@ METHOD_ORDER = (
     *("focal_r", "huber", "bmc", "gai", "bni", "dist"),
     *("ranksim", "conr", "rnc", "rnc_two_stage", "ordinal_entropy", "srl"),
     *("histogram", "histogram_prior"),
+    *("vir_prior", "rbc_prior", "uvote_prior"),
     *("rbc", "uvote", "rrt", "rrt_lds"),
     *("random_under", "random_over", "gaussian_noise", "wercs", "smoter", "smogn", "bagging", "rebagg"),
     *("hist_gbdt", "lightgbm", "catboost"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dir.models.heads_evidential import EvidentialHead as EvidentialHead
     from dir.models.heads_experts import ExpertsHead as ExpertsHead
     from dir.models.heads_histogram import HistogramHead as HistogramHead
+    from dir.models.heads_prior import PriorHead as PriorHead
     from dir.models.mlp import MLPEncoder as MLPEncoder
     from dir.models.pair import PairMLPEncoder as PairMLPEncoder
     from dir.models.regressor import Regressor as Regressor
@@ -50,6 +51,7 @@ _HOMES = {
     "HistogramHead": "heads_histogram",
     "MLPEncoder": "mlp",
     "PairMLPEncoder": "pair",
+    "PriorHead": "heads_prior",
     "Regressor": "regressor",
     "ResNetEncoder": "resnet",
     "TransformerPairEncoder": "transformer",

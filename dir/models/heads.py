@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from dir._cell_mass import normal_log_mass
+from dir._checks import message
 from dir.bins import LabelBins
 
 
@@ -24,6 +26,24 @@ class Head(nn.Module):
     def variance(self, output: Tensor) -> Tensor | None:
         """Return the predicted variances ``[N]`` of the labels, or None."""
         return None
+
+    def cell_log_mass(self, output: Tensor, edges: Tensor) -> Tensor:
+        """Return the log-mass ``[N, K]`` that the predicted distribution of each label has in the cells.
+
+        A head that predicts a variance alone has a normal distribution. Mass beyond the first and the last edge is
+        left out.
+
+        Args:
+            output: output of the head.
+            edges: edges of the cells in the criterion's units, ``[K + 1]``.
+
+        Raises:
+            TypeError: a head that predicts no variance.
+        """
+        variance = self.variance(output)
+        if variance is None:
+            raise TypeError(message("head", "predicts no distribution of the label", type(self).__name__))
+        return normal_log_mass(self.predict(output), variance.double().sqrt(), edges)
 
 
 class LinearHead(nn.Linear, Head):

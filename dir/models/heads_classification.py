@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dir._cell_mass import spread
 from dir.bins import LabelBins
 from dir.models.heads import Head
 
@@ -52,6 +53,10 @@ class ClassificationHead(Head):
         probability = self._probability(output)
         gap = self.bins.centers - self._mean(probability)[:, None]
         return (probability * (gap.square() + self.bins.edges.diff().square() / 12)).sum(dim=1)
+
+    def cell_log_mass(self, output: Tensor, edges: Tensor) -> Tensor:
+        """Return the log-mass of the cells: each bin spreads its probability evenly over the cells that it meets."""
+        return spread(self._probability(output), self.bins.edges, edges)
 
     def _mean(self, probability: Tensor) -> Tensor:
         # Autocast would compute this product in half precision, where ages of 71.0 and 71.2 are equal.

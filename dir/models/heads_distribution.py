@@ -7,6 +7,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from dir._cell_mass import spread
 from dir._checks import check_choice, check_not_negative
 from dir.bins import LabelBins
 from dir.cells import LabelCells, Scale
@@ -106,3 +107,7 @@ class DistributionHead(Head):
     def crps(self, output: Tensor, target: Tensor, power: float | Tensor | None = None) -> Tensor:
         """Return the continuous ranked probability score of each target, ``[N]``, in the target's units."""
         return self.distribution(output, power).crps(target)
+
+    def cell_log_mass(self, output: Tensor, edges: Tensor) -> Tensor:
+        """Return the log-mass of other cells under the distribution at the power of the head."""
+        return spread(self.log_prob(output).exp(), self.cells.edges, edges)

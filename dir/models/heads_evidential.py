@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dir._cell_mass import student_log_mass
 from dir._precision import at_least_float32
 from dir.bins import LabelBins
 from dir.losses.evidential import NIG, Prior, nig_posterior
@@ -54,6 +55,12 @@ class EvidentialHead(Head):
 
     def variance(self, output: Tensor) -> Tensor:
         return self._posterior(output).variance()
+
+    def cell_log_mass(self, output: Tensor, edges: Tensor) -> Tensor:
+        """Return the log-mass of the cells under the predictive Student distribution, see ``nig_nll``."""
+        nig = self._posterior(output)
+        scale = (nig.beta * (1 + nig.nu) / (nig.nu * nig.alpha)).sqrt()
+        return student_log_mass(nig.mean, scale, 2 * nig.alpha, edges)
 
     def _posterior(self, output: Tensor) -> NIG:
         mean, variance, count = at_least_float32(output).unbind(dim=1)

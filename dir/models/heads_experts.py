@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import get_args
+
 import torch
 from torch import Tensor, nn
 
-from dir._checks import check_integer
+from dir._cell_mass import laplace_log_mass, normal_log_mass
+from dir._checks import check_choice, check_integer
 from dir._precision import at_least_float32
 from dir.bins import LabelBins
+from dir.losses.uvote import Noise
 from dir.models.heads import Head
 
 _BOUND = 10.0
@@ -26,13 +31,15 @@ class ExpertsHead(Head):
         num_features: D.
         bins: ignored.
         num_experts: K, >= 1.
+        noise: "gaussian" or "laplace", the distribution of each expert around its mean; that of the loss. Only
+            ``cell_log_mass`` reads it.
 
     Shape:
         features ``[N, D]`` -> ``[N, K, 2]``, mean and log-variance of each expert, float32 or wider; ``predict`` and
         ``variance`` of them ``[N]``.
 
     Raises:
-        ValueError: fewer than one expert.
+        ValueError: fewer than one expert, or an unknown noise.
 
     Example:
         >>> head = ExpertsHead(8, num_experts=3)
@@ -46,9 +53,13 @@ class ExpertsHead(Head):
         Jiang et al., Uncertainty Voting Ensemble for Imbalanced Deep Regression, GCPR 2024. The bound is ours.
     """
 
-    def __init__(self, num_features: int, bins: LabelBins | None = None, num_experts: int = 3) -> None:
+    def __init__(
+        self, num_features: int, bins: LabelBins | None = None, num_experts: int = 3, noise: Noise = "gaussian"
+    ) -> None:
         super().__init__()
         check_integer("num_experts", num_experts)
+        check_choice("noise", noise, get_args(Noise))
+        self.noise: Noise = noise
         self.num_experts = int(num_experts)
         self.linear = nn.Linear(num_features, 2 * self.num_experts)
 
@@ -62,3 +73,14 @@ class ExpertsHead(Head):
 
     def variance(self, output: Tensor) -> Tensor:
         return at_least_float32(output[..., 1].amin(dim=1)).exp()
+
+    def cell_log_mass(self, output: Tensor, edges: Tensor) -> Tensor:
+        """Return the log-mass of the cells under the mixture of all experts in equal shares.
+
+        ``predict`` and ``variance`` are those of the surest expert alone: their numbers differ from those of the
+        mixture.
+        """
+        mean, log_variance = at_least_float32(output).unbind(dim=2)
+        log_mass = laplace_log_mass if self.noise == "laplace" else normal_log_mass
+        mass = log_mass(mean, (0.5 * log_variance).exp(), edges)
+        return mass.logsumexp(dim=1) - math.log(mass.shape[1])

@@ -203,19 +203,18 @@ class Cells:
 
 
 @dataclass
-class HistogramMethod(Method):
-    """The parts of method=histogram and histogram_prior; configs/method/_cells.yaml explains each key."""
+class PriorMethod(Method):
+    """The parts of the methods with a label prior; configs/method/_prior.yaml explains each key."""
 
     cells: Cells = field(default_factory=Cells)
-    loss_power: float = 0.0
+    temperature: bool = False
 
 
 @dataclass
-class TreesMethod(Method):
-    """The parts of hist_gbdt, lightgbm and catboost; configs/method/_tree_weights.yaml explains each key."""
+class HistogramMethod(PriorMethod):
+    """The parts of method=histogram and histogram_prior; configs/method/_cells.yaml explains each key."""
 
-    weights: str = "none"
-    weightings: dict[str, Any] = field(default_factory=dict)
+    loss_power: float = 0.0
 
 
 @dataclass
@@ -273,6 +272,7 @@ def register_configs() -> None:
     store = ConfigStore.instance()
     store.store(name="_run", node=Run, provider="dir")
     store.store(group="method", name="_power", node=PowerMethod, provider="dir")
+    store.store(group="method", name="_with_prior", node=PriorMethod, provider="dir")
     store.store(group="method", name="_histogram", node=HistogramMethod, provider="dir")
     store.store(group="method", name="_trees", node=TreesMethod, provider="dir")
     store.store(group="method", name="_second_stage", node=Retrain, provider="dir")

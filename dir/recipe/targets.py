@@ -30,6 +30,7 @@ TARGETS = frozenset(
         "dir.losses", "ConR DistLoss EvidentialLoss HistogramLoss OrdinalEntropy RankSim RankNContrast SRL UVOTE"
     )
     | _names("dir.models", "LinearHead NormedHead ClassificationHead EvidentialHead ExpertsHead HistogramHead")
+    | _names("dir.models", "PriorHead")
     | _names("dir.models", "BiLSTMPairEncoder ConvEncoder GridEncoder MLPEncoder PairMLPEncoder ResNetEncoder")
     | _names("dir.models", "TransformerPairEncoder HistGBDT LightGBMTrees CatBoostTrees")
     | _names("dir.data", "AgeSyntheticData STSSyntheticData CsvImages NpzImages TabularData Protocol automatic_bins")
