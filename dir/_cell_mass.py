@@ -64,7 +64,7 @@ def student_log_mass(mean: Tensor, scale: Tensor, freedom: Tensor, edges: Tensor
     Example:
         >>> one = torch.ones(1)
         >>> student_log_mass(0 * one, one, 4 * one, torch.tensor([0.0, 1.0])).exp()
-        tensor([[0.3130]], dtype=torch.float64)
+        tensor([[0.3131]], dtype=torch.float64)
 
     Reference:
         Hill, Algorithm 395: Student's t-distribution, Communications of the ACM, 1970.

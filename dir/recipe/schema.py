@@ -218,6 +218,14 @@ class HistogramMethod(PriorMethod):
 
 
 @dataclass
+class TreesMethod(Method):
+    """The parts of hist_gbdt, lightgbm and catboost; configs/method/_tree_weights.yaml explains each key."""
+
+    weights: str = "none"
+    weightings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class Retrain:
     """The second stage of rrt, rrt_lds and rnc_two_stage; configs/method/_retrain.yaml explains each key."""
 
