@@ -8,6 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+# Probability of a cell that no bin meets.
+_EMPTY = 1e-12
+
 
 def interval_log_mass(low: Tensor, high: Tensor, log_cdf: Callable[[Tensor], Tensor]) -> Tensor:
     r"""Return :math:`\log(F(h) - F(l))` of a distribution that is symmetric about 0.
@@ -77,6 +80,8 @@ def student_log_mass(mean: Tensor, scale: Tensor, freedom: Tensor, edges: Tensor
 def spread(probability: Tensor, bins: Tensor, edges: Tensor) -> Tensor:
     """Return the log-mass of cells under probabilities of other cells, which are spread evenly within each.
 
+    A cell that meets no other has the mass 1e-12.
+
     Shape:
         probability ``[N, B]``, bins (edges) ``[B + 1]``, edges ``[K + 1]`` -> float64 ``[N, K]``.
 
@@ -87,8 +92,9 @@ def spread(probability: Tensor, bins: Tensor, edges: Tensor) -> Tensor:
     bins, edges = bins.double(), edges.double()
     meet = torch.minimum(bins[1:, None], edges[1:]) - torch.maximum(bins[:-1, None], edges[:-1])
     mass = probability.double() @ (meet.clamp(min=0) / bins.diff()[:, None])
-    # Log of an empty cell would have no gradient.
-    return mass.clamp(min=torch.finfo(torch.float64).tiny).log()
+    # An empty cell keeps a small mass: a single label beyond the bins would otherwise outweigh all others in a mean
+    # of log-probabilities.
+    return mass.clamp(min=_EMPTY).log()
 
 
 def _laplace_log_cdf(x: Tensor) -> Tensor:

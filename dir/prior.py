@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from dir._checks import check_not_negative, message
@@ -16,6 +17,7 @@ Objective = Callable[[Tensor, Tensor], float]
 # see docs/tuning.md.
 FLOOR_SAMPLES = 30
 POWERS = tuple(round(0.05 * step, 2) for step in range(25))
+TEMPERATURES = (0.1, 10.0)
 
 
 def adjust(log_prob: Tensor, log_density: Tensor, power: float | Tensor) -> Tensor:
@@ -140,3 +142,37 @@ def choose_power(
             message("objective", "NaN at every power", advice="Choose an objective whose labels occur in validation.")
         )
     return min(finite, key=lambda power: finite[power]), found
+
+
+def choose_temperature(log_prob: Tensor, cell: Tensor) -> tuple[float, Callable[[float], float]]:
+    r"""Return the temperature at which validation labels are most likely, and the loss of any temperature.
+
+    .. math:: \min_T \; -\frac1N \sum_i \log \frac{p(k_i \mid x_i)^{1 / T}}{\sum_k p(k \mid x_i)^{1 / T}}
+
+    The loss is convex in 1 / T, so that a search on a line finds its minimum between 0.1 and 10.
+
+    Args:
+        log_prob: log-probabilities of the K cells at power 0 and temperature 1, ``[N, K]``.
+        cell: cell of each label, int64 ``[N]``.
+
+    Returns:
+        The temperature; and a function from a temperature to the mean negative log-probability of the labels' cells.
+
+    Example:
+        >>> sure = torch.tensor([[0.9, 0.1]]).expand(4, 2).log()
+        >>> temperature, loss = choose_temperature(sure, torch.tensor([0, 0, 0, 1]))
+        >>> round(temperature, 4), loss(1.0) > loss(2.0)  # 9 ** (1 / 2) = 3: probabilities of 3/4 and 1/4
+        (2.0, True)
+
+    Reference:
+        Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    """
+    log_prob, rows = log_prob.double(), cell[:, None]
+
+    def loss(temperature: float) -> float:
+        scaled = log_prob / temperature
+        return float((scaled.logsumexp(dim=1) - scaled.gather(1, rows).squeeze(1)).mean())
+
+    low, high = (1 / limit for limit in reversed(TEMPERATURES))
+    found = minimize_scalar(lambda inverse: loss(1 / inverse), bounds=(low, high), method="bounded")
+    return 1 / float(found.x), loss

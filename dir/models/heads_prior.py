@@ -84,8 +84,9 @@ class PriorHead(DistributionHead):
     def fit(self, targets: Tensor, bins: LabelBins) -> PriorHead:
         """Place the cells, fit the density to the training targets ``[N]``, and fit the other head if it can be."""
         super().fit(targets, bins)
-        if hasattr(self.head, "fit"):
-            self.head.fit(targets, bins)
+        fit = getattr(self.head, "fit", None)
+        if callable(fit):
+            fit(targets, bins)
         return self
 
     def forward(self, features: Tensor) -> Tensor:

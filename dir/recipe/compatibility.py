@@ -11,7 +11,7 @@ from dir._checks import check_choice, check_integer, check_positive, message
 from dir.data.base import RegressionData
 from dir.losses import BNI
 from dir.metrics.table import MONITORS
-from dir.models import ClassificationHead
+from dir.models import ClassificationHead, PriorHead
 from dir.recipe.module import RegressionModule
 
 # Methods that have a part which other methods lack.
@@ -28,7 +28,7 @@ _METHODS_WITH = {
 }
 _RETRAIN = ("checkpoint", "epochs", "lr", "features_only")
 # Parts of a method that only apply to networks.
-_OF_NETWORKS = ("lds", "fds", "regularizer", "output_fds", "mixup", "posthoc", "retrain")
+_OF_NETWORKS = ("lds", "fds", "regularizer", "output_fds", "mixup", "posthoc", "retrain", "power_objective")
 _PLAIN_HEAD = {"_target_": "dir.models.LinearHead"}
 
 
@@ -188,8 +188,9 @@ def check_log_target(module: RegressionModule, labels: Tensor) -> None:
         module: module whose target is the logarithm.
         labels: raw labels that the module trains on, after resampling.
     """
+    head = module.model.head
     for key, part, kind in (
-        ("method.head", module.model.head, ClassificationHead),
+        ("method.head", head.head if isinstance(head, PriorHead) else head, ClassificationHead),
         ("method.loss", module.criterion, BNI),
     ):
         if isinstance(part, kind):

@@ -16,7 +16,7 @@ from dir.metrics.functional import ause, gaussian_nll, interval_coverage
 from dir.models import DistributionHead
 from dir.recipe.module import RegressionModule
 from dir.recipe.parts import Parts
-from dir.recipe.power import fit_power
+from dir.recipe.power import fit_prior
 from dir.recipe.summary import Groups
 
 
@@ -50,15 +50,13 @@ class Results:
 
 def evaluate_splits(parts: Parts, device: torch.device) -> Results:
     """Predict val and test and compute their shot metrics, after the post-hoc correction where there is one."""
-    objective, fitted = parts.settings.power_objective, {}
-    if objective is not None:
-        fitted["power"] = fit_power(
-            parts.module,
-            parts.data.whole("val"),
-            device,
-            objective,
-            lambda predictions, labels: summarise(parts.module.metrics, labels, predictions),
-        )
+    fitted = fit_prior(
+        parts.module,
+        parts.data.whole("val"),
+        device,
+        parts.settings.power_objective,
+        lambda predictions, labels, variances: summarise(parts.module.metrics, labels, predictions, variances),
+    )
     found = {split: predict(parts.module, parts.data.whole(split), device) for split in ("val", "test")}
     if parts.correction is not None:
         correct = parts.correction.fit(found["val"].predictions, found["val"].labels)

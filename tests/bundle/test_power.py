@@ -20,16 +20,29 @@ Files = tuple[Path, Path]
 def cells_at(run: Path, power: float) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of the test rows by NumPy from predictions.npz, and the edges of the cells."""
     with np.load(run / "predictions.npz", allow_pickle=False) as arrays:
-        logits = arrays["log_mass"].astype(np.float64) - power * arrays["cell_log_density"]
+        mass = arrays["log_mass"].astype(np.float64) / arrays["temperature"]
+        logits = mass - power * arrays["cell_log_density"]
         edges = arrays["cell_edges"]
     probability = np.exp(logits - logits.max(axis=1, keepdims=True))
     return probability / probability.sum(axis=1, keepdims=True), edges
 
 
+METHODS = [
+    ("method=histogram_prior",),
+    ("method=histogram_prior", "method.temperature=true"),
+    ("method=rbc_prior",),
+    ("method=vir_prior", "method.temperature=true"),
+    ("method=uvote_prior",),
+]
+
+
+@pytest.mark.parametrize("overrides", METHODS, ids=lambda lines: ",".join(lines).replace("method", ""))
 @pytest.mark.parametrize("power", [0.0, 0.7])
-def test_a_power_in_the_call_replaces_the_kept_power(table_run: Run, table_files: Files, power: float) -> None:
+def test_a_power_in_the_call_replaces_the_kept_power(
+    table_run: Run, table_files: Files, overrides: tuple[str, ...], power: float
+) -> None:
     """Oracle: Bayes' rule by NumPy on the saved log-probabilities; float16 leaves an error below 0.2 %."""
-    run, test = table_run("method=histogram_prior"), pd.read_csv(table_files[1])
+    run, test = table_run(*overrides), pd.read_csv(table_files[1])
     model = load(run)
     probability, edges = cells_at(run, power)
     centers, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)

@@ -144,6 +144,7 @@ def test_false_is_the_default_and_changes_nothing(config: Config, tmp_path: Path
         (("data.log_target=log",), "price", r"^.*data\.log_target: .*got 'log'"),
         (("data.log_target=1",), "price", r"^.*data\.log_target: .*got 1"),
         ((TRUE, "method=rbc"), "price", r"^data\.log_target: method\.head=ClassificationHead .*got True"),
+        ((TRUE, "method=rbc_prior"), "price", r"^data\.log_target: method\.head=ClassificationHead .*got True"),
         ((TRUE, "method=bni"), "price", r"^data\.log_target: method\.loss=BNI .*got True"),
         (
             (TRUE, "++task.bins={_target_: dir.LabelBins.uniform, low: -5, high: 300, num_bins: 9}"),
