@@ -1,8 +1,9 @@
-"""The label density figure in the TensorBoard log of a run."""
+"""The figures in the TensorBoard log of a run: the label density, and the curve of a label prior."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from dir.bins import LabelBins
 from dir.lds import LDS
@@ -35,4 +36,36 @@ def density_figure(bins: LabelBins, lds: LDS, unit: str) -> Figure:
     axes.set_ylabel("count")
     other.set_ylabel(name)
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    return figure
+
+
+def power_figure(fitted: Mapping[str, Any], unit: str) -> Figure:
+    """Return a figure of the validation errors over the power of a label prior.
+
+    The left panel shows the MAE of each shot group at each power. The right panel shows the MAE of few-shot labels
+    over the MAE of many-shot labels. It is empty if validation lacks one of these groups.
+
+    Args:
+        fitted: entry ``run.power`` of metrics.json, see :func:`dir.recipe.power.fit_power`.
+        unit: unit of the label, for the axes.
+    """
+    from matplotlib.figure import Figure
+
+    powers, mae = [float(power) for power in fitted["tried"]], fitted["mae"]
+    chosen = powers.index(fitted["value"])
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for (group, values), style in zip(mae.items(), ("-", "--", "-.", ":", (0, (1, 4))), strict=False):
+        left.plot(powers, values, linestyle=style, label=group)
+    left.axvline(powers[chosen], color="#6b6b6b", linewidth=0.8)
+    left.set_xlabel(f"power ({powers[chosen]:g} has the lowest {fitted['objective']})")
+    left.set_ylabel(f"validation MAE ({unit})")
+    left.legend(frameon=False)
+    right.set_xlabel(f"validation MAE on many-shot labels ({unit})")
+    right.set_ylabel("on few-shot labels")
+    if "many" in mae and "few" in mae:
+        right.plot(mae["many"], mae["few"], marker=".")
+        right.plot([mae["many"][chosen]], [mae["few"][chosen]], marker="*", markersize=13, linestyle="none")
+        for at in range(0, len(powers), 4):
+            right.annotate(f"{powers[at]:g}", (mae["many"][at], mae["few"][at]), fontsize=8)
     return figure

@@ -27,7 +27,7 @@ from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from dir.recipe.compatibility import check, check_float64_labels
 from dir.recipe.evaluate import load_weights
 from dir.recipe.export_bundle import save_network
-from dir.recipe.figures import density_figure
+from dir.recipe.figures import density_figure, power_figure
 from dir.recipe.finish import Training, finish_run
 from dir.recipe.module import RegressionModule
 from dir.recipe.parts import Parts, RunSettings
@@ -211,7 +211,7 @@ def _train(run: Run, run_info: dict[str, Any]) -> float:
         device = trainer.strategy.root_device
         results = evaluate_splits(parts, device)
         if run.logger is not None:
-            log_results(run.logger, stage.config, results, trainer.global_step)
+            log_results(run.logger, stage.config, results, trainer.global_step, parts.settings.unit)
         trained_to_predict = not isinstance(parts.module.criterion, NoLoss)
         if trained_to_predict:
             save_network(folder.model, parts, results.metrics)
@@ -258,8 +258,16 @@ def _exit_interrupted(folder: RunFolder, trainer: Trainer) -> NoReturn:
     os._exit(1)
 
 
-def log_results(logger: Logger, config: dict[str, Any], results: Results, step: int) -> None:
-    """Log the shot metrics of the test split and the settings of the run, and close the logger."""
+def log_results(logger: Logger, config: dict[str, Any], results: Results, step: int, unit: str) -> None:
+    """Log test metrics, settings and the curve of a label prior, and close the logger.
+
+    Args:
+        logger: logger of the run.
+        config: config of the run.
+        results: metrics of val and test, and what was fitted on val.
+        step: steps of the training.
+        unit: unit of the label, for the figure.
+    """
     numbers = {
         f"test/{group}/{name}": value
         for group, values in results.metrics["test"].items()
@@ -268,6 +276,10 @@ def log_results(logger: Logger, config: dict[str, Any], results: Results, step: 
     }
     logger.log_metrics(numbers, step=step)
     if isinstance(logger, TensorBoardLogger):
+        if "power" in results.fitted:
+            logger.experiment.add_figure(
+                "validation curve of the label prior", power_figure(results.fitted["power"], unit)
+            )
         # TensorBoard shows settings only beside a metric.
         errors = {f"hparams/{split}_mae": results.metrics[split]["all"]["mae"] for split in ("val", "test")}
         logger.log_hyperparams(leaves(config), {name: value for name, value in errors.items() if value is not None})

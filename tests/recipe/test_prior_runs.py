@@ -16,6 +16,7 @@ from scipy.special import log_softmax
 from dir.compare.tradeoff_cli import main as tradeoff
 from dir.recipe.compatibility import check
 from dir.recipe.evaluate import evaluate_checkpoint
+from dir.recipe.figures import power_figure
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
 
@@ -93,6 +94,32 @@ def test_the_run_records_the_error_of_each_group_at_each_power(tiny: Tiny, tmp_p
     assert set(power["mae"]) == {"all", *np.unique(saved["val_shot"][saved["val_shot"] != ""])}
     for group, values in power["mae"].items():
         assert values[at] == pytest.approx(content["val"][group]["mae"], rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["histogram", "histogram_prior"])
+def test_events_hold_the_curve_of_a_chosen_power(tiny: Tiny, tmp_path: Path, method: str) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(tiny(f"method={method}", "trainer.max_epochs=1"), RunFolder(tmp_path / "run"), {})
+    images: set[str] = set()
+    for events in (tmp_path / "run/tensorboard").glob("events*"):
+        images |= set(EventAccumulator(str(events)).Reload().Tags()["images"])
+    assert ("validation curve of the label prior" in images) == (method == "histogram_prior")
+
+
+def test_the_curve_shows_the_recorded_errors_and_marks_the_chosen_power() -> None:
+    mae = {"all": [3.0, 2.0, 2.5], "many": [1.0, 1.5, 2.0], "few": [6.0, 4.0, 3.0]}
+    fitted = {"value": 0.5, "objective": "mae", "tried": {"0": 3.0, "0.5": 2.0, "1": 2.5}, "mae": mae}
+    left, right = power_figure(fitted, "points").axes
+    lines = {line.get_label(): line for line in left.lines}
+    assert all(list(lines[group].get_ydata()) == values for group, values in mae.items())
+    assert list(lines["few"].get_xdata()) == [0.0, 0.5, 1.0]
+    curve, star = right.lines
+    assert list(zip(*curve.get_data(), strict=True)) == [(1.0, 6.0), (1.5, 4.0), (2.0, 3.0)]
+    assert list(zip(*star.get_data(), strict=True)) == [(1.5, 4.0)]
+    assert "0.5" in left.get_xlabel()
+    # Validation without rare labels has no right panel.
+    assert not power_figure(fitted | {"mae": {"all": [3.0, 2.0, 2.5]}}, "points").axes[1].lines
 
 
 @pytest.mark.parametrize("method", ["bagging", "hist_gbdt"])
