@@ -60,7 +60,7 @@ def frontier_plot(comparison: Comparison, metric: str, path: Path) -> None:
     check_choice("--frontier", metric, errors)
     rows = [row for row in comparison.rows if all(_point(row, metric, g)[0] is not None for g in ("many", "few"))]
     if not rows:
-        raise ValueError(message("--frontier", "no method has an error on many-shot and on few-shot labels"))
+        raise ValueError(_no_rows(comparison, metric))
     figure = Figure(figsize=(9.2, 6.0), layout="constrained")
     if path.suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():
         raise ValueError(message("--frontier", "expected a file that ends in .png, .svg or .pdf", str(path)))
@@ -83,6 +83,20 @@ def frontier_plot(comparison: Comparison, metric: str, path: Path) -> None:
     figure.legend(loc="outside right upper", fontsize=8, frameon=False, title="towards the lower left is better")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+def _no_rows(comparison: Comparison, metric: str) -> str:
+    """Return the message for runs whose test rows leave the many-shot or the few-shot group empty."""
+    empty = [g for g in ("many", "few") if all(_point(row, metric, g)[0] is None for row in comparison.rows)]
+    named = " and no ".join(f"{group}-shot" for group in empty) or "both many-shot and few-shot"
+    problem = (
+        f"the {comparison.split} rows of {comparison.experiment} have no {named} labels, which the picture needs"
+    )
+    advice = (
+        "Train the runs with task.shots.by=quantile (a fifth of the training rows is few-shot), with "
+        "task.shots.by=density, or with other thresholds task.shots.many=N task.shots.few=N."
+    )
+    return message("--frontier", problem, advice=advice)
 
 
 def _point(row: Row, metric: str, group: str) -> tuple[float | None, float]:

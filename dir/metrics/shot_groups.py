@@ -1,4 +1,4 @@
-"""The shot groups of label bins (many, median, few and zero shot), by thresholds on training counts or by a list."""
+"""The shot groups of label bins (many, median, few and zero shot), by thresholds or by a published list."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dir._checks import check_integer, message
+from dir._checks import message
 from dir.metrics.functional._inputs import as_tensor
+from dir.metrics.shot_thresholds import shot_thresholds
 
 SHOTS = ("many", "median", "few", "zero")
 
@@ -29,28 +30,33 @@ _FROM_LABELS = "Use bins.counts(train_labels)."
 def shot_of_bins(
     counts: Tensor | np.ndarray | None,
     num_bins: int,
-    many: int = 100,
-    few: int = 20,
+    many: float | None = None,
+    few: float | None = None,
     zero_shot: bool = True,
     groups: Mapping[str, Sequence[int]] | None = None,
+    by: str = "count",
+    edges: Tensor | None = None,
 ) -> Tensor:
     """Return the shot group of each bin as rows of a mask.
 
     Args:
         counts: training samples per bin, whole numbers, [num_bins]; ignored if ``groups`` is given.
         num_bins: number of bins.
-        many: bins with more training samples than this are "many".
+        many: bins with more training samples than this are "many". None: 100, or the default of another rule.
         few: bins with fewer training samples than this are "few"; from few to many, both included, they are "median".
+            None: 20, or the default of another rule.
         zero_shot: False counts bins without training samples among "few", as the published tables do.
         groups: a published list, bin indices by group name, in place of counts and thresholds.
+        by: meaning of ``many`` and ``few``, see :class:`dir.metrics.ShotMetrics`.
+        edges: edges of the bins, [num_bins + 1]; only read by "density". None: all bins have one width.
 
     Shape:
         Output: bool [len(SHOTS), num_bins] on the CPU, rows in the order of ``SHOTS``. No bin is in two rows; with
         ``groups`` a bin may be in none.
 
     Raises:
-        ValueError: counts of another shape, negative or not whole; few > many or few < 1; unknown group names, bin
-            indices out of range or listed twice; neither counts nor groups.
+        ValueError: counts of another shape, negative or not whole; thresholds that the rule refuses; unknown group
+            names, bin indices out of range or listed twice; neither counts nor groups.
 
     Example:
         >>> rows = shot_of_bins(torch.tensor([101, 100, 20, 19, 0]), num_bins=5)
@@ -59,6 +65,15 @@ def shot_of_bins(
     """
     if groups is not None:
         return _listed(groups, num_bins)
+    counts = checked_counts(counts, num_bins)
+    thresholds, values = shot_thresholds(counts, many, few, by, edges)
+    zero = counts == 0 if zero_shot else torch.zeros_like(counts, dtype=torch.bool)
+    low, high = values < thresholds.few, values > thresholds.many
+    return torch.stack([high, ~low & ~high, low & ~zero, zero])
+
+
+def checked_counts(counts: Tensor | np.ndarray | None, num_bins: int) -> Tensor:
+    """Return training counts on the CPU, after a check of their shape and values."""
     if counts is None:
         raise ValueError(message("counts", "expected training counts", None, f"{_FROM_LABELS} Or set groups."))
     counts = as_tensor("counts", counts).cpu()
@@ -68,12 +83,7 @@ def shot_of_bins(
     bad = counts[~((counts >= 0) & (counts == counts.round()))]
     if len(bad):
         raise ValueError(message("counts", "expected whole numbers >= 0", bad[0].item(), _FROM_LABELS))
-    check_integer("few", few)
-    check_integer("many", many, few, "The thresholds must satisfy 1 <= few <= many.")
-    zero = counts == 0 if zero_shot else torch.zeros_like(counts, dtype=torch.bool)
-    return torch.stack(
-        [counts > many, (counts >= few) & (counts <= many), (counts < few) & ~zero, zero],
-    )
+    return counts
 
 
 def _listed(groups: Mapping[str, Sequence[int]], num_bins: int) -> Tensor:

@@ -22,7 +22,8 @@ from dir.metrics.functional.shots import (
     flat_groups,
     group_members,
 )
-from dir.metrics.shot_groups import SHOTS, shot_of_bins
+from dir.metrics.shot_groups import SHOTS, checked_counts, shot_of_bins
+from dir.metrics.shot_thresholds import Thresholds, shot_thresholds
 
 if TYPE_CHECKING:
     from dir.metrics.functional._inputs import Values
@@ -40,14 +41,19 @@ class ShotMetrics(RegressionMetric):
         metrics: which of "mae", "mse", "gm", "pearson", "spearman", "balanced_mae" to compute (see
             :mod:`dir.metrics.table`); None means all. The errors cost one pass over the batch; spearman keeps all
             samples and sorts them.
-        many: bins with more training samples than this are "many".
-        few: bins with fewer training samples than this are "few"; from few to many, both included, they are "median".
+        many, few: a bin above ``many`` is "many", and a bin below ``few`` is "few"; from few to many, both included,
+            it is "median". ``by`` says in which unit. None: the defaults of ``by``.
         zero_shot: whether bins without training samples form a group "zero"; False counts them among "few", as the
             published tables do.
         groups: a published list such as ``STSB_DIR_SHOTS``, bin indices by group name, in place of counts and
             thresholds.
         epsilon: value that replaces an error of exactly 0 in gm, see :class:`dir.metrics.GM`.
         flat: return one dict with keys such as "few/mae", for ``log_dict`` and ``MetricCollection``. Default False.
+        by: unit of ``many`` and ``few``. "count" (default): training samples in a bin, 100 and 20 as in the published
+            tables. "quantile": shares of the training samples; by default the fullest bins with at least half of them
+            are "many", the emptiest bins with at most a fifth of them are "few", and neither is empty. "density":
+            multiples of the training density of uniform labels, 1.0 and 0.2 by default, for bins of any width; on
+            AgeDB-DIR these are about the published counts.
         **kwargs: ``ignore_nan`` (leave out NaN labels) and the arguments of ``torchmetrics.Metric``.
 
     Shape:
@@ -56,6 +62,9 @@ class ShotMetrics(RegressionMetric):
         "zero": ...}`` with n as int64 scalar and the metrics as float64 scalars; with ``flat``
         ``{"all/n": ..., "all/mae": ..., ...}``, all in float64. A label in no bin (out of range under "exclude", or
         not finite) counts in "all" alone, without its balanced_mae; a bin in no listed group counts in "all" alone.
+
+    Attributes:
+        thresholds: ``many`` and ``few`` in training samples per bin under every rule; None with ``groups``.
 
     State:
         tallies: samples and exact hits, [2, num_bins + 1], and sums: absolute, squared and log errors,
@@ -92,12 +101,13 @@ class ShotMetrics(RegressionMetric):
         bins: LabelBins,
         counts: Tensor | np.ndarray | None = None,
         metrics: Sequence[str] | None = None,
-        many: int = 100,
-        few: int = 20,
+        many: float | None = None,
+        few: float | None = None,
         zero_shot: bool = True,
         groups: Mapping[str, Sequence[int]] | None = None,
         epsilon: float = 1e-10,
         flat: bool = False,
+        by: str = "count",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -108,7 +118,11 @@ class ShotMetrics(RegressionMetric):
         self.flat = flat
         self.bins = bins
         # No buffer: tools that average the buffers of a model cannot average bool tensors.
-        self._members = group_members(shot_of_bins(counts, bins.num_bins, many, few, zero_shot, groups))
+        shots = shot_of_bins(counts, bins.num_bins, many, few, zero_shot, groups, by, bins.edges)
+        self._members = group_members(shots)
+        self.thresholds: Thresholds | None = None
+        if groups is None:
+            self.thresholds = shot_thresholds(checked_counts(counts, bins.num_bins), many, few, by, bins.edges)[0]
         self._summed = error_states(chosen)
         for name, state in empty_states(chosen, bins.num_bins + 1).items():
             self.add_state(name, state, dist_reduce_fx=merge_moments if name == "moments" else "sum")

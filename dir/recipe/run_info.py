@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from dir.metrics import ShotMetrics
+from dir.metrics.shot_thresholds import default_threshold
 from dir.posthoc import Correction
 from dir.recipe.parts import RunSettings
 from dir.recipe.run_data import DataRecord
 
-_THRESHOLDS = ("many", "few", "zero_shot", "groups")
 
-
-def settings_info(settings: RunSettings, record: DataRecord | None, correction: Correction | None) -> dict[str, Any]:
+def settings_info(
+    settings: RunSettings, record: DataRecord | None, correction: Correction | None, metrics: ShotMetrics
+) -> dict[str, Any]:
     """Return the entries of metrics.json about the settings and the data of a run, see docs/run_folder.md."""
-    defaults = inspect.signature(ShotMetrics).parameters
-    shots = {name: settings.shots.get(name, defaults[name].default) for name in _THRESHOLDS}
+    given = settings.shots
+    by = given.get("by", "count")
+    shots: dict[str, Any] = {"by": by}
+    for name in ("many", "few"):
+        value = given.get(name)
+        shots[name] = default_threshold(by, name) if value is None else value
+    shots |= {"zero_shot": given.get("zero_shot", True), "groups": given.get("groups")}
+    shots["thresholds"] = None if metrics.thresholds is None else metrics.thresholds._asdict()
     fitted = None if correction is None else {"kind": correction.kind, "fitted_on": "val"}
     data, target = None, {}
     if record is not None:

@@ -14,6 +14,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
+from dir.metrics.shot_thresholds import default_threshold
 from dir.recipe.families import loss_family
 from dir.recipe.folder_name import UNNAMED, run_name, suffix
 
@@ -274,8 +275,9 @@ def register_configs() -> None:
     """Register the schema and the resolvers of configs/ with Hydra; a second call changes nothing.
 
     The resolvers are ``${dir_stem:a/b.csv}`` (gives ``b``), ``${plus_one:9}`` (gives 10), ``${run_name:...}`` and
-    ``${run_suffix:...}``, see :mod:`dir.recipe.folder_name`, and ``${loss_family:...}``, see
-    :func:`dir.recipe.families.loss_family`.
+    ``${run_suffix:...}``, see :mod:`dir.recipe.folder_name`, ``${loss_family:...}``, see
+    :func:`dir.recipe.families.loss_family`, and ``${shot_threshold:quantile,many}``, see
+    :func:`dir.metrics.shot_thresholds.default_threshold`.
     """
     store = ConfigStore.instance()
     store.store(name="_run", node=Run, provider="dir")
@@ -289,3 +291,4 @@ def register_configs() -> None:
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("run_suffix", lambda lines: suffix(list(lines)), replace=True)
     OmegaConf.register_new_resolver("loss_family", loss_family, replace=True)
+    OmegaConf.register_new_resolver("shot_threshold", default_threshold, replace=True)

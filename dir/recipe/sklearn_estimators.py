@@ -77,7 +77,7 @@ class EstimatorRun:
             training,
             results,
             prediction_arrays(results, self.metrics, data),
-            run_info | settings_info(self.settings, record, None),
+            run_info | settings_info(self.settings, record, None, self.metrics),
         )
 
     def _fit_model(self) -> dict[str, Any]:

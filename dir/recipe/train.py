@@ -221,7 +221,9 @@ def _train(run: Run, run_info: dict[str, Any]) -> float:
             Training(seconds, device.type, epochs),
             results,
             prediction_arrays(results, parts.module.metrics, parts.data) | prior_arrays(parts.module),
-            run_info | settings_info(parts.settings, run.record, parts.correction) | stage.first_results(),
+            run_info
+            | settings_info(parts.settings, run.record, parts.correction, parts.module.metrics)
+            | stage.first_results(),
             print_tables=trained_to_predict,
         )
 

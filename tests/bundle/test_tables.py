@@ -151,7 +151,7 @@ def test_model_json_tells_what_was_trained(table_run: Run, table_files: Files) -
     kept = sum(content["counts"])
     assert 0 < kept < len(train)
     assert content["input"]["columns"] == ["kind", "floor", "u", "v"]
-    assert content["shots"] == {"many": 100, "few": 20}
+    assert content["shots"] == {"by": "count", "many": 100, "few": 20}
 
 
 def test_dates_and_another_way_of_writing_numbers(run_once: Run, table_files: Files, tmp_path: Path) -> None:
@@ -174,3 +174,17 @@ def test_dates_and_another_way_of_writing_numbers(run_once: Run, table_files: Fi
     np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["prediction"], expected, rtol=1e-6)
     with pytest.raises(RowsError, match=r"row 1: column 'day': not a date, got 'someday'"):
         load(run).predict(test.assign(day="someday"))
+
+
+def test_shots_by_quantile_fill_the_groups_of_a_small_table(table_run: Run) -> None:
+    by_count, by_quantile = (
+        json.loads((table_run("method=vanilla", *more) / "metrics.json").read_text())
+        for more in ((), ("task.shots.by=quantile",))
+    )
+    assert by_count["run"]["shots"]["thresholds"] == {"many": 100, "few": 20}
+    assert by_count["test"]["many"]["n"] == 0
+    kept = by_quantile["run"]["shots"]
+    assert (kept["by"], kept["many"], kept["few"]) == ("quantile", 0.5, 0.2)
+    assert 1 < kept["thresholds"]["few"] <= kept["thresholds"]["many"] < 100
+    assert min(by_quantile["test"][group]["n"] for group in ("many", "few")) > 0
+    assert by_quantile["test"]["all"] == by_count["test"]["all"]

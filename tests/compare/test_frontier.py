@@ -81,6 +81,16 @@ def test_metrics_and_files_that_cannot_be_drawn_are_refused(comparison: Comparis
     assert not list(tmp_path.glob("x.*"))
 
 
+def test_an_empty_group_names_the_setting_to_change(tmp_path: Path) -> None:
+    for seed in range(2):
+        path = tmp_path / "task" / f"vanilla/seed_{seed}" / "metrics.json"
+        path.parent.mkdir(parents=True)
+        values = {"all": {"n": 9, "mae": 1.0}, "many": {"n": 9, "mae": 1.0}, "few": {"n": 0, "mae": None}}
+        path.write_text(json.dumps({"test": values}))
+    with pytest.raises(ValueError, match=r"--frontier: .* no few-shot .*task\.shots\.by=quantile"):
+        frontier_plot(compare(find_runs(tmp_path / "task")[0]), "mae", tmp_path / "x.png")
+
+
 def test_methods_are_chosen_by_name_with_all_their_overrides(runs: list[Run]) -> None:
     assert {run.label for run in filter_methods(runs, ["power", "lds"])} == {
         "power method.power=0.25",

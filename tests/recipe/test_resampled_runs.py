@@ -70,7 +70,7 @@ def test_a_resampler_changes_the_training_rows_but_not_bins_counts_units_or_shot
     for name in ("target_offset", "target_scale"):
         assert torch.equal(getattr(plain.module, name), getattr(other.module, name))
     groups = [parts.module.metrics for parts in (plain, other)]
-    assert OmegaConf.to_container(config().task.shots) == {"many": 100, "few": 20}
+    assert OmegaConf.to_container(config().task.shots, resolve=True) == {"by": "count", "many": 100, "few": 20}
     for metrics in groups:
         metrics.update(plain.data.labels("test"), plain.data.labels("test"))
     sizes = [{group: int(values["n"]) for group, values in metrics.compute().items()} for metrics in groups]

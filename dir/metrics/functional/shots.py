@@ -34,19 +34,20 @@ def shot_metrics(
     bins: LabelBins,
     counts: Tensor | np.ndarray | None = None,
     metrics: Sequence[str] | None = None,
-    many: int = 100,
-    few: int = 20,
+    many: float | None = None,
+    few: float | None = None,
     zero_shot: bool = True,
     groups: Mapping[str, Sequence[int]] | None = None,
     epsilon: float = 1e-10,
     ignore_nan: bool = False,
+    by: str = "count",
 ) -> Groups:
     """Return each metric for all samples and by shot group, see :class:`dir.metrics.ShotMetrics`.
 
     Args:
         preds: predictions.
         target: labels, in raw units.
-        bins, counts, metrics, many, few, zero_shot, groups, epsilon, ignore_nan: see
+        bins, counts, metrics, many, few, zero_shot, groups, epsilon, ignore_nan, by: see
             :class:`dir.metrics.ShotMetrics`.
 
     Shape:
@@ -67,7 +68,8 @@ def shot_metrics(
     check_not_negative("epsilon", epsilon)
     chosen = by_group(metrics)
     preds, target = checked_pair(preds, target, ignore_nan)
-    members = group_members(shot_of_bins(counts, bins.num_bins, many, few, zero_shot, groups)).to(target.device)
+    shots = shot_of_bins(counts, bins.num_bins, many, few, zero_shot, groups, by, bins.edges)
+    members = group_members(shots).to(target.device)
     states = {name: state.to(target.device) for name, state in empty_states(chosen, bins.num_bins + 1).items()}
     states = add_batch(states, preds, target, bins, error_states(chosen))
     return compute_groups(chosen, states, members, bins, epsilon, flatten(preds, target))
