@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from dir._box_plot import finite_labels, hinges
+from dir._box_plot import medcouple as medcouple
 from dir._checks import check_choice, check_positive, message
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Method = Literal["box", "adjbox"]
+Method = Literal["box", "adjbox", "auto"]
 Extremes = Literal["both", "high", "low"]
 Array = npt.NDArray[np.float64]
 Labels = TypeVar("Labels", npt.NDArray[Any], "Tensor")
@@ -35,7 +38,9 @@ class Relevance:
 
     Args:
         method: ``"box"`` uses the whiskers of Tukey's box plot on sides with labels beyond them. ``"adjbox"`` always
-            uses the fences of the box plot adjusted for skewness by the medcouple.
+            uses the fences of the box plot adjusted for skewness by the medcouple. ``"auto"`` is ``"box"`` where
+            the box plot has a relevant side; for other labels (half of them zero, or none beyond the whiskers) it
+            takes the points of :func:`proposed_points` and warns about them.
         extremes: relevant extremes: ``"both"`` (default), ``"high"`` or ``"low"``.
         coef: length of the whiskers in interquartile ranges, > 0. Default: 1.5.
 
@@ -103,9 +108,24 @@ class Relevance:
 
     def fit(self, y: npt.ArrayLike | Tensor) -> Relevance:
         """Compute the control points from the training labels and return the object; given points stay unchanged."""
-        if self.method != "points":
-            self._points = _automatic_points(_finite_labels(y), self.method, self.extremes, self.coef)
+        if self.method == "auto":
+            self._points = self._box_or_proposed(finite_labels(y))
+        elif self.method != "points":
+            self._points = _automatic_points(finite_labels(y), self.method, self.extremes, self.coef)
         return self
+
+    def _box_or_proposed(self, labels: Array) -> Array:
+        try:
+            points = _automatic_points(labels, "box", self.extremes, self.coef)
+            reason = "the box plot has no label beyond its whiskers on a relevant side"
+        except ValueError:
+            points, reason = np.zeros((0, 3)), "so many labels are equal that the box plot has no relevant side"
+        if points[:, 1].max(initial=0.0) > 0:
+            return points
+        proposed = proposed_points(labels, self.extremes)
+        shown = ", ".join(f"{relevance:g} at {label:.6g}" for label, relevance in proposed)
+        warnings.warn(f"relevance: {reason}, so the relevance of the labels is {shown}.", stacklevel=3)
+        return _checked_points(proposed)
 
     def __call__(self, y: Labels) -> Labels:
         points = self.control_points
@@ -124,109 +144,46 @@ class Relevance:
         )
 
 
-def medcouple(values: npt.ArrayLike) -> float:
-    r"""Return the medcouple, a robust measure of skewness in [-1, 1].
+def proposed_points(y: Array, extremes: Extremes = "high") -> list[tuple[float, float]]:
+    """Return control points (label, relevance) for labels whose box plot gives no relevance.
 
-    .. math:: \operatorname{med}_{x_i \le m \le x_j} \frac{(x_j - m) - (m - x_i)}{x_j - x_i}
-
-    with m the median. A pair of values that both equal m counts as the sign of its position, as in the paper. A
-    binary search in the sorted values counts the pairs below a level: O(n log n) time and no ``[n, n]`` table.
+    The most frequent label, or the median of labels that rarely repeat, has relevance 0. On a relevant side, the
+    label that only the outer tenth of the others exceeds has relevance 1. A side without labels has no point.
 
     Example:
-        >>> medcouple([0.0, 1.0, 2.0, 6.0, 20.0])
-        0.6
-
-    Reference:
-        Brys, Hubert and Struyf, A robust measure of skewness, JCGS 13, 2004. As in R's robustbase, an even number of
-        pairs gives the lower of the two middle values, and up to 100 values give the mean of the results for the
-        sample and (negated) for its mirror image.
+        >>> proposed_points(np.array([0.0] * 8 + [2.0, 5.0]))
+        [(0.0, 0.0), (5.0, 1.0)]
     """
-    x = np.sort(_finite_labels(values))
-    above = x - np.median(x)
-    if len(x) <= 100:
-        return (_low_median_of_pairs(above) - _low_median_of_pairs(-above[::-1])) / 2
-    return _low_median_of_pairs(above)
-
-
-def _low_median_of_pairs(centred: Array) -> float:
-    upper = centred[centred >= 0]
-    lower = -centred[centred <= 0][::-1]  # both ascending and >= 0
-    rank = (len(upper) * len(lower) - 1) // 2  # of the median pair; the smallest pair has rank 0
-    ties = int((upper == 0).sum())
-    a, b = upper[ties:], lower[ties:]
-    # h = (a - b) / (a + b) is -1 where a = 0 < b and +1 where b = 0 < a. The tied block has t(t-1)/2 of each sign.
-    below = ties * len(b) + ties * (ties - 1) // 2
-    ratios = len(a) * len(b)
-    if rank < below:
-        return -1.0
-    if not ratios:
-        return 0.0 if rank < below + ties else 1.0
-    # The t zeros of the tied block follow the negative pairs.
-    negative = int(np.searchsorted(a, b, side="left").sum())
-    if below + negative <= rank < below + negative + ties:
-        return 0.0
-    wanted = rank - below - (ties if rank >= below + negative + ties else 0)
-    return 1.0 if wanted >= ratios else _select_pair(a, b, wanted)
-
-
-def _select_pair(a: Array, b: Array, rank: int) -> float:
-    """Return the value h = (a - b) / (a + b) of the given rank: bisect the interval of h, then sort the rest."""
-    low, high = -1.0, 1.0
-    first, last = np.zeros(len(b), dtype=np.int64), np.full(len(b), len(a))  # candidates for each b: a[first:last]
-    while int((last - first).sum()) > 4 * (len(a) + len(b)):
-        middle = (low + high) / 2
-        if middle in (low, high):  # the remaining pairs differ only by rounding
-            return middle
-        cut = np.searchsorted(a, b * (1 + middle) / (1 - middle), side="right")  # h(a, b) <= middle before this
-        cut = np.clip(cut, first, last)
-        if int(cut.sum()) > rank:
-            high, last = middle, cut
-        else:
-            low, first = middle, cut
-    column = np.repeat(np.arange(len(b)), last - first)
-    row = np.concatenate([np.arange(start, stop) for start, stop in zip(first, last, strict=True)])
-    pairs = (a[row] - b[column]) / (a[row] + b[column])
-    left = rank - int(first.sum())
-    return float(np.partition(pairs, left)[left])
-
-
-def _finite_labels(y: Any) -> Array:
-    detached = y.detach().cpu().numpy() if hasattr(y, "detach") else y
-    labels = np.asarray(detached, dtype=np.float64).ravel()
-    if not labels.size:
-        raise ValueError("labels: expected at least one value, got none.")
-    if not np.isfinite(labels).all():
-        count = int((~np.isfinite(labels)).sum())
-        raise ValueError(message("labels", "expected finite values", f"{count} that are NaN or infinite"))
-    return labels
-
-
-def _hinges(y: Array) -> tuple[float, float, float]:
-    """Return lower hinge, median and upper hinge. Both halves contain the middle value of an odd number of values."""
-    ordered = np.sort(y)
-    half = (len(y) + 1) // 2
-    return float(np.median(ordered[:half])), float(np.median(ordered)), float(np.median(ordered[-half:]))
+    values, counts = np.unique(y, return_counts=True)
+    centre = float(values[counts.argmax()]) if counts.max() > len(y) / 10 else float(np.median(y))
+    points = [(centre, 0.0)]
+    below, above = y[y < centre], y[y > centre]
+    if extremes != "high" and len(below):
+        points.insert(0, (float(np.quantile(below, 0.1, method="lower")), 1.0))
+    if extremes != "low" and len(above):
+        points.append((float(np.quantile(above, 0.9, method="higher")), 1.0))
+    if len(points) == 1:
+        problem = f"no label lies on a side that extremes={extremes!r} makes relevant"
+        raise ValueError(message("labels", problem, f"all labels from {y.min():g} to {y.max():g}"))
+    return points
 
 
 def suggested_points(y: Array) -> str:
-    """Return control points for labels without a relevance of their own, as Python code.
-
-    The most frequent label, or the median of labels that rarely repeat, has relevance 0; the label that only the
-    top tenth of the others exceeds has relevance 1.
+    """Return :func:`proposed_points` as Python code.
 
     Example:
         >>> suggested_points(np.array([0.0] * 8 + [2.0, 5.0]))
         'Relevance.from_points([(0, 0), (5, 1)])'
     """
-    values, counts = np.unique(y, return_counts=True)
-    low = float(values[counts.argmax()]) if counts.max() > len(y) / 10 else float(np.median(y))
-    above = y[y > low]
-    high = float(np.quantile(above, 0.9, method="higher")) if len(above) else low + 1.0
-    return f"Relevance.from_points([({low:.6g}, 0), ({high:.6g}, 1)])"
+    try:
+        points = proposed_points(y)
+    except ValueError:
+        points = [(float(y.max()), 0.0), (float(y.max()) + 1.0, 1.0)]
+    return f"Relevance.from_points([{', '.join(f'({label:.6g}, {relevance:g})' for label, relevance in points)}])"
 
 
 def _automatic_points(y: Array, method: str, extremes: Extremes, coef: float) -> Array:
-    lower, median, upper = _hinges(y)
+    lower, median, upper = hinges(y)
     spread = coef * (upper - lower)
     skew = medcouple(y) if method == "adjbox" else 0.0
     left, right = (-4.0, 3.0) if skew >= 0 else (-3.0, 4.0)
@@ -238,10 +195,10 @@ def _automatic_points(y: Array, method: str, extremes: Extremes, coef: float) ->
         points[2] = [high if method == "adjbox" else float(y[y <= high].max()), 1.0, 0.0]
     for side, end in (("lower", points[0]), ("upper", points[2])):
         if end[0] == median and end[1] > 0:
+            other = f"extremes='{'high' if side == 'lower' else 'low'}', " if extremes == "both" else ""
             raise ValueError(
                 f"labels: too many equal labels for an automatic relevance, got the median {median:g} as the {side} "
-                f"end of the box plot. Set extremes='{'high' if side == 'lower' else 'low'}', or use "
-                f"{suggested_points(y)}."
+                f"end of the box plot. Set {other}method='auto', or use {suggested_points(y)}."
             )
     distinct = [point for k, point in enumerate(points) if k == 1 or point[0] != median]
     return np.array(distinct)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -212,3 +213,40 @@ def test_the_error_for_zero_inflated_labels_proposes_points_that_work() -> None:
         assert (phi[:80] == 0).all()
         assert (phi[80:] > 0).all()
         assert (phi == 1).sum() == 2 + (high == 18)
+
+
+@pytest.mark.parametrize("extremes", ["both", "high", "low"])
+def test_auto_equals_box_where_the_box_plot_has_a_relevant_side(extremes) -> None:
+    labels = np.concatenate([np.random.default_rng(0).normal(size=500), [-9.0, 9.0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        auto = Relevance("auto", extremes).fit(labels)
+    np.testing.assert_array_equal(auto.control_points, Relevance("box", extremes).fit(labels).control_points)
+
+
+@pytest.mark.parametrize("zeros", [2000, 5000])
+def test_auto_finds_a_relevance_for_zero_inflated_labels(zeros: int) -> None:
+    labels = np.concatenate([np.zeros(zeros), np.linspace(1, 50, 250)])
+    with pytest.warns(UserWarning, match=r"relevance: so many labels are equal.* 0 at 0, 1 at 45\.\d"):
+        phi = Relevance("auto", "high").fit(labels)
+    values = phi(labels)
+    assert (values[:zeros] == 0).all()
+    assert 0 < (values > 0.8).mean() < 0.2
+
+
+def test_auto_says_the_points_of_labels_without_outliers() -> None:
+    labels = np.linspace(0, 1, 101)
+    with pytest.warns(UserWarning, match=r"relevance: the box plot has no label .*1 at 0\.04, 0 at 0\.5, 1 at 0\.96"):
+        phi = Relevance("auto").fit(labels)
+    assert phi(np.array([0.0, 0.5, 1.0])).tolist() == [1.0, 0.0, 1.0]
+
+
+def test_auto_refuses_labels_without_a_relevant_side() -> None:
+    with pytest.raises(ValueError, match=r"labels: .*extremes='low'.*0 to 9"):
+        Relevance("auto", "low").fit(np.array([0.0] * 80 + [*range(10)]))
+
+
+def test_the_advice_for_one_relevant_side_does_not_name_the_other_side() -> None:
+    with pytest.raises(ValueError, match=r"method='auto'") as caught:
+        Relevance("box", "high").fit(np.array([0.0] * 98 + [1.0, 5.0]))
+    assert "extremes" not in str(caught.value)

@@ -183,3 +183,12 @@ def test_arrays_need_neither_pandas_nor_torch():
         "assert not {'torch', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("sampler", [*BUMPY, WERCS])
+def test_zero_inflated_labels_are_resampled_with_the_automatic_relevance(sampler, skewed):
+    X, _ = skewed()
+    y = np.where(np.arange(300) % 5 == 0, np.arange(300) / 10.0, 0.0)
+    with pytest.warns(UserWarning, match=r"relevance: .*0 at 0, 1 at 2"):
+        y_new = sampler(Relevance("auto", "high"), random_state=0).fit_resample(X, y)[1]
+    assert (y_new > 20).mean() > 1.2 * (y > 20).mean()
