@@ -67,7 +67,14 @@ class EstimatorRun:
         if record is not None:
             print(format_description(record.description))
         began = time.perf_counter()
-        fitted = self._fit_model()
+        try:
+            fitted = self._fit_model()
+        except ValueError as error:
+            # InvalidParameterError, which scikit-learn raises when it fits; our own errors name their keys already.
+            if not type(error).__module__.startswith("sklearn."):
+                raise
+            advice = "Change the setting under method.estimator or method.ensemble."
+            raise ValueError(message("method", str(error).rstrip("."), advice=advice)) from error
         training = Training(time.perf_counter() - began, "cpu", {})
         results = evaluate_estimator(model, data, self.metrics, fitted)
         save_estimator(folder.model, model, data, self.settings, results.metrics)

@@ -203,6 +203,15 @@ def test_settings_that_no_part_of_the_run_reads_are_refused(
         run(config(*overrides), tmp_path / "run")
 
 
+def test_a_parameter_that_scikit_learn_refuses_is_named_and_nothing_is_left(
+    config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    folder = tmp_path / "refused"
+    with pytest.raises(ValueError, match=r"^method: .*'n_estimators'.*Got 0.*method\.ensemble"):
+        train(config("method=bagging", "method.ensemble.n_estimators=0"), RunFolder(folder), {})
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize("method", ["smoter", "rebagg"])
 def test_resampling_refuses_data_that_is_not_a_table_before_anything_is_written(
     tiny: Callable[..., DictConfig], tmp_path: Path, method: str
