@@ -38,8 +38,13 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
             code of its author's choice.
 
     Raises:
-        ValueError: rows of the run are missing or changed, or there are new rows; the message counts them.
+        ValueError: rows of the run are missing or changed, or there are new rows; the message counts them. Or an
+            override of ``method.head.power``, which the weights would replace.
     """
+    if any(line.startswith("method.head.power=") for line in overrides):
+        problem = "the power of a trained head is chosen on validation, or read from the checkpoint"
+        advice = "scripts/tradeoff.py prints the errors at other powers."
+        raise ValueError(message("method.head.power", problem, advice=advice))
     checkpoint = _model_file(checkpoint)
     test_files = [line.removeprefix(_TEST_FILE) for line in overrides if line.startswith(_TEST_FILE)]
     cfg = load_config(checkpoint, [line for line in overrides if not line.startswith(_TEST_FILE)], trust)

@@ -51,6 +51,9 @@ def test_the_chosen_power_is_the_best_of_numpys(
     again = evaluate_checkpoint(path / "checkpoints" / "best.ckpt", ["trainer.accelerator=cpu"], trust=True)
     assert again["test"]["all"]["mae"] == pytest.approx(content["test"]["all"]["mae"], rel=1e-6)
 
+    with pytest.raises(ValueError, match=r"method\.head\.power"):
+        evaluate_checkpoint(path / "checkpoints" / "best.ckpt", ["method.head.power=0.7"], trust=True)
+
     capsys.readouterr()
     tradeoff([f"runs={path}", "power=0,1"])
     assert f"kept: {value:g}" in capsys.readouterr().out
