@@ -27,7 +27,8 @@ TARGETS = frozenset(
     | _names("dir.LabelBins", "uniform integers from_edges")
     | _names("dir.losses", "WeightedL1 WeightedMSE WeightedHuber FocalR BMC BNI GAI RegressionByClassification")
     | _names(
-        "dir.losses", "ConR DistLoss EvidentialLoss HistogramLoss OrdinalEntropy RankSim RankNContrast SRL UVOTE"
+        "dir.losses",
+        "ConR CostLoss DistLoss EvidentialLoss HistogramLoss OrdinalEntropy RankSim RankNContrast SRL UVOTE",
     )
     | _names("dir.models", "LinearHead NormedHead ClassificationHead EvidentialHead ExpertsHead HistogramHead")
     | _names("dir.models", "PriorHead")
