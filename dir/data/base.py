@@ -47,6 +47,8 @@ class RegressionData(IdentifiedRows, LightningDataModule):
     # evaluation of this run sets before setup().
     log1p = False
     kept_log1p: bool | None = None
+    # The encoding() of an earlier run, from its model bundle: a table is encoded with it instead of being fitted.
+    kept_encoding: dict[str, Any] | None = None
     # Type of raw labels and predictions.
     label_dtype = torch.float32
 
@@ -167,8 +169,9 @@ class RegressionData(IdentifiedRows, LightningDataModule):
         Raises:
             ValueError: if the data is not a table.
         """
-        problem = f"{type(self).__name__} is not a table, so its test rows cannot come from another file"
-        raise ValueError(message("data.test_path", problem, path, "Use scripts/predict.py for new inputs."))
+        problem = f"rows of another file need the model bundle of the run, since {type(self).__name__} is not a table"
+        advice = "Set ckpt=RUN for the folder of a finished run, without settings that change the evaluation."
+        raise ValueError(message("data.test_path", problem, path, advice))
 
     def set_views(self, views: int) -> None:
         """Set the number of random views of each sample in a training batch; it stays 1 without augmentation."""

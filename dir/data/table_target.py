@@ -57,7 +57,7 @@ def choose_log1p(log_target: LogTarget, train: NDArray[np.float64]) -> TargetCho
     ``log(1 + label)`` is smaller in absolute value.
 
     Example:
-        >>> choose_log1p("auto", np.exp(np.arange(8.0))).log1p, choose_log1p("auto", np.arange(8.0)).reason
+        >>> choose_log1p("auto", np.exp(np.arange(12.0))).log1p, choose_log1p("auto", np.arange(8.0)).reason
         (True, 'the skewness of the training labels is 0.00, not above 2')
     """
     if log_target != "auto":

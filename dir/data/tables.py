@@ -155,6 +155,11 @@ class TableEncoder:
         )
         return encoder
 
+    @classmethod
+    def fitted(cls, kept: dict[str, Any] | None, categorical: Sequence[str], rows: pd.DataFrame) -> TableEncoder:
+        """Return the encoder of a saved encoding, or an encoder fitted on the rows if ``kept`` is None."""
+        return cls(categorical).fit(rows) if kept is None else cls.from_dict(kept["encoder"])
+
     @property
     def width(self) -> int:
         """Return the number of encoded columns."""

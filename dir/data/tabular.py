@@ -154,7 +154,7 @@ class TabularData(RegressionData):
                 advice = "Give more rows, a larger data.share, or data.split=random."
                 raise ValueError(message(str(self.path), f"{problem} and data.share={self.share}", advice=advice))
         features = [name for name in table.columns if name != self.target]
-        self.encode = TableEncoder(categorical).fit(tables["train"][features])
+        self.encode = TableEncoder.fitted(self.kept_encoding, categorical, tables["train"][features])
         self._tables = tables
         labels = {name: part[self.target].to_numpy(np.float64) for name, part in tables.items()}
         self.log1p, self._target_report = decide_target(self.log_target, self.kept_log1p, labels, self.target)

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from dir._checks import message
 from dir.bundle import load
-from dir.bundle.description import ESTIMATOR
+from dir.bundle.description import DESCRIPTION, ESTIMATOR, Description, read
+from dir.bundle.inputs.tables import TableInputs
 from dir.data.base import RegressionData
+from dir.data.csv_reading import as_options
 from dir.recipe.build import build, build_data
 from dir.recipe.checkpoints import mismatches, read_checkpoint
+from dir.recipe.evaluate_file import METRIC_BINS, evaluate_file
+from dir.recipe.kept_encoding import check_encoding, kept_encoding
 from dir.recipe.module import RegressionModule
 from dir.recipe.predictions import evaluate_splits
+from dir.recipe.resume import MAY_CHANGE
 from dir.recipe.run_data import read_log1p, read_split
+from dir.recipe.run_folder import RunFolder
 from dir.recipe.sklearn_estimators import evaluate_estimator
 from dir.recipe.summary import Groups, print_summary
 from dir.recipe.targets import read_config
 
 _TEST_FILE = "data.test_path="
+_DIALECT = ("sep", "decimal", "thousands", "encoding", "na_values")
+_CSV_OPTIONS = {f"data.{name}" for name in _DIALECT}
 
 
 def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = False) -> dict[str, Groups]:
     """Print and return the shot metrics of a checkpoint on the splits val and test of its run.
 
     The rows of each split are those of the run, found by their content: the order of the rows in a file does not
-    matter. With ``data.test_path=FILE`` the rows of that file are evaluated alone, encoded as the training rows of
-    the run.
+    matter. Inputs are encoded by the encoding in the model bundle of the run.
+
+    With ``data.test_path=FILE`` the rows of that file are evaluated alone, by the bundle and without the data of the
+    run. For another checkpoint than the best, with further overrides or without a bundle, the data of the run is
+    needed, and only tables can be evaluated.
 
     A scikit-learn regressor is read from the model bundle of its run, by the bundle's rules for files of strangers.
 
@@ -47,16 +59,25 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
         raise ValueError(message("method.head.power", problem, advice=advice))
     checkpoint = _model_file(checkpoint)
     test_files = [line.removeprefix(_TEST_FILE) for line in overrides if line.startswith(_TEST_FILE)]
-    cfg = load_config(checkpoint, [line for line in overrides if not line.startswith(_TEST_FILE)], trust)
+    overrides = [line for line in overrides if not line.startswith(_TEST_FILE)]
+    cfg = load_config(checkpoint, overrides, trust)
     run = checkpoint.resolve().parents[1]
+    bundle = RunFolder(run).model
+    about = read(bundle)[0] if (bundle / DESCRIPTION).is_file() else None
+    if test_files and about is not None and _bundle_suffices(about, checkpoint, overrides, trust):
+        groups = _evaluate_by_bundle(bundle, cfg, Path(test_files[-1]), overrides)
+        print_summary({"test": groups}, cfg.task.unit)
+        return {"test": groups}
     split, log1p = read_split(run), read_log1p(run)
 
     def set_up(data: RegressionData) -> None:
         data.kept_log1p = log1p
+        data.kept_encoding = None if about is None else kept_encoding(bundle, about)
         if split is None:
             data.setup()
         else:
             data.restore_split(split)
+        check_encoding(data, bundle, about)
         if test_files:
             data.replace_test(test_files[-1])
 
@@ -72,6 +93,27 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
     shown = {"test": results.metrics["test"]} if test_files else results.metrics
     print_summary(shown, cfg.task.unit)
     return shown
+
+
+def _bundle_suffices(about: Description, checkpoint: Path, overrides: list[str], trust: bool) -> bool:
+    """Return whether the bundle alone gives the evaluation of another file that the command asks for."""
+    folder = RunFolder(checkpoint.resolve().parents[1])
+    best = checkpoint.name == ESTIMATOR or checkpoint.resolve() == folder.best_or_last.resolve()
+    # A bundle does not build classes of the user's own, which trust=true is for.
+    known = all(line.partition("=")[0] in MAY_CHANGE | _CSV_OPTIONS | {"data.outside"} for line in overrides)
+    return best and known and not trust and METRIC_BINS in about.run
+
+
+def _evaluate_by_bundle(bundle: Path, cfg: DictConfig, path: Path, overrides: list[str]) -> Groups:
+    encoder = cfg.data.get("encoder")
+    model = load(bundle, text_encoder=encoder if encoder and Path(encoder).is_dir() else None)
+    if isinstance(model.encoder, TableInputs) and any(line.partition("=")[0] in _CSV_OPTIONS for line in overrides):
+        model.encoder.csv = as_options(*(cfg.data[name] for name in _DIALECT))
+    pictures = Path(cfg.data.path) if "csv" in cfg.data else None
+    trainer = instantiate(cfg.trainer, _convert_="all", logger=False, enable_progress_bar=False)
+    print(f"{path}: encoded and predicted by {bundle}")
+    outside = bool(cfg.data.get("outside", False))
+    return evaluate_file(model, path, pictures, trainer.strategy.root_device, outside)
 
 
 def _model_file(path: Path) -> Path:

@@ -16,8 +16,10 @@ from dir.bundle.fields import BundleError
 from dir.bundle.saving import save
 from dir.data.base import RegressionData
 from dir.data.stsb import STSBTokens
+from dir.metrics import ShotMetrics
 from dir.models import DistributionHead
 from dir.models.target_units import TargetUnits
+from dir.recipe.evaluate_file import METRIC_BINS, describe_metric_bins
 from dir.recipe.parts import Parts, RunSettings
 from dir.recipe.run_info import commit
 from dir.recipe.summary import Groups
@@ -41,7 +43,7 @@ def save_network(folder: Path, parts: Parts, splits: dict[str, Groups]) -> None:
 
     def describe() -> Description:
         return Description(
-            **_common(parts.settings, parts.data, splits, units),
+            **_common(parts.settings, parts.data, splits, units, module.metrics),
             architecture=parts.architecture,
             head_bins=bins_to_dict(units.bins(bins)),
             label_bins=bins_to_dict(bins),
@@ -68,10 +70,15 @@ def describe_prior(head: nn.Module, objective: str | None) -> dict[str, Any] | N
 
 
 def save_estimator(
-    folder: Path, estimator: Any, data: RegressionData, settings: RunSettings, splits: dict[str, Groups]
+    folder: Path,
+    estimator: Any,
+    data: RegressionData,
+    settings: RunSettings,
+    splits: dict[str, Groups],
+    metrics: ShotMetrics,
 ) -> None:
     """Save the fitted scikit-learn regressor of a run; see :func:`_save`."""
-    _save(folder, estimator, lambda: Description(**_common(settings, data, splits, None)))
+    _save(folder, estimator, lambda: Description(**_common(settings, data, splits, None, metrics)))
 
 
 def _save(folder: Path, model: Any, describe: Any, tokenizer: Any = None) -> None:
@@ -83,7 +90,11 @@ def _save(folder: Path, model: Any, describe: Any, tokenizer: Any = None) -> Non
 
 
 def _common(
-    settings: RunSettings, data: RegressionData, splits: dict[str, Groups], units: TargetUnits | None
+    settings: RunSettings,
+    data: RegressionData,
+    splits: dict[str, Groups],
+    units: TargetUnits | None,
+    metrics: ShotMetrics,
 ) -> dict[str, Any]:
     """Return the sections that all bundles have; ``units`` is None for an estimator, which predicts raw labels."""
     encoding = data.encoding()
@@ -110,6 +121,7 @@ def _common(
             | {name: version for name in packages[1:] if (version := _version(name))},
             "data": data.fingerprint(),
             "metrics": splits,
+            METRIC_BINS: describe_metric_bins(metrics),
         },
     }
 

@@ -77,7 +77,7 @@ class EstimatorRun:
             raise ValueError(message("method", str(error).rstrip("."), advice=advice)) from error
         training = Training(time.perf_counter() - began, "cpu", {})
         results = evaluate_estimator(model, data, self.metrics, fitted)
-        save_estimator(folder.model, model, data, self.settings, results.metrics)
+        save_estimator(folder.model, model, data, self.settings, results.metrics, self.metrics)
         return finish_run(
             folder,
             self.settings,

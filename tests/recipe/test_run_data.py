@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from dir.bundle import load
+from dir.data.tables import TableEncoder
 from dir.recipe.cli import config_dir, register_configs
 from dir.recipe.evaluate import evaluate_checkpoint
 from dir.recipe.run_folder import RunFolder
@@ -175,3 +179,90 @@ def test_estimator_runs_keep_their_data_and_refuse_other_data(
     table.iloc[::-1].to_csv(tmp_path / "x.csv", index=False)
     with pytest.raises(ValueError, match=r"resume: .*sha256"):
         train(config(*settings, "resume=true"), RunFolder(folder.path), {})
+
+
+def test_evaluation_takes_the_encoding_from_the_bundle(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bundle with another mean gives other numbers, and no encoder is fitted."""
+    fit = TableEncoder.fit
+
+    def refused(*_: Any) -> None:
+        raise AssertionError("the encoding is fitted again")
+
+    monkeypatch.setattr(TableEncoder, "fit", refused)
+    assert evaluate_checkpoint(best(finished), [])["test"] == metrics(finished)["test"]
+    shift_mean(finished / "model", "u", by=0.5)
+    assert evaluate_checkpoint(best(finished), [])["test"]["all"]["mae"] != metrics(finished)["test"]["all"]["mae"]
+    assert "fitted again" not in capsys.readouterr().err
+    # Without a bundle the same numbers come from another fit, which the output says.
+    shutil.rmtree(finished / "model")
+    monkeypatch.setattr(TableEncoder, "fit", fit)
+    assert evaluate_checkpoint(best(finished), [])["test"] == metrics(finished)["test"]
+    assert f"{finished / 'model'}: no model bundle" in capsys.readouterr().err
+
+
+def shift_mean(bundle: Path, column: str, by: float) -> None:
+    """Change the mean of a column in a bundle."""
+    path = bundle / "model.json"
+    content = json.loads(path.read_text())
+    (found,) = (part for part in content["input"]["encoder"]["numbers"] if part["name"] == column)
+    found["mean"] += by
+    content["sha256"] = "0" * 64
+    blank = (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+    path.write_bytes(blank.replace(b"0" * 64, hashlib.sha256(blank).hexdigest().encode()))
+
+
+def test_rows_of_test_path_need_no_data_of_the_run(
+    finished: Path, table: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table.to_csv(tmp_path / "new.csv", index=False)
+    whole = evaluate_checkpoint(best(finished), [f"data.test_path={tmp_path / 'new.csv'}"])["test"]
+    # Training rows that changed, from which an encoding fitted again would differ, and then no rows at all.
+    for change in (lambda: table.assign(u=table["u"] * 9).to_csv(tmp_path / "x.csv"), (tmp_path / "x.csv").unlink):
+        change()
+        found = evaluate_checkpoint(finished, [f"data.test_path={tmp_path / 'new.csv'}"])
+        assert found == {"test": whole}
+    model = load(finished)
+    expected = np.abs(model.predict(table).astype(float) - table["y"].to_numpy(np.float32).astype(float)).mean()
+    assert whole["all"]["mae"] == pytest.approx(expected, rel=1e-6)
+    assert str(finished / "model") in capsys.readouterr().out
+    # The shot groups are those of the run: its test rows are in the same groups as in metrics.json.
+    with np.load(finished / "predictions.npz", allow_pickle=False) as saved:
+        kept = table[table["y"].astype("float32").isin(saved["label"])]
+        many = int((saved["shot"] == "median").sum())
+    kept.to_csv(tmp_path / "same.csv", index=False)
+    again = evaluate_checkpoint(finished, [f"data.test_path={tmp_path / 'same.csv'}"])["test"]
+    assert again["median"]["n"] >= many > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda frame: frame.drop(columns="y"), r"new\.csv.*'y'"),
+        (lambda frame: frame.assign(y=frame["y"].where(frame.index != 3)), r"y: 1 missing labels.* 4"),
+        (lambda frame: frame.assign(u=frame["u"].where(frame.index != 3)), r"row 4: .*missing"),
+        (lambda frame: frame.assign(y="many"), r"'y': 200 values are not finite numbers"),
+    ],
+)
+def test_rows_of_test_path_that_cannot_be_evaluated_are_named(
+    finished: Path, table: pd.DataFrame, tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], match: str
+) -> None:
+    change(table).to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(ValueError, match=match):
+        evaluate_checkpoint(finished, [f"data.test_path={tmp_path / 'new.csv'}"])
+
+
+def test_rows_in_another_dialect_and_beyond_the_labels_of_the_run(
+    finished: Path, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    rows = pd.concat([table, table.head(4).assign(y=[-500.0, -400.0, 900.0, 1000.0])])
+    rows.to_csv(tmp_path / "new.csv", index=False, sep=";", decimal=",")
+    path = f"data.test_path={tmp_path / 'new.csv'}"
+    found = evaluate_checkpoint(finished, [path, "data.sep=';'", "data.decimal=','"])["test"]
+    assert found["all"]["n"] == len(rows)
+    rows.head(200).to_csv(tmp_path / "inside.csv", index=False)
+    inside = evaluate_checkpoint(finished, [f"data.test_path={tmp_path / 'inside.csv'}"])["test"]
+    assert found["zero"]["n"] - inside["zero"]["n"] == 4
+    for group in ("many", "median", "few"):
+        assert found[group] == inside[group]
