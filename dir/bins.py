@@ -87,7 +87,8 @@ class LabelBins(PlainState):
         self.dtype = dtype
         self._first_edges = kept.numpy()
         # The default device: models are built inside ``with torch.device("cuda")`` or on the meta device.
-        self.edges = kept.to(torch.get_default_device(), copy=True)
+        # get_default_device() of torch 2.6 does not know the device of such a block.
+        self.edges = kept.to(torch.empty(0).device, copy=True)
         self._search = BinSearch(exclude=out_of_range == "exclude")
 
     @classmethod

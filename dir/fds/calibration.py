@@ -22,7 +22,8 @@ def _triton_kernel() -> ModuleType | None:
 
 def _fused(values: Tensor, index: Tensor, scale: Tensor, shift: Tensor | None = None) -> Tensor | None:
     """Return ``values * scale[index] (+ shift[index])`` from one GPU kernel, or None if plain operators must run."""
-    if not values.is_cuda or torch.compiler.is_compiling():  # torch.compile fuses the plain operators itself
+    # torch.compile fuses the plain operators itself. Check it first: torch 2.6 cannot trace is_cuda in a backward.
+    if torch.compiler.is_compiling() or not values.is_cuda:
         return None
     kernel = _triton_kernel()
     tables = (scale,) if shift is None else (scale, shift)

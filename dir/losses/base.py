@@ -23,6 +23,8 @@ from dir._checks import check_choice, check_not_negative, check_same_shape, mess
 from dir.bins import LabelBins
 
 Reduction = Literal["mean", "sum", "none"]
+# A constant: torch 2.6 cannot compile a call of get_args().
+REDUCTIONS = get_args(Reduction)
 Other = TypeVar("Other", bound=Tensor | None)
 
 
@@ -109,7 +111,7 @@ def reduce(loss: Tensor, weight: Tensor | None, reduction: Reduction, kept: Tens
         reduction: "mean" is ``(weight * loss).mean()``, or 0 without elements; "sum"; "none".
         kept: mask of the elements that count; the others are 0. Default: all elements count.
     """
-    check_choice("reduction", reduction, get_args(Reduction))
+    check_choice("reduction", reduction, REDUCTIONS)
     weighted = loss if weight is None else weight * loss
     if kept is not None:
         weighted = torch.where(kept, weighted, 0.0)
@@ -149,7 +151,7 @@ class WeightedLoss(nn.Module):
 
     def __init__(self, reduction: Reduction = "mean", ignore_nan: bool = False) -> None:
         super().__init__()
-        check_choice("reduction", reduction, get_args(Reduction))
+        check_choice("reduction", reduction, REDUCTIONS)
         self.reduction: Reduction = reduction
         self.ignore_nan = ignore_nan
 

@@ -12,6 +12,8 @@ from dir.losses.base import Reduction, WeightedLoss, checked_pair, reduce
 
 Base = Literal["l1", "mse"]
 Activation = Literal["sigmoid", "tanh"]
+# Constants: torch 2.6 cannot compile a call of get_args().
+_BASES, _ACTIVATIONS = get_args(Base), get_args(Activation)
 
 
 def focal_r(
@@ -76,8 +78,8 @@ def focal_r(
 
 def _check(base: str, activation: str, beta: float, gamma: float) -> None:
     """Raise a ValueError for an argument out of its range or choices."""
-    check_choice("base", base, get_args(Base))
-    check_choice("activation", activation, get_args(Activation))
+    check_choice("base", base, _BASES)
+    check_choice("activation", activation, _ACTIVATIONS)
     check_positive("beta", beta)
     check_not_negative("gamma", gamma)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import integrate, stats
 from torch import Tensor
 
 from dir.bins import LabelBins
@@ -81,7 +81,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[np.ndarray, np.ndarray], Any]]]
     "ser_curve": ({"relevance": lambda labels: labels / 16, "steps": 16}, curve),
     "sera": (
         {"relevance": lambda labels: labels / 16, "steps": 16},
-        lambda p, t: np.trapezoid(curve(p, t), dx=1 / 16),
+        lambda p, t: integrate.trapezoid(curve(p, t), dx=1 / 16),
     ),
     "mean_cost": ({"cost": LinearCost(under=5.0)}, lambda p, t: np.where(p > t, p - t, 5 * (t - p)).mean()),
     "error_density_correlation": ({"bins": BINS, "density": COUNTS}, density_correlation),

@@ -31,8 +31,8 @@ def _uniform(indices: NDArray[np.uint64], name: str) -> Tensor:
     z = indices * np.uint64(0x9E3779B97F4A7C15) + np.uint64(int.from_bytes(digest, "little"))
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 0x1)):
         z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
-    # 23 bits and a half: float32 holds them all, and neither 0 nor 1 occurs.
-    return torch.from_numpy(((z >> np.uint64(41)).astype(np.float32) + 0.5) / 2**23)
+    # 23 bits and a half: float32 holds them all, and neither 0 nor 1 occurs. NumPy 1 would give float64 for an int.
+    return torch.from_numpy(((z >> np.uint64(41)).astype(np.float32) + 0.5) / np.float32(2**23))
 
 
 def _pick(palette: tuple[tuple[float, ...], ...], position: Tensor) -> Tensor:
