@@ -1,9 +1,9 @@
 """Test the promises of docs/reliability.md: ``python -m benchmarks.reliability --json FILE``.
 
-    python -m benchmarks.reliability --json benchmarks/results/reliability.json          # all rows: five minutes
+    python -m benchmarks.reliability --json benchmarks/results/reliability.json            # all rows
     python -m benchmarks.reliability --json benchmarks/results/reliability.json --only kills
-    python -m benchmarks.reliability --json /tmp/x.json --short                            # a few cases of each row
-    python -m benchmarks.reliability --table benchmarks/results/reliability.json          # the block of the page
+    python -m benchmarks.reliability --json /tmp/x.json --short                              # a few cases of each row
+    python -m benchmarks.reliability --table benchmarks/results/reliability.json           # the block of the page
 
 ``--only`` measures some rows, and keeps the other rows of an existing file. The exit status is 1 if a promise was
 broken.
