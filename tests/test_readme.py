@@ -31,6 +31,18 @@ def test_the_python_block_of_the_readme_trains_in_a_plain_loop():
     assert bins.num_bins == 121
 
 
+def test_the_python_block_on_costs_decides() -> None:
+    text = (ROOT / "docs" / "costs.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    torch.manual_seed(0)
+    names: dict = {}
+    exec(compile(block, "docs/costs.md", "exec"), names)
+    assert (names["missing_costs_more"] > names["median"]).all()
+    # With a useful label above 80, every prediction below 77 has no utility at all.
+    assert (names["find_peaks"] > 77).all()
+    assert (names["risk"] > 0).all()
+
+
 def test_the_printed_table_of_the_readme_is_that_of_the_committed_run(capsys: pytest.CaptureFixture[str]):
     runs, _ = find_runs(ROOT / "benchmarks" / "results" / "age_synthetic.jsonl")
     (run,) = (run for run in runs if run.method == "vanilla" and run.seed == 0 and not run.overrides)

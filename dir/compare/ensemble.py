@@ -16,6 +16,8 @@ from dir.metrics.shot_groups import SHOTS
 
 Array = NDArray[Any]
 METRICS = ("mae", "mse", "balanced_mae")
+# The split of a table is drawn by data.seed, which follows seed.
+_ONE_SPLIT = "Give runs of one data set and one split. For tables, train all members with the same data.seed=0."
 # The shot groups and "all".
 GROUPS = ("all", *SHOTS)
 
@@ -75,7 +77,7 @@ def read_members(runs: Sequence[Path]) -> dict[str, Split]:
             for run, arrays in zip(runs, files, strict=True):
                 if not _same(files[0].get(key), arrays.get(key)):
                     problem = f"differs from {runs[0]} in the {name} of its {split} rows"
-                    raise ValueError(message(str(run), problem, advice="Give runs of one data set and one split."))
+                    raise ValueError(message(str(run), problem, advice=_ONE_SPLIT))
         first = files[0]
         predictions = np.stack([arrays[prefix + "prediction"].astype(np.float64) for arrays in files])
         label = first[prefix + "label"].astype(np.float64)
