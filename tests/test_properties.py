@@ -211,7 +211,7 @@ def test_the_order_and_the_batches_of_an_epoch_do_not_matter(labels: torch.Tenso
 
 # --- readers
 
-WORDS = st.text(st.characters(blacklist_characters="\t\n\r\ufeff", blacklist_categories=["Cs"]), max_size=12)
+WORDS = st.text(st.characters(blacklist_characters="\0\t\n\r\ufeff", blacklist_categories=["Cs"]), max_size=12)
 
 
 @FEW

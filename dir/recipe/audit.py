@@ -64,7 +64,7 @@ def score_rows(held_out_error: Array, training_error: Array) -> Array:
 
     Example:
         >>> score_rows(np.array([0.1, 3.0, 2.0]), np.array([0.2, 1.0, 0.1]))
-        array([0.5       , 1.        , 0.5       ])
+        array([0.5, 1. , 0.5])
     """
     size = len(held_out_error)
     return np.asarray((rankdata(held_out_error) + rankdata(training_error)) / (2 * size))

@@ -100,7 +100,7 @@ def to_half(log_mass: Tensor) -> Tensor:
 
     Example:
         >>> to_half(torch.tensor([[0.2, 0.8]]).log()).float().softmax(dim=1)
-        tensor([[0.2001, 0.7999]])
+        tensor([[0.1999, 0.8001]])
     """
     limit = float(torch.finfo(torch.float16).min)
     shifted = log_mass - log_mass.amax(dim=1, keepdim=True)

@@ -102,7 +102,6 @@ def test_a_data_set_of_eight_lines_runs_from_the_command_line(
 def test_a_wrong_description_of_a_task_is_named_and_leaves_no_folder(
     houses: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     line: str,
     replacement: str,
     named: str,
@@ -111,10 +110,7 @@ def test_a_wrong_description_of_a_task_is_named_and_leaves_no_folder(
     config.write_text(HOUSES.replace(line, replacement))
     with pytest.raises(SystemExit) as ended:
         run(houses, monkeypatch)
-    shown = capsys.readouterr().err
-    assert ended.value.code == 1
-    assert named in shown
-    assert "Traceback" not in shown
+    assert named in str(ended.value.code)
     assert {path.name for path in houses.iterdir()} == {"houses.csv", "configs"}
 
 
