@@ -32,10 +32,10 @@ from dir._atomic import write_atomic
 from dir.recipe.audit import audit_run, score_rows
 from dir.recipe.build import build
 from dir.recipe.cli import config_dir, register_configs
-from dir.recipe.evaluate import load_config
 from dir.recipe.run_data import read_split
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import commit
+from dir.recipe.targets import load_config
 from dir.recipe.train import train
 
 CONDITIONS = [(0.05, "uniform"), (0.05, "tail"), (0.15, "uniform"), (0.15, "tail")]

@@ -1,4 +1,7 @@
-"""Command lines of scripts/predict.py and scripts/export.py."""
+"""Command lines of scripts/predict.py and scripts/export.py.
+
+PyTorch and pandas take seconds to import. The module refuses wrong arguments before it imports them.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import torch
-
 from dir._atomic import write_atomic
 from dir._checks import check_choice, message
-from dir.bundle.files import read_inputs
-from dir.bundle.inputs.rows import RowsError
-from dir.bundle.loading import load
+from dir.bundle.arguments import FORMATS, check_input, find_bundle
 
 PREDICT = (
     "usage: predict.py model=RUN input=new.csv output=predictions.csv\n"
@@ -45,10 +43,13 @@ def export_main(arguments: list[str]) -> None:
         SystemExit: wrong arguments, or a model that cannot be exported.
     """
     given = _parse(arguments, ("model", "format", "output"), (), EXPORT)
-    from dir.bundle.exporting import FORMATS, export
-
     try:
         check_choice("format", given["format"], FORMATS)
+        find_bundle(Path(given["model"]))
+
+        from dir.bundle.exporting import export
+        from dir.bundle.loading import load
+
         kind: Any = given["format"]
         inputs = export(load(given["model"]), given["output"], format=kind)
     except (ValueError, TypeError, OSError, ImportError) as error:
@@ -66,6 +67,16 @@ def _predict(given: dict[str, str]) -> None:
     if size is not None and not size.isdigit():
         raise ValueError(message("batch_size", "expected an integer >= 1", size))
     power = None if "power" not in given else _power(given["power"])
+    find_bundle(Path(given["model"]))
+    check_input(source)
+
+    import pandas as pd
+    import torch
+
+    from dir.bundle.files import read_inputs
+    from dir.bundle.inputs.rows import RowsError
+    from dir.bundle.loading import load
+
     device = given.get("device", "cuda" if torch.cuda.is_available() else "cpu")
     model = load(given["model"], device, text_encoder=given.get("text_encoder"))
     file = read_inputs(model, source)

@@ -18,6 +18,7 @@ import torch
 
 from dir._checks import message
 from dir.bins import LabelBins
+from dir.bundle.arguments import DESCRIPTION, ESTIMATOR, TOKENIZER, WEIGHTS
 from dir.bundle.fields import BundleError, Fields
 
 __all__ = ["DESCRIPTION", "ESTIMATOR", "TOKENIZER", "WEIGHTS", "BundleError", "Description", "read", "regular_file"]
@@ -26,7 +27,6 @@ FORMAT = "deep-imbalanced-regression model"
 # Version 2 adds target.transform and target.dtype. Bundles that have neither stay at version 1, which every release
 # reads: a release that does not know the keys would predict logarithms.
 VERSIONS = (1, 2)
-DESCRIPTION, WEIGHTS, ESTIMATOR, TOKENIZER = "model.json", "weights.safetensors", "estimator.skops", "tokenizer"
 # A vocabulary of a million words stays below this size.
 MAX_BYTES = 64 * 2**20
 _ZEROS = "0" * 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +13,13 @@ from torch import Tensor, nn
 
 from dir._atomic import write_atomic
 from dir._checks import check_choice, message
+from dir.bundle.arguments import FORMATS, Format
 from dir.bundle.inputs.images import ImageInputs, scale
 from dir.bundle.inputs.pairs import EmbeddingPairs
 from dir.bundle.inputs.tables import TableInputs
 from dir.bundle.model import Model
 from dir.bundle.predictor import Predictor
 
-Format = Literal["onnx", "torch_export"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 # Largest difference between the exported and the original predictions, relative to the largest prediction: a steep
 # piece of an isotonic correction magnifies the rounding of float32.
 TOLERANCE = 1e-5

@@ -11,6 +11,7 @@ import pandas as pd
 
 from dir._archives import read_npz
 from dir._checks import message
+from dir.bundle.arguments import check_input
 from dir.bundle.inputs.images import ImageInputs
 from dir.bundle.inputs.pairs import COLUMNS
 from dir.bundle.inputs.tables import TableInputs
@@ -35,8 +36,7 @@ def read_inputs(model: Model, path: Path) -> InputFile:
         FileNotFoundError: nothing there.
         ValueError: a file of another form, or without rows.
     """
-    if not path.exists():
-        raise FileNotFoundError(message("input", "no such file or folder", str(path)))
+    check_input(path)
     encoder = model.encoder
     if isinstance(encoder, TableInputs):
         return _table(encoder, path)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dir._checks import message
 from dir.bundle.architecture import Classes, build
+from dir.bundle.arguments import find_bundle
 from dir.bundle.description import (
     ESTIMATOR,
     TOKENIZER,
@@ -84,16 +85,6 @@ def load(
         target_dtype(target),
     )
     return Model(description, encoder, predictor.eval().to(device))
-
-
-def find_bundle(folder: Path) -> Path:
-    """Return the bundle in a folder: the folder itself, or its ``model``."""
-    for candidate in (folder, folder / "model"):
-        if (candidate / "model.json").is_file():
-            return candidate
-    raise FileNotFoundError(
-        message(str(folder), "no model bundle (model.json) found", advice="Give the folder of a finished run.")
-    )
 
 
 def _checked(path: Path, part: Fields) -> bytes:

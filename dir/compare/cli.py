@@ -1,4 +1,7 @@
-"""Command line of scripts/compare.py."""
+"""Command line of scripts/compare.py.
+
+SciPy and rich take seconds to import. The module parses the arguments before it imports them.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dir._checks import message, suggestion
-from dir.compare.forest import forest_plot
-from dir.compare.frontier import frontier_plot
-from dir.compare.overview import overview
-from dir.compare.ranks import rank_methods, report_ranks
-from dir.compare.report import print_report, readme_tables, with_command, write_report
 from dir.compare.runs import Run, collect, find_runs
-from dir.compare.statistics import compare
 
 # Options that an option would leave without effect.
 _EXCLUDED = {
@@ -97,6 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(args: argparse.Namespace, command: str) -> None:
     found = [(filter_methods(runs, args.methods), unfinished) for runs, unfinished in map(find_runs, args.runs)]
+
+    from dir.compare.forest import forest_plot
+    from dir.compare.frontier import frontier_plot
+    from dir.compare.overview import overview
+    from dir.compare.ranks import rank_methods, report_ranks
+    from dir.compare.report import print_report, readme_tables, with_command, write_report
+    from dir.compare.statistics import compare
+
     results = [compare(runs, args.split, args.baseline, args.metrics, unfinished) for runs, unfinished in found]
     if args.ranks:
         report_ranks([rank_methods(results, args.ranks, group) for group in ("all", "few")], args.out)

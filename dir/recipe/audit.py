@@ -27,11 +27,11 @@ from dir.data.rows import fetches_batches, labels_of
 from dir.metrics import SHOTS
 from dir.recipe.build import build
 from dir.recipe.callbacks import EpochSeed
-from dir.recipe.evaluate import load_config
 from dir.recipe.parts import Parts
 from dir.recipe.predictions import predict
 from dir.recipe.quiet import quiet_lightning
 from dir.recipe.run_data import read_split
+from dir.recipe.targets import load_config
 
 Array = NDArray[Any]
 
@@ -82,7 +82,7 @@ def audit_run(
         checkpoint: file in the ``checkpoints/`` of a run folder; only its config and split are read.
         folds: number of parts of the training rows, >= 2.
         repeats: number of divisions into folds, >= 1. More of them give steadier scores.
-        trust: see :func:`dir.recipe.evaluate.load_config`.
+        trust: see :func:`dir.recipe.targets.load_config`.
         progress: print a line per network.
 
     Raises:

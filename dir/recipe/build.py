@@ -24,10 +24,10 @@ from dir.metrics import ShotMetrics
 from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits, log_labels
 from dir.posthoc import Correction
-from dir.recipe.compatibility import check_log_target, check_parts
 from dir.recipe.module import RegressionModule
 from dir.recipe.parts import Parts, RunSettings
 from dir.recipe.power import check_power_objective
+from dir.recipe.trial_forward import check_log_target, check_parts
 from dir.reweighter import Reweighter
 
 # Sets a data module up, by its own split or by the split of an earlier run.

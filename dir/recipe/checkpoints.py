@@ -15,8 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from dir._archives import check_archive
 from dir._atomic import partial_of
 from dir._checks import message
-
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+from dir.recipe.run_folder import LAST, PREVIOUS
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -1,4 +1,7 @@
-"""Command lines of scripts/train.py and scripts/evaluate.py."""
+"""Command lines of scripts/train.py and scripts/evaluate.py.
+
+PyTorch and Lightning take seconds to import. The module refuses wrong settings before it imports them.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dir._checks import message
+from dir.recipe.compatibility import check
 from dir.recipe.folder_name import UNNAMED, run_name
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.schema import register_configs
+from dir.recipe.settings import check_settings
+from dir.recipe.targets import load_config, model_file
+
+# Variables of the launchers that start several processes. Only the first of several processes reads the run folder.
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
 def config_dir() -> str:
@@ -45,10 +53,6 @@ def is_user_error(error: Exception) -> bool:
 
 @hydra.main(config_path=config_dir(), config_name="train", version_base="1.3")
 def _run(cfg: DictConfig) -> float | None:
-    from torch.distributed.elastic.multiprocessing.errors import record
-
-    from dir.recipe.train import train
-
     context = HydraConfig.get()
     choices = context.runtime.choices
     folder = RunFolder(Path(context.runtime.output_dir))
@@ -64,6 +68,12 @@ def _run(cfg: DictConfig) -> float | None:
         "overrides": list(context.overrides.task),
     }
     try:
+        refuse_early(cfg, folder)
+
+        from torch.distributed.elastic.multiprocessing.errors import record
+
+        from dir.recipe.train import train
+
         # torchrun then names the process that failed first, with its error.
         return record(train)(cfg, folder, run_info)
     except Exception as error:
@@ -75,14 +85,28 @@ def _run(cfg: DictConfig) -> float | None:
         folder.remove_if_empty()
         # Trainer and module refer to each other; the next run of a sweep needs their memory.
         gc.collect()
-        if torch.cuda.is_available():
+        torch: Any = sys.modules.get("torch")  # missing after a refusal
+        if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def refuse_early(cfg: DictConfig, folder: RunFolder) -> None:
+    """Raise the errors about settings and about the run folder that need neither torch nor Lightning.
+
+    :func:`dir.recipe.train.train` makes the same checks, for callers that compose a config by themselves.
+    """
+    check_settings(cfg)
+    check(cfg)
+    if not any(name in os.environ for name in _RANKS):
+        config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+        folder.check(config["resume"], config)
 
 
 def train_main() -> None:
     """Run scripts/train.py: ``+experiment=NAME method=M seed=S key=value ...``, sweeps with ``-m``."""
     register_configs()
-    if len(sys.argv) == 1:
+    # Hydra prints its own help only beside a complete config.
+    if sys.argv[1:] in ([], ["--help"], ["-h"]):
         experiments = sorted(path.stem for path in (Path(config_dir()) / "experiment").glob("*.yaml"))
         sys.exit(
             f"usage: train.py +experiment=NAME [method=M] [seed=S] [key=value ...]\nNAME: {', '.join(experiments)}"
@@ -99,8 +123,6 @@ def evaluate_main(arguments: list[str]) -> None:
     Raises:
         SystemExit: if an argument is not ``key=value``, if ``ckpt`` is missing, or if the run cannot be evaluated.
     """
-    from dir.recipe.evaluate import evaluate_checkpoint
-
     values = {"ckpt": "", "trust": "false"}
     overrides = []
     for argument in arguments:
@@ -116,8 +138,13 @@ def evaluate_main(arguments: list[str]) -> None:
     if values["trust"] not in ("true", "false"):
         sys.exit(message("trust", "expected true or false", values["trust"]))
     register_configs()
+    checkpoint, trust = Path(values["ckpt"]), values["trust"] == "true"
     try:
-        evaluate_checkpoint(Path(values["ckpt"]), overrides, trust=values["trust"] == "true")
+        load_config(model_file(checkpoint), overrides, trust)
+
+        from dir.recipe.evaluate import evaluate_checkpoint
+
+        evaluate_checkpoint(checkpoint, overrides, trust)
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") or not is_user_error(error):
             raise

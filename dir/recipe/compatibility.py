@@ -1,18 +1,14 @@
-"""Checks that the settings of a run are compatible with each other, before anything is written."""
+"""Checks that the settings of a run are compatible with each other, before anything is written.
+
+The module imports neither torch nor Lightning, so that scripts/train.py refuses such settings at once.
+"""
 
 from __future__ import annotations
 
-import torch
-from lightning import Trainer
 from omegaconf import DictConfig
-from torch import Tensor
 
 from dir._checks import check_choice, check_integer, check_positive, message
-from dir.data.base import RegressionData
-from dir.losses import BNI
 from dir.metrics.table import MONITORS
-from dir.models import ClassificationHead, PriorHead
-from dir.recipe.module import RegressionModule
 
 # Methods that have a part which other methods lack.
 _METHODS_WITH = {
@@ -140,84 +136,3 @@ def _check_retrain(cfg: DictConfig) -> None:
     for name, part in parts.items():
         if part is not None:
             raise ValueError(message(name, reason, advice=f"Remove {name}."))
-
-
-def check_parts(cfg: DictConfig, module: RegressionModule, data: RegressionData) -> None:
-    """Raise a ValueError for parts of a method that do not fit each other, by a trial forward on two samples.
-
-    The trial tells lazy parts the number of features. Weights, modes and the random state stay as they are.
-    """
-    model, criterion = module.model, module.criterion
-    if module.lds is not None and getattr(criterion, "corrects_imbalance", False):
-        problem = f"{type(criterion).__name__} already corrects the imbalance, and weights would correct it twice"
-        raise ValueError(message("method.lds", problem, advice="Set method.lds=null or choose another method.loss."))
-    labels = data.labels("train")[:2]
-    target = module.to_target(labels)
-    head_training = model.head.training
-    model.head.eval()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        features = torch.zeros(len(labels), model.num_features)
-        output = model.decode(features)
-        if module.output_fds is not None and output.shape != labels.shape:
-            problem = "method.output_fds shifts one number per sample, but method.head gives more"
-            raise ValueError(message("method.output_fds", problem, list(output.shape[1:]), "Choose another head."))
-        if cfg.method.posthoc is not None and model.variance(output) is not None:
-            problem = "a correction of predictions cannot correct the variances that method.head gives"
-            advice = "Set method.posthoc=null or choose another method.head."
-            raise ValueError(message("method.posthoc", problem, cfg.method.posthoc, advice))
-        try:
-            criterion(output, target, weight=None if module.lds is None else module.lds(labels))
-        except ValueError as error:
-            raise ValueError(f"method.loss does not fit method.head: {error}") from error
-        for regularizer in module.regularizers:
-            regularizer(features, target, model.predict(output))
-    model.head.train(head_training)
-    if module.mixup is not None:
-        inputs = data.dataset("train")[0][0]
-        for part in inputs if isinstance(inputs, tuple) else (inputs,):
-            if not part.is_floating_point():
-                advice = "Choose another method, or data with floating-point inputs."
-                problem = "inputs of this type (such as token ids) cannot be mixed"
-                raise ValueError(message("method.mixup", problem, part.dtype, advice))
-
-
-def check_log_target(module: RegressionModule, labels: Tensor) -> None:
-    """Raise a ValueError for parts that cannot work on log(1 + label), and for labels without this logarithm.
-
-    Args:
-        module: module whose target is the logarithm.
-        labels: raw labels that the module trains on, after resampling.
-    """
-    head = module.model.head
-    for key, part, kind in (
-        ("method.head", head.head if isinstance(head, PriorHead) else head, ClassificationHead),
-        ("method.loss", module.criterion, BNI),
-    ):
-        if isinstance(part, kind):
-            # A wide bin near 0 spans several units of the logarithm, and its centre lies far below its labels.
-            problem = (
-                f"{key}={type(part).__name__} stands for labels by the centres of their bins, which log1p displaces"
-            )
-            advice = "Set data.log_target=false, or choose another method, such as histogram or gai."
-            raise ValueError(message("data.log_target", problem, True, advice))
-    if bool((labels <= -1).any()):
-        count = int((labels <= -1).sum())
-        problem = f"{count} of {len(labels)} training labels have no log(1 + label) after resampling, the lowest"
-        advice = "Set data.log_target=false, or choose another method."
-        raise ValueError(message("data.log_target", problem, labels.min().item(), advice))
-
-
-def check_float64_labels(trainer: Trainer) -> None:
-    """Raise a ValueError for a trainer that would narrow float64 labels or the offset of the target."""
-    advice = "Choose another one, or shift the labels in the file by a constant."
-    device = trainer.strategy.root_device.type
-    if device == "mps":
-        raise ValueError(
-            message("trainer.accelerator", "the labels need float64, which the device lacks", device, advice)
-        )
-    precision = str(trainer.precision)
-    sharded = "fsdp" in type(trainer.strategy).__name__.lower()
-    if precision not in ("32-true", "64-true") and (sharded or not precision.endswith("-mixed")):
-        raise ValueError(
-            message("trainer.precision", "the labels need float64, and it narrows them", precision, advice)
-        )

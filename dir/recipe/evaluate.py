@@ -19,14 +19,13 @@ from dir.recipe.evaluate_file import METRIC_BINS, evaluate_file
 from dir.recipe.kept_encoding import check_encoding, kept_encoding
 from dir.recipe.module import RegressionModule
 from dir.recipe.predictions import evaluate_splits
-from dir.recipe.resume import MAY_CHANGE
 from dir.recipe.run_data import read_log1p, read_split
 from dir.recipe.run_folder import RunFolder
+from dir.recipe.same_settings import MAY_CHANGE
 from dir.recipe.sklearn_estimators import evaluate_estimator
 from dir.recipe.summary import Groups, print_summary
-from dir.recipe.targets import read_config
+from dir.recipe.targets import TEST_FILE, load_config, model_file
 
-_TEST_FILE = "data.test_path="
 _DIALECT = ("sep", "decimal", "thousands", "encoding", "na_values")
 _CSV_OPTIONS = {f"data.{name}" for name in _DIALECT}
 
@@ -45,7 +44,7 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
 
     Args:
         checkpoint: run folder; or a file in its ``checkpoints/``, or ``model/estimator.skops``.
-        overrides: ``key=value`` for keys of the run's config, see :func:`load_config`.
+        overrides: ``key=value`` for keys of the run's config, see :func:`dir.recipe.targets.load_config`.
         trust: whether the run's config may build any target, such as a user's own data module. Such a config runs
             code of its author's choice.
 
@@ -57,9 +56,9 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
         problem = "the power of a trained head is chosen on validation, or read from the checkpoint"
         advice = "scripts/tradeoff.py prints the errors at other powers."
         raise ValueError(message("method.head.power", problem, advice=advice))
-    checkpoint = _model_file(checkpoint)
-    test_files = [line.removeprefix(_TEST_FILE) for line in overrides if line.startswith(_TEST_FILE)]
-    overrides = [line for line in overrides if not line.startswith(_TEST_FILE)]
+    checkpoint = model_file(checkpoint)
+    test_files = [line.removeprefix(TEST_FILE) for line in overrides if line.startswith(TEST_FILE)]
+    overrides = [line for line in overrides if not line.startswith(TEST_FILE)]
     cfg = load_config(checkpoint, overrides, trust)
     run = checkpoint.resolve().parents[1]
     bundle = RunFolder(run).model
@@ -114,31 +113,6 @@ def _evaluate_by_bundle(bundle: Path, cfg: DictConfig, path: Path, overrides: li
     print(f"{path}: encoded and predicted by {bundle}")
     outside = bool(cfg.data.get("outside", False))
     return evaluate_file(model, path, pictures, trainer.strategy.root_device, outside)
-
-
-def _model_file(path: Path) -> Path:
-    """Return the file of a run folder's evaluated model; any other path as it is."""
-    estimator = path / "model" / ESTIMATOR
-    if not path.is_dir():
-        return path
-    return estimator if estimator.is_file() else path / "checkpoints" / "best.ckpt"
-
-
-def load_config(checkpoint: Path, overrides: list[str], trust: bool = False) -> DictConfig:
-    """Return the config of the run that wrote a checkpoint, with ``key=value`` overrides of existing keys.
-
-    Raises:
-        FileNotFoundError: the checkpoint is missing, or config.yaml in its run folder.
-        ValueError: an override names a key that the config does not have, or ``trust`` is false and the config is
-            more than data, see :func:`dir.recipe.targets.read_config`.
-    """
-    if not checkpoint.is_file():
-        raise FileNotFoundError(message("ckpt", f"there is no file {checkpoint}"))
-    path = checkpoint.resolve().parents[1] / "config.yaml"
-    if not path.is_file():
-        advice = "Keep the file in its run folder."
-        raise FileNotFoundError(message("ckpt", f"the config of its run is missing at {path}", advice=advice))
-    return read_config(path, trust, overrides)
 
 
 def load_weights(module: RegressionModule, checkpoint: Path) -> int:

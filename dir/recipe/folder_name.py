@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePath
 
-from dir.recipe.resume import MAY_CHANGE
+from dir.recipe.same_settings import MAY_CHANGE
 
 # Value of ``name`` in configs/train.yaml, which stands for no name.
 UNNAMED = "unnamed"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from dir._checks import message
 from dir.data.base import RegressionData
-from dir.recipe.resume import leaves
+from dir.recipe.same_settings import leaves
 
 _ADVICE = "Restore the data of the run, or remove the folder to start again."
 

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,13 @@ from omegaconf import OmegaConf
 
 from dir._atomic import write_atomic
 from dir._checks import message
-from dir.recipe.checkpoints import LAST, PREVIOUS
 from dir.recipe.folder_lock import FolderLock
-from dir.recipe.resume import check_same_settings
-from dir.recipe.run_data import DataRecord
+from dir.recipe.same_settings import check_same_settings
 
+if TYPE_CHECKING:  # the folder of a run is checked before PyTorch is imported
+    from dir.recipe.run_data import DataRecord
+
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 # Errors of a full disk, an exhausted quota, and a file above the allowed size.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MAKE_ROOM = "Make room on the disk, then set resume=true."

@@ -22,11 +22,12 @@ _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 def check_settings(cfg: DictConfig) -> None:
     """Raise a ValueError for keys that nothing reads, missing values, and values that a run cannot use.
 
+    The function imports neither torch nor Lightning, so that scripts/train.py refuses such settings at once.
+
     Example:
-        >>> adam = {"_target_": "torch.optim.Adam", "lrr": 1}
-        >>> check_settings(OmegaConf.create({"resume": False, "optimizer": adam}))
+        >>> check_settings(OmegaConf.create({"resume": "maybe"}))
         Traceback (most recent call last):
-        ValueError: optimizer.lrr: Adam has no such argument, got 1. Did you mean lr?
+        ValueError: resume: expected one of True, False, 'previous', got 'maybe'.
     """
     check_choice("resume", cfg.resume, (True, False, "previous"))
     check_choice("best", cfg.get("best"), (None, "recompute"))
@@ -43,7 +44,6 @@ def check_settings(cfg: DictConfig) -> None:
             advice = "Training and the choice of the best epoch need at least one batch."
             raise ValueError(message(f"trainer.{name}", "expected a number > 0", 0, advice))
     _check_keys(cfg)
-    _check_arguments(OmegaConf.to_container(cfg, resolve=True), "")
 
 
 def _check_keys(cfg: DictConfig) -> None:
@@ -72,8 +72,19 @@ def _walk_keys(node: DictConfig, path: str, missing: list[str]) -> None:
             _walk_keys(node[key], name, missing)
 
 
+def check_arguments(cfg: DictConfig) -> None:
+    """Raise a ValueError for a ``_target_`` that cannot be imported, or that lacks an argument of its node.
+
+    Example:
+        >>> adam = {"_target_": "torch.optim.Adam", "lrr": 1}
+        >>> check_arguments(OmegaConf.create({"optimizer": adam}))
+        Traceback (most recent call last):
+        ValueError: optimizer.lrr: Adam has no such argument, got 1. Did you mean lr?
+    """
+    _check_arguments(OmegaConf.to_container(cfg, resolve=True), "")
+
+
 def _check_arguments(node: Any, path: str) -> None:
-    """Raise a ValueError for a ``_target_`` that cannot be imported, or that lacks an argument of its node."""
     if isinstance(node, list):
         for number, item in enumerate(node):
             _check_arguments(item, f"{path}[{number}]")

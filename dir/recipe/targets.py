@@ -15,7 +15,11 @@ from typing import Any, NoReturn
 from omegaconf import DictConfig, OmegaConf
 
 from dir._checks import message
+from dir.bundle.arguments import ESTIMATOR
 from dir.recipe.families import FAMILIES
+
+# Override of scripts/evaluate.py that names a file of other test rows.
+TEST_FILE = "data.test_path="
 
 
 def _names(module: str, names: str) -> set[str]:
@@ -118,6 +122,33 @@ def _map_targets(node: Any) -> Any:
     if isinstance(mapped.get("_target_"), str):
         mapped["_target_"] = current_target(mapped["_target_"])
     return mapped
+
+
+def model_file(path: Path) -> Path:
+    """Return the file of a run folder's evaluated model; any other path as it is."""
+    estimator = path / "model" / ESTIMATOR
+    if not path.is_dir():
+        return path
+    return estimator if estimator.is_file() else path / "checkpoints" / "best.ckpt"
+
+
+def load_config(checkpoint: Path, overrides: list[str], trust: bool = False) -> DictConfig:
+    """Return the config of the run that wrote a checkpoint, with ``key=value`` overrides of existing keys.
+
+    An override ``data.test_path=FILE`` is skipped: it names rows to evaluate and is no key of the config.
+
+    Raises:
+        FileNotFoundError: the checkpoint is missing, or config.yaml in its run folder.
+        ValueError: an override names a key that the config does not have, or ``trust`` is false and the config is
+            more than data, see :func:`read_config`.
+    """
+    if not checkpoint.is_file():
+        raise FileNotFoundError(message("ckpt", f"there is no file {checkpoint}"))
+    path = checkpoint.resolve().parents[1] / "config.yaml"
+    if not path.is_file():
+        advice = "Keep the file in its run folder."
+        raise FileNotFoundError(message("ckpt", f"the config of its run is missing at {path}", advice=advice))
+    return read_config(path, trust, [line for line in overrides if not line.startswith(TEST_FILE)])
 
 
 def read_config(path: Path, trust: bool = False, overrides: Iterable[str] = ()) -> DictConfig:

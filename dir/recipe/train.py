@@ -24,7 +24,7 @@ from dir.lds import LDS
 from dir.recipe.best_checkpoint import check_best, recompute_best
 from dir.recipe.callbacks import EndsTogether, EpochSeed, ExplodingLoss, KeepFolder, PlainProgress, StopEarly
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint
-from dir.recipe.compatibility import check, check_float64_labels
+from dir.recipe.compatibility import check
 from dir.recipe.evaluate import load_weights
 from dir.recipe.export_bundle import save_network
 from dir.recipe.figures import density_figure, power_figure
@@ -34,12 +34,14 @@ from dir.recipe.parts import Parts, RunSettings
 from dir.recipe.prediction_file import prediction_arrays, prior_arrays
 from dir.recipe.predictions import Results, evaluate_splits
 from dir.recipe.quiet import quiet_lightning
-from dir.recipe.resume import check_resumable, leaves
+from dir.recipe.resume import check_resumable
 from dir.recipe.run_data import DataRecord, check_same_data, record_of
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import settings_info
-from dir.recipe.settings import check_settings
+from dir.recipe.same_settings import leaves
+from dir.recipe.settings import check_arguments, check_settings
 from dir.recipe.sklearn_estimators import build_estimators
+from dir.recipe.trial_forward import check_float64_labels
 from dir.recipe.two_stage import NoLoss, Stage, build_stages
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def train(cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) -> float
     with folder.in_use():
         check_settings(cfg)
         check(cfg)
+        check_arguments(cfg)
         # Only the first process sees the folder as it was: it locks the folder for all.
         main_process = _is_main_process()
         if main_process:
