@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dir.data.problems import Problems, listed, show_rows, shown
 from dir.data.tables import parse_dates, parse_numbers
@@ -187,15 +188,41 @@ def find_missing(table: pd.DataFrame, target: str, missing: str, problems: Probl
 
 
 def find_leaks(table: pd.DataFrame, features: Sequence[str], target: str, problems: Problems) -> None:
-    """Add numeric features that equal the target, or are a strictly monotone function of it, to the problems."""
+    """Add numeric features that equal the target, or rise or fall with it in every row, to the problems.
+
+    A rounded, clipped or binned copy of the target repeats values, and still never falls while the target rises.
+    """
     for name in features:
         both = table[[name, target]].dropna()
-        feature, order = np.unique(both[name].to_numpy(np.float64), return_inverse=True)
-        label, expected = np.unique(both[target].to_numpy(np.float64), return_inverse=True)
-        if len(label) < MIN_DISTINCT or len(feature) != len(label):
+        feature, label = both[name].to_numpy(np.float64), both[target].to_numpy(np.float64)
+        if min(len(np.unique(feature)), len(np.unique(label))) < MIN_DISTINCT:
             continue
-        if np.array_equal(order, expected) or np.array_equal(order, len(label) - 1 - expected):
-            kind = "equals the target" if np.array_equal(feature, label) and order[0] == expected[0] else (
-                "is a monotone function of the target")  # fmt: skip
-            advice = f"Set data.drop=[{shown(name)}], or data.leaks=allow if this is intended."
-            problems.add(f"column {shown(name)} {kind} {shown(target)}: it leaks the label", advice)
+        if np.array_equal(feature, label):
+            kind = "equals the target"
+        elif never_falls(feature, label) or never_falls(-feature, label):
+            kind = "is a monotone function of the target"
+        else:
+            continue
+        advice = f"Set data.drop=[{shown(name)}], or data.leaks=allow if this is intended."
+        problems.add(f"column {shown(name)} {kind} {shown(target)}: it leaks the label", advice)
+
+
+def never_falls(feature: NDArray[Any], label: NDArray[Any]) -> bool:
+    """Return whether each label is at least as large as the labels of all smaller features.
+
+    Equal features may have different labels, if these explain at most half of the variance of the labels: two
+    unrelated columns that are mostly zero also have this order.
+
+    Example:
+        >>> never_falls(np.array([1.0, 1.0, 2.0]), np.array([0.0, 1.0, 9.0]))
+        True
+        >>> never_falls(np.array([1.0, 1.0, 2.0]), np.array([0.0, 9.0, 8.0]))
+        False
+    """
+    order = np.lexsort((label, feature))
+    # Sorted by feature and then by label, the labels of a larger feature start where those of the smaller one end.
+    if not (np.diff(label[order]) >= 0).all():
+        return False
+    _, group, size = np.unique(feature, return_inverse=True, return_counts=True)
+    means = np.bincount(group, label) / size
+    return bool(np.square(label - means[group]).sum() <= 0.5 * np.square(label - label.mean()).sum())
