@@ -6,6 +6,7 @@ PyTorch and pandas take seconds to import. The module refuses wrong arguments be
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from dir.bundle.arguments import FORMATS, check_input, find_bundle
 PREDICT = (
     "usage: predict.py model=RUN input=new.csv output=predictions.csv\n"
     "       [on_error=raise|skip] [unknown=refuse|zeros] [batch_size=N] [device=cpu|cuda] [text_encoder=FOLDER]\n"
+    "       [data.sep=C] [data.decimal=C] [data.thousands=C] [data.encoding=NAME]: how the csv is written\n"
     "       [power=P: power of the label prior, in place of the power that the model keeps]"
 )
+# Arguments that say how a csv file is written, and the fields of CsvOptions.
+_DIALECT = {f"data.{name}": name for name in ("sep", "decimal", "thousands", "encoding")}
 EXPORT = "usage: export.py model=RUN format=onnx|torch_export output=FILE"
 
 
@@ -28,7 +32,7 @@ def predict_main(arguments: list[str]) -> None:
         SystemExit: wrong arguments, or rows that cannot be predicted, with the reason for each.
     """
     needed = ("model", "input", "output")
-    optional = ("on_error", "unknown", "batch_size", "device", "text_encoder", "power")
+    optional = ("on_error", "unknown", "batch_size", "device", "text_encoder", "power", *_DIALECT)
     given = _parse(arguments, needed, optional, PREDICT)
     try:
         _predict(given)
@@ -75,10 +79,17 @@ def _predict(given: dict[str, str]) -> None:
 
     from dir.bundle.files import read_inputs
     from dir.bundle.inputs.rows import RowsError
+    from dir.bundle.inputs.tables import TableInputs
     from dir.bundle.loading import load
 
     device = given.get("device", "cuda" if torch.cuda.is_available() else "cpu")
     model = load(given["model"], device, text_encoder=given.get("text_encoder"))
+    dialect: dict[str, Any] = {_DIALECT[key]: value for key, value in given.items() if key in _DIALECT}
+    if dialect:
+        if not isinstance(model.encoder, TableInputs):
+            advice = "Remove the argument: the model does not read tables."
+            raise ValueError(message(f"data.{next(iter(dialect))}", "no csv option of this model", advice=advice))
+        model.encoder.csv = replace(model.encoder.csv, **dialect)
     file = read_inputs(model, source)
     options: dict[str, Any] = {"unknown": given["unknown"]} if "unknown" in given else {}
     predicted = model.predict_rows(

@@ -16,7 +16,8 @@ from dir.bundle.inputs.images import ImageInputs
 from dir.bundle.inputs.pairs import COLUMNS
 from dir.bundle.inputs.tables import TableInputs
 from dir.bundle.model import Model
-from dir.data.csv_reading import read_table, without_zero_bytes
+from dir.data.csv_reading import read_table, sniff, without_zero_bytes
+from dir.data.table_checks import require_columns
 
 PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -51,6 +52,7 @@ def read_inputs(model: Model, path: Path) -> InputFile:
 def _table(encoder: TableInputs, path: Path) -> InputFile:
     # Categories are read as text: "01" in a file of numbers alone would otherwise become 1.
     frame = read_table(path, "input", encoder.csv, list(encoder.encoder.categories))
+    require_columns(frame, encoder.raw, path, "a column of the model", sniff(path, encoder.csv))
     return InputFile(frame, frame.drop(columns=[name for name in encoder.raw if name in frame]))
 
 

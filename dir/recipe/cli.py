@@ -143,7 +143,9 @@ def evaluate_main(arguments: list[str]) -> None:
         load_config(model_file(checkpoint), overrides, trust)
 
         from dir.recipe.evaluate import evaluate_checkpoint
+        from dir.recipe.quiet import quiet_lightning
 
+        quiet_lightning()
         evaluate_checkpoint(checkpoint, overrides, trust)
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") or not is_user_error(error):

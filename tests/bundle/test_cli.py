@@ -80,7 +80,7 @@ def test_on_error_skip_leaves_rows_out_and_lists_them(
         ("kind,floor,u,u\na,1,2,3\n", r"more than once: \['u'\]"),
         ("kind,floor,u,v\n", "no rows"),
         ("", "the file is empty"),
-        ("kind;floor;u;v\na;1;2;3\n", r"no column \['kind', 'floor', 'u', 'v'\]"),
+        ("kind;floor;u;v\na;1;2;3\n", r"no column 'kind', 'floor', 'u', 'v'.*set data\.sep=';'"),
         ("kind,floor,u,v,prediction\na,1,2,3,4\n", "'prediction'"),
     ],
 )

@@ -172,6 +172,12 @@ def test_dates_and_another_way_of_writing_numbers(run_once: Run, table_files: Fi
     np.testing.assert_array_equal(load(run).predict(test), expected)
     predict_main([f"model={run}", f"input={tmp_path / 'test.csv'}", f"output={tmp_path / 'out.csv'}", "device=cpu"])
     np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["prediction"], expected, rtol=1e-6)
+    test.to_csv(tmp_path / "comma.csv", index=False)
+    call = [f"model={run}", f"input={tmp_path / 'comma.csv'}", f"output={tmp_path / 'comma_out.csv'}", "device=cpu"]
+    with pytest.raises(SystemExit, match=r"comma\.csv: .*uses ',' as separator: set data\.sep=','"):
+        predict_main(call)
+    predict_main([*call, "data.sep=,", "data.decimal=."])
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "comma_out.csv")["prediction"], expected, rtol=1e-6)
     with pytest.raises(RowsError, match=r"row 1: column 'day': not a date, got 'someday'"):
         load(run).predict(test.assign(day="someday"))
 
