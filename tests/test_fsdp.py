@@ -113,9 +113,20 @@ def half_precision(rank: int, world_size: int) -> dict[str, Any]:
     return {"features": str(features.dtype), "num_samples": encoder.fds.num_samples.clone(), "refused": refused}
 
 
+def averages(rank: int, world_size: int) -> bool:
+    """Return whether fully_shard averages gradients on the CPU; that of torch 2.7 sums them."""
+    torch.manual_seed(0)
+    sharded, alone, inputs = nn.Linear(3, 4), nn.Linear(3, 4), torch.randn(2 * world_size, 3)
+    alone.load_state_dict(sharded.state_dict())
+    fsdp.fully_shard(sharded)
+    for layer, rows in ((alone, inputs), (sharded, inputs[rank::world_size])):
+        layer(rows).square().mean().backward()
+    return torch.allclose(_whole(sharded.weight.grad), alone.weight.grad, rtol=1e-4)
+
+
 def everything(rank: int, world_size: int) -> dict[str, Any]:
     """Run all scenarios in one start of the ranks, because starting ranks is slow."""
-    return {way.__name__: way(rank, world_size) for way in (shard_encoder, shard_model, half_precision)}
+    return {way.__name__: way(rank, world_size) for way in (averages, shard_encoder, shard_model, half_precision)}
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +137,8 @@ def ranks(spawn_ranks: Any) -> list[dict[str, Any]]:
 @pytest.mark.filterwarnings("ignore:FDS.*ratio_clip")
 @pytest.mark.parametrize("way", ["shard_encoder", "shard_model"])
 def test_sharded_training_equals_training_in_one_process(ranks: list[dict[str, Any]], way: str) -> None:
+    if not ranks[0]["averages"]:
+        pytest.skip("fully_shard of this torch sums gradients on the CPU")
     alone = train(Model())
     assert float((alone["states"][0]["scale"] - 1).abs().max()) > 0.1, "the second epoch is calibrated"
     for result in ranks:
