@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ import dir.models as models
 from dir._checks import message, suggestion
 from dir.bins import LabelBins
 from dir.bundle.fields import BundleError, Fields
+from dir.models.members import attach_head
 from dir.models.regressor import Regressor
 
 ENCODERS = (
@@ -28,6 +30,7 @@ ENCODERS = (
     "MLPEncoder",
     "PairMLPEncoder",
     "ResNetEncoder",
+    "TabMEncoder",
     "TransformerPairEncoder",
 )
 HEADS = (
@@ -40,7 +43,7 @@ HEADS = (
     "PriorHead",
 )
 # Arguments that count modules: a large value costs time even without memory.
-_COUNTS = {"layers": 64, "blocks": 64, "grid": 64, "num_experts": 4096, "views": 4096}
+_COUNTS = {"layers": 64, "blocks": 64, "grid": 64, "num_experts": 4096, "views": 4096, "members": 4096}
 _MAX_INTEGER, _MAX_LIST = 2**31, 64
 
 Classes = Mapping[str, type[nn.Module]]
@@ -105,7 +108,8 @@ def _assemble(fields: Fields, bins: LabelBins, classes: Classes) -> Regressor:
     features = getattr(encoder, "num_features", None)
     if not isinstance(features, int):
         raise BundleError(message(fields.name("encoder"), "the class has no integer num_features", features))
-    return Regressor(encoder, _make(fields.section("head"), HEADS, classes, num_features=features, bins=bins))
+    make_head: Any = partial(_make, fields.section("head"), HEADS, classes, bins=bins)
+    return Regressor(encoder, attach_head(encoder, make_head))
 
 
 def _make(fields: Fields, listed: tuple[str, ...], classes: Classes, **more: Any) -> nn.Module:

@@ -25,10 +25,17 @@ if TYPE_CHECKING:
     from dir.models.heads_experts import ExpertsHead as ExpertsHead
     from dir.models.heads_histogram import HistogramHead as HistogramHead
     from dir.models.heads_prior import PriorHead as PriorHead
+    from dir.models.members import MemberDistributionHead as MemberDistributionHead
+    from dir.models.members import MemberHead as MemberHead
+    from dir.models.members import MemberLoss as MemberLoss
+    from dir.models.members import attach_head as attach_head
     from dir.models.mlp import MLPEncoder as MLPEncoder
     from dir.models.pair import PairMLPEncoder as PairMLPEncoder
+    from dir.models.piecewise_linear import PiecewiseLinearEmbedding as PiecewiseLinearEmbedding
+    from dir.models.piecewise_linear import quantile_edges as quantile_edges
     from dir.models.regressor import Regressor as Regressor
     from dir.models.resnet import ResNetEncoder as ResNetEncoder
+    from dir.models.tabm import TabMEncoder as TabMEncoder
     from dir.models.transformer import TransformerPairEncoder as TransformerPairEncoder
 
 _HOMES = {
@@ -49,11 +56,18 @@ _HOMES = {
     "EvidentialHead": "heads_evidential",
     "ExpertsHead": "heads_experts",
     "HistogramHead": "heads_histogram",
+    "MemberHead": "members",
+    "MemberDistributionHead": "members",
+    "MemberLoss": "members",
+    "attach_head": "members",
     "MLPEncoder": "mlp",
     "PairMLPEncoder": "pair",
+    "PiecewiseLinearEmbedding": "piecewise_linear",
     "PriorHead": "heads_prior",
+    "quantile_edges": "piecewise_linear",
     "Regressor": "regressor",
     "ResNetEncoder": "resnet",
+    "TabMEncoder": "tabm",
     "TransformerPairEncoder": "transformer",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _HOMES)

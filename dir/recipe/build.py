@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +22,7 @@ from dir.fds import FDS
 from dir.fds.output import OutputFDS
 from dir.losses.base import Regularizer
 from dir.metrics import ShotMetrics
+from dir.models.members import MemberHead, MemberLoss, attach_head
 from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits, log_labels
 from dir.posthoc import Correction
@@ -148,6 +150,25 @@ def make_encoder(node: DictConfig, arguments: dict[str, Any], data: str) -> nn.M
     return encoder
 
 
+def encoder_arguments(node: DictConfig, data: RegressionData) -> dict[str, Any]:
+    """Return the arguments of the encoder that the data decides.
+
+    An encoder class with ``fit_arguments(inputs, **settings)`` also gets arguments that the training rows decide,
+    such as the bin edges of :class:`dir.models.TabMEncoder`. A method that resamples has resampled the rows before.
+    """
+    arguments = data.encoder_args()
+    fit = getattr(get_object(node["_target_"]), "fit_arguments", None)
+    if fit is None:
+        return arguments
+    settings = {str(key): value for key, value in node.items() if not str(key).startswith("_")}
+    inputs = [batch for batch, _ in data.whole("train")]
+    if not all(isinstance(part, Tensor) and part.ndim == 2 for part in inputs):
+        advice = "Use experiment=tabular, or another model."
+        raise ValueError(message("model.encoder", "expected rows of numbers", node["_target_"], advice))
+    fitted: dict[str, Any] = fit(torch.cat(inputs), **settings)
+    return arguments | fitted
+
+
 def last_stage(cfg: DictConfig) -> DictConfig:
     """Return the config of the stage that a run evaluates: the second of two stages, else the config itself.
 
@@ -183,7 +204,7 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
     lds: Reweighter | None = (
         None if cfg.method.lds is None else instantiate_with(cfg.method.lds, bins=bins).fit(trained)
     )
-    encoder_args = data.encoder_args()
+    encoder_args = encoder_arguments(cfg.model.encoder, data)
     encoder = make_encoder(cfg.model.encoder, encoder_args, type(data).__name__)
     features = cast("int", encoder.num_features)
     fds: FDS | None = None
@@ -195,9 +216,11 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
         output_fds = OutputFDS(one, cfg.method.output_fds.track)
     units = target_units(cfg.task.target_offset, cfg.task.target_scale, train, data.log1p, data.label_dtype)
     target_bins = units.bins(bins)
+    head = attach_head(encoder, partial(instantiate_with, cfg.method.head, bins=target_bins))
+    criterion = instantiate_with(cfg.method.loss)
     module = RegressionModule(
-        model=Regressor(encoder, instantiate_with(cfg.method.head, num_features=features, bins=target_bins), fds),
-        criterion=instantiate_with(cfg.method.loss),
+        model=Regressor(encoder, head, fds),
+        criterion=MemberLoss(criterion) if isinstance(head, MemberHead) else criterion,
         metrics=metrics,
         optimizer=instantiate(cfg.optimizer, _convert_="all"),
         scheduler=None if cfg.scheduler is None else instantiate(cfg.scheduler, _convert_="all"),

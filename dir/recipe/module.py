@@ -132,13 +132,21 @@ class RegressionModule(LightningModule):
             labels = self.to_raw(target)
         features, output = self.model.step(inputs, labels)
         if self.output_fds is not None:
-            output = self.output_fds(output, target, labels)
+            output = self._shifted(self.output_fds, output, target, labels)
         weight = self.lds(labels) if self.lds is not None else None
         loss: Tensor = self.criterion(output, target, weight=weight)
         for regularizer in self.regularizers:
             loss = loss + regularizer(features, target, self.model.predict(output))
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
         return loss
+
+    @staticmethod
+    def _shifted(output_fds: OutputFDS, output: Tensor, target: Tensor, labels: Tensor) -> Tensor:
+        """Return the shifted predictions [N], or [N, k] of k members, whose predictions share their statistics."""
+        copies = output[0].numel() if output.ndim > 1 and len(output) else 1
+        rows = (values.repeat_interleave(copies) for values in (target, labels))
+        shifted: Tensor = output_fds(output.flatten(), *rows)
+        return shifted.view_as(output)
 
     def validation_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> None:
         inputs, labels = batch

@@ -17,6 +17,7 @@ from omegaconf import MISSING, OmegaConf
 from dir.metrics.shot_thresholds import default_threshold
 from dir.recipe.families import loss_family
 from dir.recipe.folder_name import UNNAMED, run_name, suffix
+from dir.recipe.model_recipe import Recipe
 
 
 def _of_family(key: str) -> str:
@@ -241,6 +242,7 @@ class Model:
     """The network: the encoder. Its head belongs to the method."""
 
     encoder: Any = MISSING
+    recipe: Recipe = field(default_factory=Recipe)
 
 
 @dataclass

@@ -37,7 +37,7 @@ TARGETS = frozenset(
     | _names("dir.models", "LinearHead NormedHead ClassificationHead EvidentialHead ExpertsHead HistogramHead")
     | _names("dir.models", "PriorHead")
     | _names("dir.models", "BiLSTMPairEncoder ConvEncoder GridEncoder MLPEncoder PairMLPEncoder ResNetEncoder")
-    | _names("dir.models", "TransformerPairEncoder HistGBDT LightGBMTrees CatBoostTrees")
+    | _names("dir.models", "TabMEncoder TransformerPairEncoder HistGBDT LightGBMTrees CatBoostTrees")
     | _names("dir.data", "AgeSyntheticData STSSyntheticData CsvImages NpzImages TabularData Protocol automatic_bins")
     | _names("dir.data", "STSBWords STSBEmbeddings STSBTokens")
     | _names("dir.resampling", "SMOTER SMOGN GaussianNoise RandomOverSampler RandomUnderSampler WERCS REBAGG")

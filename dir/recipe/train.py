@@ -21,6 +21,7 @@ from dir._checks import message
 from dir.callbacks.lightning import EndEpoch
 from dir.data.describe import format_description
 from dir.lds import LDS
+from dir.models.members import MemberLoss
 from dir.recipe.best_checkpoint import check_best, recompute_best
 from dir.recipe.callbacks import EndsTogether, EpochSeed, ExplodingLoss, KeepFolder, PlainProgress, StopEarly
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint
@@ -215,7 +216,9 @@ def _train(run: Run, run_info: dict[str, Any]) -> float:
         results = evaluate_splits(parts, device)
         if run.logger is not None:
             log_results(run.logger, stage.config, results, trainer.global_step, parts.settings.unit)
-        trained_to_predict = not isinstance(parts.module.criterion, NoLoss)
+        criterion = parts.module.criterion
+        own_loss = criterion.criterion if isinstance(criterion, MemberLoss) else criterion
+        trained_to_predict = not isinstance(own_loss, NoLoss)
         if trained_to_predict:
             save_network(folder.model, parts, results.metrics)
         return finish_run(

@@ -11,6 +11,7 @@ from dir._checks import message
 from dir.data.base import RegressionData
 from dir.losses import BNI
 from dir.models import ClassificationHead, PriorHead
+from dir.models.members import MemberHead, MemberLoss
 from dir.recipe.module import RegressionModule
 
 
@@ -20,8 +21,9 @@ def check_parts(cfg: DictConfig, module: RegressionModule, data: RegressionData)
     The trial tells lazy parts the number of features. Weights, modes and the random state stay as they are.
     """
     model, criterion = module.model, module.criterion
+    own_loss = criterion.criterion if isinstance(criterion, MemberLoss) else criterion
     if module.lds is not None and getattr(criterion, "corrects_imbalance", False):
-        problem = f"{type(criterion).__name__} already corrects the imbalance, and weights would correct it twice"
+        problem = f"{type(own_loss).__name__} already corrects the imbalance, and weights would correct it twice"
         raise ValueError(message("method.lds", problem, advice="Set method.lds=null or choose another method.loss."))
     labels = data.labels("train")[:2]
     target = module.to_target(labels)
@@ -30,7 +32,9 @@ def check_parts(cfg: DictConfig, module: RegressionModule, data: RegressionData)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         features = torch.zeros(len(labels), model.num_features)
         output = model.decode(features)
-        if module.output_fds is not None and output.shape != labels.shape:
+        # One number per sample, or per member of a sample.
+        single = output.ndim == (2 if isinstance(model.head, MemberHead) else 1)
+        if module.output_fds is not None and not single:
             problem = "method.output_fds shifts one number per sample, but method.head gives more"
             raise ValueError(message("method.output_fds", problem, list(output.shape[1:]), "Choose another head."))
         if cfg.method.posthoc is not None and model.variance(output) is not None:
@@ -60,11 +64,11 @@ def check_log_target(module: RegressionModule, labels: Tensor) -> None:
         module: module whose target is the logarithm.
         labels: raw labels that the module trains on, after resampling.
     """
-    head = module.model.head
-    for key, part, kind in (
-        ("method.head", head.head if isinstance(head, PriorHead) else head, ClassificationHead),
-        ("method.loss", module.criterion, BNI),
-    ):
+    head, criterion = module.model.head, module.criterion
+    head = head.head if isinstance(head, MemberHead) else head
+    head = head.head if isinstance(head, PriorHead) else head
+    criterion = criterion.criterion if isinstance(criterion, MemberLoss) else criterion
+    for key, part, kind in (("method.head", head, ClassificationHead), ("method.loss", criterion, BNI)):
         if isinstance(part, kind):
             # A wide bin near 0 spans several units of the logarithm, and its centre lies far below its labels.
             problem = (
