@@ -107,7 +107,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, list[st
     worker = WORKER.replace("ROOT", str(ROOT)).replace("HEAVY", repr(HEAVY))
     jobs = json.dumps([[script, arguments] for script, arguments, _ in CASES])
     done = subprocess.run(
-        [sys.executable, "-c", worker, jobs], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", worker, jobs], cwd=folder, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
     found: list[tuple[str, list[str]]] = json.loads(done.stdout)
