@@ -17,8 +17,6 @@ from dir.bundle.fields import Fields
 from dir.bundle.files import read_inputs
 from dir.bundle.inputs.tables import TableInputs
 from dir.data.describe import format_description
-from dir.data.problems import Problems
-from dir.data.table_checks import find_leaks
 from dir.data.tables import TableEncoder, expand_dates
 from dir.data.tabular import TabularData
 
@@ -288,27 +286,3 @@ def row_order(data: TabularData) -> dict[int, str]:
         for split in ("train", "val", "test")
         for price in data.labels(split).tolist()  # type: ignore[arg-type]
     }
-
-
-@pytest.mark.parametrize(
-    ("copy", "leaks"),
-    [
-        (lambda y: np.round(y / 5), True),
-        (lambda y: np.clip(y, 10, 60), True),
-        (lambda y: -np.floor(y), True),
-        (lambda y: np.searchsorted(np.linspace(0, 100, 12), y), True),
-        (lambda y: np.where(y > 50, 1.0, 0.0), False),  # two values
-        (lambda y: np.round(y / 5) + (np.arange(len(y)) == 7) * 20, False),  # one row is out of order
-        (lambda y: np.where(y > 95, y, 0.0), False),  # mostly one value
-    ],
-)
-def test_rounded_and_clipped_copies_of_the_target_are_leaks(copy, leaks: bool) -> None:
-    label = np.random.default_rng(0).uniform(0, 100, 300)
-    table = pd.DataFrame({"a": copy(label), "y": label})
-    problems = Problems("table.csv")
-    find_leaks(table, ["a"], "y", problems)
-    if leaks:
-        with pytest.raises(ValueError, match=r"'a' is a monotone function of the target"):
-            problems.raise_all()
-    else:
-        problems.raise_all()
