@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dir._checks import check_choice, check_integer, check_interval, check_positive, message
+from dir.distribution import CellDistribution
 
 CostName = Literal["mse", "mae"]
 Cost = Callable[[Tensor, Tensor], Tensor]
@@ -143,12 +144,15 @@ def decide(probability: Tensor, edges: Tensor, cost: Cost | CostName, num_candid
     cost = as_cost(cost)
     dtype = torch.promote_types(probability.dtype, torch.float32)
     wide, edges = probability.double(), edges.to(probability.device, torch.float64)
+    predicted = CellDistribution(wide.log(), edges)
     if isinstance(cost, SquaredCost):
-        return _matmul(wide, (edges[1:] + edges[:-1]) / 2).to(dtype)
+        return predicted.mean().to(dtype)
     if isinstance(cost, LinearCost):
-        return _quantile(wide, edges, cost.quantile).to(dtype)
+        return predicted.quantile(cost.quantile).to(dtype)
     candidates = torch.linspace(float(edges[0]), float(edges[-1]), num_candidates, dtype=torch.float64).to(edges)
-    expected = _matmul(wide, _cell_costs(candidates[:, None], edges, cost).T)
+    # Autocast would compute this product in half precision.
+    with torch.autocast(wide.device.type, enabled=False):
+        expected = wide @ _cell_costs(candidates[:, None], edges, cost).T
     return candidates[expected.argmin(dim=1)].to(dtype)
 
 
@@ -203,20 +207,3 @@ def _cell_costs(prediction: Tensor, edges: Tensor, cost: Cost) -> Tensor:
         got: Any = list(costs.shape) if costs.shape != expected_shape else "values that are not finite"
         raise ValueError(message("cost", f"expected a finite cost for each pair, shape {list(expected_shape)}", got))
     return (costs.double() * shares / 2).sum(dim=2)
-
-
-def _quantile(probability: Tensor, edges: Tensor, q: float) -> Tensor:
-    """Quantile of a distribution that is uniform within each cell."""
-    inner = probability.cumsum(dim=1)
-    cdf = torch.cat([torch.zeros_like(inner[:, :1]), inner / inner[:, -1:]], dim=1)
-    cell = torch.searchsorted(cdf, cdf.new_full((len(cdf), 1), q)).sub(1).clamp(0, len(edges) - 2)
-    below, above = cdf.gather(1, cell), cdf.gather(1, cell + 1)
-    share = ((q - below) / (above - below).clamp(min=torch.finfo(cdf.dtype).tiny)).clamp(0, 1).squeeze(1)
-    cell = cell.squeeze(1)
-    return edges[cell] + share * edges.diff()[cell]
-
-
-def _matmul(probability: Tensor, values: Tensor) -> Tensor:
-    # Autocast would take this product in half precision.
-    with torch.autocast(probability.device.type, enabled=False):
-        return probability @ values

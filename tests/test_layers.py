@@ -43,6 +43,7 @@ NEIGHBOURS = {
         ("_archives", "_checks"),
         ("_box_plot", "_checks"),
         ("cells", "bins"),
+        ("costs", "distribution"),
     },
     *{("losses", "prior"), ("prior", "lds")},
     *{("bundle", "data"), ("bundle", "models")},
