@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from dir._lazy import attach
 
 if TYPE_CHECKING:
-    from dir.bundle.description import BundleError as BundleError
     from dir.bundle.description import Description as Description
     from dir.bundle.exporting import export as export
+    from dir.bundle.fields import BundleError as BundleError
     from dir.bundle.inputs.rows import RowsError as RowsError
     from dir.bundle.loading import load as load
     from dir.bundle.model import Model as Model
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dir.bundle.saving import save as save
 
 _HOMES = {
-    "BundleError": "description",
+    "BundleError": "fields",
     "Description": "description",
     "Model": "model",
     "Predictor": "predictor",

@@ -1,0 +1,98 @@
+"""The hooks that make the site from docs/ and from the docstrings."""
+
+import importlib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+HOOKS = Path(__file__).resolve().parents[2] / "docs/hooks"
+
+# The packages that users import from. Each name in their __all__ stands in the reference.
+FACES = [
+    "dir",
+    "dir.fds",
+    "dir.losses",
+    "dir.metrics",
+    "dir.metrics.functional",
+    "dir.resampling",
+    "dir.models",
+    "dir.bundle",
+]
+
+
+def hook(name: str) -> ModuleType:
+    pytest.importorskip("mkdocs")
+    spec = importlib.util.spec_from_file_location(f"docs_hook_{name}", HOOKS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def reference() -> str:
+    module = hook("reference")
+    return "\n".join(module.api_page(title, names) for title, names in module.PAGES.values())
+
+
+@pytest.mark.parametrize("package", FACES)
+def test_every_exported_class_and_function_stands_in_the_reference(package, reference):
+    face = importlib.import_module(package)
+    entries = set(reference.splitlines())
+    missing = []
+    for name in face.__all__:
+        value = getattr(face, name)
+        if not callable(value):
+            continue
+        homes = {f"::: {package}.{name}", f"::: {value.__module__}.{name}"}
+        # A name that two faces export stands under the longer path.
+        homes |= {f"::: {other}.{name}" for other in FACES}
+        if not homes & entries:
+            missing.append(name)
+    assert not missing
+
+
+def test_settings_page_holds_every_config_file_and_the_schema():
+    page = hook("reference").settings_page()
+    configs = HOOKS.parents[1] / "configs"
+    for file in configs.glob("*/*.yaml"):
+        assert f"### {file.parent.name}/{file.name}" in page
+    assert "| `sigma` | `float` | `2.0` |" in page
+
+
+def test_docstrings_become_markdown():
+    pytest.importorskip("griffe")
+    text = """Return x: :math:`a_i`.
+
+    .. math:: y = \\sum_j a_j,
+        \\qquad z
+
+    See :class:`dir.LDS`, :meth:`torch.nn.Module.eval` and :mod:`dir.fds`.
+
+Example:
+    >>> 1
+"""
+    markdown = hook("docstrings").to_markdown(text)
+    assert "$a_i$" in markdown
+    assert "    $$\n    y = \\sum_j a_j, \\qquad z\n    $$\n" in markdown
+    assert "[`dir.LDS`][dir.LDS], `torch.nn.Module.eval` and `dir.fds`" in markdown
+    assert "\nExamples:\n    >>> 1" in markdown
+
+
+def test_formulas_become_mathml():
+    pytest.importorskip("latex2mathml")
+    page = hook("mathml").on_page_content(
+        '<p><span class="arithmatex">\\(a &lt; b\\)</span></p><div class="arithmatex">\\[\nc^2\n\\]</div>'
+    )
+    assert "arithmatex" not in page
+    assert page.count("<math") == 2
+    assert 'display="block"' in page
+
+
+def test_links_that_leave_the_docs():
+    links = hook("links")
+    text = "[README](../README.md#recipes), [a.py](../a.py), [raw](../b/c.json), [page](fds.md)"
+    assert links.on_page_markdown(text) == "[README](index.md), `a.py`, raw (`b/c.json`), [page](fds.md)"
