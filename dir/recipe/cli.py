@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dir._checks import message
-from dir.recipe.compatibility import check
+from dir.recipe.compatibility import check, check_overrides
 from dir.recipe.folder_name import UNNAMED, run_name
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.schema import register_configs
@@ -69,6 +69,7 @@ def _run(cfg: DictConfig) -> float | None:
     }
     try:
         refuse_early(cfg, folder)
+        check_overrides(cfg, run_info["overrides"])
 
         from torch.distributed.elastic.multiprocessing.errors import record
 

@@ -5,6 +5,8 @@ The module imports neither torch nor Lightning, so that scripts/train.py refuses
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from omegaconf import DictConfig
 
 from dir._checks import check_choice, check_integer, check_positive, message
@@ -108,6 +110,30 @@ def _check_estimator(cfg: DictConfig) -> None:
     if wrong:
         problem = "only applies to networks, but method.estimator fits a scikit-learn model"
         raise ValueError(message(wrong[0], problem, advice=f"Remove {wrong[0]}."))
+
+
+def check_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
+    """Raise a ValueError for a model that the command line names, if the method trains no network.
+
+    Args:
+        cfg: composed config, in which a model named by the user and one named by an experiment look alike.
+        overrides: ``key=value`` lines of the command line.
+
+    Example:
+        >>> from omegaconf import OmegaConf
+        >>> trees = OmegaConf.create({"method": {"estimator": {"_target_": "dir.models.HistGBDT"}}})
+        >>> check_overrides(trees, ["model=tabm"])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: model: HistGBDT trains no network and would ignore it, got 'tabm'. Remove model=tabm, or ...
+    """
+    if cfg.method.estimator is None:
+        return
+    for line in overrides:
+        key, _, value = line.lstrip("+~").partition("=")
+        if key == "model" or key.startswith(("model.", "model/", "model@")):
+            kind = cfg.method.estimator["_target_"].rpartition(".")[2]
+            advice = f"Remove {line}, or choose a method that trains a network."
+            raise ValueError(message(key, f"{kind} trains no network and would ignore it", value, advice))
 
 
 def _check_retrain(cfg: DictConfig) -> None:

@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "lightning", "torchvision", "torchmetrics", "transformers", "sklearn", "pandas", "matplotlib")
 RUN = "+experiment=age_synthetic"
+TREES = ("+experiment=tabular", "data.path=x.csv", "data.target=y")
 
 # Script, arguments, and texts that the answer contains.
 CASES: list[tuple[str, list[str], list[str]]] = [
@@ -48,6 +49,8 @@ CASES: list[tuple[str, list[str], list[str]]] = [
     ("train", [RUN, "+protocol.gaps=1"], ["protocol.gaps: this run has no protocol"]),
     ("train", [RUN, "method=ranksim", "+regularizer=ranksim"], ["regularizer: the method already has it"]),
     ("train", [RUN, "method=rrt", "method.retrain.epochs=0"], ["method.retrain.epochs", "got 0"]),
+    ("train", [*TREES, "method=hist_gbdt", "model=tabm"], ["model: HistGBDT trains no network", "'tabm'"]),
+    ("train", [*TREES, "method=bagging", "model.encoder.dropout=0.2"], ["model.encoder.dropout", "'0.2'"]),
     ("train", [RUN, "name=finished"], ["finished", "never overwritten"]),
     ("train", [RUN, "name=unfinished"], ["unfinished", "resume=true"]),
     ("train", [RUN, "name=other", "resume=true"], ["resume: ", "other settings"]),
