@@ -40,7 +40,7 @@ def describe_columns(table: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str,
 
     Args:
         table: the columns as read from the file.
-        kinds: kind of each column: target, number, category, date, group or dropped.
+        kinds: kind of each column: target, number, category, date, group, split, time or dropped.
     """
     found = {}
     for name in table.columns:
@@ -74,6 +74,7 @@ def format_description(description: Mapping[str, Any]) -> str:
     if target.get("log_target"):
         trained = "log(1 + label)" if target["log1p"] else "the label itself"
         lines.append(f"target: {trained} is trained on, because {target['reason']}")
+    lines += description.get("notes", [])
     digits = 6
     if target.get("dtype") == "float64":
         lines.append("target: labels are float64, because float32 is too coarse for them")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,27 +32,31 @@ def require_columns(table: pd.DataFrame, names: Sequence[str], path: Path, optio
 
 def select_columns(
     raw: pd.DataFrame,
+    given: Mapping[str, Sequence[str]],
     target: str,
-    drop: list[str],
-    categorical: list[str],
-    dates: list[str],
-    group: str | None,
+    apart: Sequence[str],
     hint: str,
     problems: Problems,
 ) -> pd.DataFrame:
-    """Return a training file without the dropped columns, after a check of every column that the settings name.
+    """Return the features and the target of a training file, after a check of every column that the settings name.
+
+    Args:
+        raw: the file.
+        given: columns that the settings name, by config key; those of ``data.drop`` are left out.
+        target: column of the labels.
+        apart: columns with another role, which are no features.
+        hint: advice if a column is not there.
+        problems: gets the problems.
 
     Raises:
         ValueError: with all columns that the file lacks, or if no feature is left.
     """
-    given = {"data.target": [target], "data.drop": drop, "data.categorical": categorical}
-    given |= {"data.group": [] if group is None else [group], "data.dates": dates}
     for key, names in given.items():
         find_columns(raw, names, key, problems, hint)
     problems.raise_all()
-    table = raw.drop(columns=drop)
-    if not set(table.columns) - {target, group}:
-        beside = "" if group is None else f" and the group {group!r}"
+    table = raw.drop(columns=list({*given["data.drop"], *apart}))
+    if not set(table.columns) - {target}:
+        beside = f" and {listed(apart)}" if apart else ""
         problems.add(f"no column is left besides the target {target!r}{beside}")
     problems.raise_all()
     return table
@@ -164,7 +168,7 @@ def find_bad_dates(column: pd.Series[Any], problems: Problems) -> None:
                      f"{show_rows(rows)}", "Correct them, or remove the column from data.dates.")  # fmt: skip
 
 
-def find_missing(table: pd.DataFrame, target: str, missing: str, problems: Problems) -> pd.DataFrame:
+def find_missing(table: pd.DataFrame, target: str | None, missing: str, problems: Problems) -> pd.DataFrame:
     """Apply the policy for missing values: "refuse", "median" (features only, filled in later) or "drop".
 
     Returns:

@@ -1,29 +1,158 @@
-"""Random, balanced and grouped splits of the rows of a table."""
+"""Splits of the rows of a table: random, balanced, by group, by time, or given by a column."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from dir._checks import check_choice, check_integer, message
 from dir.data.arrays import automatic_bins
 from dir.data.label_types import needs_float64
-from dir.data.splits import Names, balanced_split, cap_for_share, group_split, random_split
+from dir.data.splits import SPLITS, Names, balanced_split, cap_for_share, check_share, group_split, random_split
+from dir.data.table_reading import Beside
+from dir.data.table_times import TimeColumns
+
+SplitKind = Literal["balanced", "random", "time"]
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Settings of :class:`dir.data.TabularData` that decide the split of a row; their meaning stands there."""
+
+    split: SplitKind
+    share: float
+    split_bins: int
+    split_column: str | None
+    val_from: Any
+    test_from: Any
+    seed: int
+
+    def check(self, group: Sequence[str], time: Sequence[str], windows: bool, test_path: str | None) -> None:
+        """Raise a ValueError for settings that contradict each other, or that nothing would read."""
+        check_choice("data.split", self.split, ("balanced", "random", "time"))
+        check_share(self.share)
+        check_integer("data.split_bins", self.split_bins)
+        by_time, column = self.split == "time", self.split_column
+        if by_time and not time:
+            advice = "Set data.time=COLUMN, or data.time=[year,month,day]."
+            raise ValueError(message("data.split", "needs data.time, the column of the time", self.split, advice))
+        if time and not by_time and not windows:
+            advice = "Set data.split=time or data.window=N, or remove data.time."
+            raise ValueError(
+                message("data.time", "orders the rows for data.split=time and data.window", list(time), advice)
+            )
+        if column is not None and (self.split != "balanced" or test_path is not None):
+            other, value = ("data.test_path", test_path) if self.split == "balanced" else ("data.split", self.split)
+            problem = f"not possible together with {other}={value}"
+            raise ValueError(message("data.split_column", problem, column, "Remove one."))
+        given = {"data.val_from": self.val_from, "data.test_from": self.test_from}
+        for key, value in given.items():
+            if value is not None and not by_time:
+                raise ValueError(message(key, "only applies to data.split=time", value, "Set data.split=time."))
+        if test_path is not None and self.test_from is not None:
+            problem = "not possible together with data.test_path, which holds all test rows"
+            raise ValueError(message("data.test_from", problem, self.test_from, "Remove one."))
+        if test_path is None and (self.val_from is None) != (self.test_from is None):
+            missing = "data.val_from" if self.val_from is None else "data.test_from"
+            raise ValueError(
+                message(missing, "not set, and the other border of the split is", advice="Set both, or none.")
+            )
+        if windows and not by_time and column is None and not group:
+            problem = "windows of one series overlap, and a random split would train on the rows of test windows"
+            advice = "Set data.split=time, data.split_column=COLUMN, or data.group=COLUMN, which draws whole series."
+            raise ValueError(message("data.split", problem, self.split, advice))
+
+
+def draw_split(
+    table: pd.DataFrame,
+    target: str,
+    settings: SplitSettings,
+    path: str,
+    beside: Beside,
+    has_test: bool = False,
+) -> tuple[Names, list[str]]:
+    """Return the split of each row, and lines about it for the report of the data.
+
+    Args:
+        table: rows with features and target.
+        target: column of the labels.
+        settings: how rows are split.
+        path: the file, for messages.
+        beside: group, time and given split of each row. Whole groups are drawn, unless the split is by time or given.
+        has_test: whether the test rows are in another file. Rows that would be test rows are training rows then.
+    """
+    groups = beside.group
+    if beside.split is not None:
+        names, by = beside.split, f"column {settings.split_column!r}"
+    elif settings.split == "time":
+        assert beside.time is not None
+        assert beside.time_columns is not None
+        names = split_by_time(beside.time_columns, beside.time, settings, path, has_test)
+        by = f"time, {_borders(settings)}"
+    else:
+        names = split_table(table, target, settings.split, settings.share, settings.split_bins, settings.seed, groups)
+        return np.where(names == "val", "val", "train") if has_test else names, []
+    counts = ", ".join(f"{int((names == name).sum())} {name}" for name in SPLITS[: 2 if has_test else 3])
+    lines = [f"split by {by}: {counts} rows"]
+    if groups is not None:
+        spread = pd.Series(names).groupby(groups).nunique()
+        lines.append(f"groups: {int((spread > 1).sum())} of {len(spread)} have rows in more than one split")
+    return names, lines
+
+
+def split_by_time(
+    columns: TimeColumns, times: NDArray[np.float64], settings: SplitSettings, path: str, has_test: bool = False
+) -> Names:
+    """Return the split of each row: the earliest rows train, then val, then test. Equal times stay together.
+
+    Without borders the latest rows of ``settings.share`` are test rows, and as many before them val rows.
+
+    Raises:
+        ValueError: borders of another form or in the wrong order, or a split without rows.
+    """
+    if settings.val_from is not None:
+        val = columns.bound(settings.val_from, "data.val_from")
+        test = np.inf if has_test else columns.bound(settings.test_from, "data.test_from")
+        if not val < test:
+            problem = f"expected a time after data.val_from={settings.val_from}"
+            raise ValueError(message("data.test_from", problem, settings.test_from))
+    else:
+        order = np.sort(times)
+        held = round(settings.share * len(times))
+        ends = (len(order) - held, len(order)) if has_test else (len(order) - 2 * held, len(order) - held)
+        val, test = (order[end] if end < len(order) else np.inf for end in ends)
+    names = np.where(times >= test, "test", np.where(times >= val, "val", "train"))
+    for name in SPLITS[: 2 if has_test else 3]:
+        if not (names == name).any():
+            problem = f"data.split=time leaves no row for {name}"
+            advice = "Change data.val_from and data.test_from, or data.share."
+            raise ValueError(message(path, problem, advice=advice))
+    return names
+
+
+def _borders(settings: SplitSettings) -> str:
+    if settings.val_from is not None:
+        test = "" if settings.test_from is None else f", test from {settings.test_from}"
+        return f"val from {settings.val_from}{test}"
+    return f"the latest {settings.share:g} of the rows each"
 
 
 def split_table(
     table: pd.DataFrame,
     target: str,
-    split: Literal["balanced", "random"],
+    split: Literal["balanced", "random", "time"],
     share: float,
     num_bins: int,
     seed: int,
     groups: NDArray[np.str_] | None = None,
 ) -> Names:
-    """Return the split of each row, the same for all copies of a row.
+    """Return a drawn split of each row, the same for all copies of a row.
 
     Args:
         table: rows with features and target.

@@ -25,29 +25,38 @@ class TargetChoice(NamedTuple):
 
 def check_target(
     target: Any,
-    group: str | None,
+    beside: Mapping[str, Sequence[str]],
     test_path: str | None,
-    others: dict[str, Sequence[str]],
+    others: Mapping[str, Sequence[str]],
     log_target: LogTarget,
 ) -> None:
     """Raise a ValueError for settings of the target and the group that contradict the settings of other columns.
 
     Args:
-        target, group, test_path, log_target: settings of :class:`dir.data.TabularData`.
+        target, test_path, log_target: settings of :class:`dir.data.TabularData`.
+        beside: columns of the group, the split and the time, by config key.
         others: columns of the other settings, by config key.
     """
+    group = beside["data.group"]
     if not isinstance(target, str):
         advice = "Run the recipe once for each target."
         raise ValueError(message("data.target", "expected the name of one column", target, advice))
     check_choice("data.log_target", log_target, (False, True, "auto"))
     for option, names in others.items():
-        for key, name in (("data.target", target), ("data.group", group)):
-            if name is not None and name in names:
-                raise ValueError(message(key, f"expected a column that is not in {option}", name))
-    if group is not None and group == target:
-        raise ValueError(message("data.group", "expected another column than data.target", group))
-    if group is not None and test_path is not None:
-        raise ValueError(message("data.group", "not possible together with data.test_path", group, "Remove one."))
+        for key, own in (("data.target", [target]), ("data.group", group)):
+            for name in own:
+                if name in names:
+                    raise ValueError(message(key, f"expected a column that is not in {option}", name))
+    for key, named in beside.items():
+        if target in named:
+            raise ValueError(message(key, "expected another column than data.target", target))
+    shared = [name for name in beside.get("data.split_column", ()) if name in (*group, *beside.get("data.time", ()))]
+    if shared:
+        advice = "Name another column, or remove one of the settings."
+        raise ValueError(message("data.split_column", "expected a column without another role", shared[0], advice))
+    if group and test_path is not None:
+        given = group[0] if len(group) == 1 else list(group)
+        raise ValueError(message("data.group", "not possible together with data.test_path", given, "Remove one."))
 
 
 def choose_log1p(log_target: LogTarget, train: NDArray[np.float64]) -> TargetChoice:

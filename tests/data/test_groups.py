@@ -89,7 +89,7 @@ def test_the_group_is_no_feature_and_missing_ones_are_refused(tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"column 'person': missing values in rows 3\.$"):
         TabularData(str(tmp_path / "z.csv"), "age", missing="drop", group="person").setup()
     (tmp_path / "w.csv").write_text("person,age\nx,2\ny,3\nz,4\n")
-    with pytest.raises(ValueError, match=r"no column is left besides the target 'age' and the group 'person'"):
+    with pytest.raises(ValueError, match=r"no column is left besides the target 'age' and 'person'"):
         TabularData(str(tmp_path / "w.csv"), "age", group="person").setup()
     for wrong in ({"group": "age"}, {"group": "person", "test_path": "other.csv"}):
         with pytest.raises(ValueError, match=r"^data\.group: .*got '(person|age)'"):

@@ -1,0 +1,194 @@
+"""Reading of a table for training: every column checked, in the role that the settings give it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dir.data.csv_reading import CsvOptions, read_table, sniff
+from dir.data.describe import describe_columns
+from dir.data.problems import Problems, show_rows, shown
+from dir.data.splits import Names, read_split
+from dir.data.table_checks import (
+    find_bad_dates,
+    find_index_columns,
+    find_leaks,
+    find_missing,
+    find_numbers,
+    guess_categories,
+    is_text,
+    require_columns,
+    select_columns,
+)
+from dir.data.table_times import TimeColumns, decide_times
+from dir.data.tables import expand_dates, with_columns
+
+Missing = Literal["refuse", "median", "drop"]
+Leaks = Literal["refuse", "allow"]
+
+
+@dataclass(frozen=True)
+class ColumnRoles:
+    """Columns that the settings of a table name; see :class:`dir.data.TabularData`."""
+
+    target: str
+    categorical: tuple[str, ...] | None = None
+    drop: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()
+    split: str | None = None
+    time: tuple[str, ...] = ()
+
+
+class Beside(NamedTuple):
+    """What is known of each row besides its features and its target; None where no setting asks for it.
+
+    Args:
+        group: identity of each row, [N].
+        split: split of each row by ``data.split_column``, [N].
+        time: time of each row, float64 [N].
+        time_columns: how the time is read.
+    """
+
+    group: NDArray[np.str_] | None = None
+    split: Names | None = None
+    time: NDArray[np.float64] | None = None
+    time_columns: TimeColumns | None = None
+
+
+class CheckedTable(NamedTuple):
+    """A checked table.
+
+    Args:
+        table: features and target, numbers as float64, dates expanded; the index counts the rows of the file from 0.
+        beside: group, split and time of the rows.
+        categorical: names of the categorical columns.
+        raw: columns of features and target in the file.
+        columns: report of each column of the file.
+    """
+
+    table: pd.DataFrame
+    beside: Beside
+    categorical: list[str]
+    raw: list[str]
+    columns: dict[str, dict[str, Any]]
+
+
+def read_training_table(
+    path: Path, roles: ColumnRoles, options: CsvOptions, missing: Missing, leaks: Leaks
+) -> CheckedTable:
+    """Read the file that a model is trained on.
+
+    Raises:
+        ValueError: with all problems of the file.
+    """
+    raw = read_table(path, "data.path", options)
+    problems = Problems(str(path))
+    given = {
+        "data.target": [roles.target],
+        "data.drop": roles.drop,
+        "data.categorical": roles.categorical or (),
+        "data.dates": roles.dates,
+        "data.group": roles.group,
+        "data.split_column": [] if roles.split is None else [roles.split],
+        "data.time": roles.time,
+    }
+    # A time that is text only orders the rows, unless it is among the dates.
+    apart = [name for name in roles.time if name in raw and is_text(raw[name]) and name not in roles.dates]
+    apart += [*roles.group, *([] if roles.split is None else [roles.split])]
+    table = select_columns(raw, given, roles.target, apart, sniff(path, options), problems)
+    kinds = dict.fromkeys(raw.columns, "dropped")
+    kinds |= dict.fromkeys(roles.time, "time") | dict.fromkeys(roles.group, "group")
+    kinds |= {} if roles.split is None else {roles.split: "split"}
+    table, categorical = _check(table, roles, None, problems, kinds)
+    kept = find_missing(table, roles.target, missing, problems)
+    beside = _read_beside(raw, kept.index.to_numpy(), roles, path, problems)
+    if leaks == "refuse":
+        numeric = [name for name in kept.columns if kept[name].dtype == np.float64 and name != roles.target]
+        find_leaks(
+            kept, [name for name in numeric if name not in {*categorical, *roles.dates}], roles.target, problems
+        )
+    problems.raise_all()
+    report = describe_columns(raw, kinds)
+    expanded = expand_dates(kept, roles.dates) if roles.dates else kept
+    return CheckedTable(expanded, beside, categorical, list(kept.columns), report)
+
+
+def read_test_table(
+    path: Path, training: CheckedTable, source: Path, roles: ColumnRoles, options: CsvOptions, missing: Missing
+) -> pd.DataFrame:
+    """Read a file of test rows, with the columns of the training file; other columns are ignored.
+
+    Args:
+        path: the file.
+        training: the training table, and ``source`` its file.
+        roles, options, missing: as for :func:`read_training_table`.
+
+    Raises:
+        ValueError: with all problems of the file.
+    """
+    raw = read_table(path, "data.test_path", options)
+    require_columns(raw, training.raw, path, f"a column of {source}", sniff(path, options))
+    problems = Problems(str(path))
+    table, _ = _check(raw[training.raw], roles, training.categorical, problems, {})
+    table = find_missing(table, roles.target, missing, problems)
+    problems.raise_all()
+    return expand_dates(table, roles.dates) if roles.dates else table
+
+
+def _check(
+    table: pd.DataFrame, roles: ColumnRoles, categorical: list[str] | None, problems: Problems, kinds: dict[str, str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table with numbers as float64, and its categorical columns; fill in the kinds of its columns.
+
+    Args:
+        table: features and target.
+        roles: columns that the settings name.
+        categorical: categorical columns of the training file; None for the training file itself.
+        problems: gets the problems.
+        kinds: gets the kind of each column.
+    """
+    features = table.drop(columns=roles.target)
+    find_index_columns(features, problems)
+    guessed = categorical is None and roles.categorical is None
+    if categorical is None:
+        others = features.drop(columns=list(roles.dates))
+        categorical = guess_categories(others, problems) if guessed else list(roles.categorical or ())
+    texts = {name for name in features.columns if pd.api.types.is_string_dtype(features[name])}
+    numeric = [name for name in features.columns if name not in {*categorical, *roles.dates}]
+    # Columns of text that are no categories are among the problems already, if the categories were guessed.
+    checked = [name for name in numeric if name not in texts] if guessed else numeric
+    numbers = {name: find_numbers(table[name], problems) for name in [*checked, roles.target]}
+    for name in roles.dates:
+        find_bad_dates(table[name], problems)
+    kinds |= dict.fromkeys(numeric, "number") | dict.fromkeys(categorical, "category")
+    kinds |= dict.fromkeys(roles.dates, "date") | {roles.target: "target"}
+    return with_columns(table, numbers), categorical
+
+
+def _read_beside(
+    raw: pd.DataFrame, kept: NDArray[np.int64], roles: ColumnRoles, path: Path, problems: Problems
+) -> Beside:
+    """Return group, split and time of the kept rows."""
+    group = split = time = columns = None
+    rows = raw.loc[kept]
+    for name in roles.group:
+        gone = rows[name].isna().to_numpy()
+        if gone.any():
+            problems.add(f"column {shown(name)}: missing values in rows {show_rows(kept[gone])}")
+    if roles.group:
+        parts = [rows[name].to_numpy(dtype="U") for name in roles.group]
+        # The unit separator keeps ("a", "bc") and ("ab", "c") apart.
+        group = parts[0] if len(parts) == 1 else np.array(["\x1f".join(row) for row in zip(*parts, strict=True)])
+    if roles.split is not None:
+        values = raw[roles.split].astype("str").to_numpy(dtype="U")
+        split = read_split(values, f"{path}: column {roles.split!r}", first_row=1)[kept]
+    if roles.time:
+        columns = decide_times(rows, roles.time, problems)
+        time = None if columns is None else columns.values(rows)
+    return Beside(group, split, time, columns)
