@@ -62,4 +62,6 @@ def test_the_printed_table_of_the_readme_is_that_of_the_committed_run(capsys: py
 def test_every_relative_link_of_the_pages_has_a_target():
     for page in [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]:
         links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-        assert [link for link in links if not (page.parent / link).exists()] == [], page.name
+        # `mkdocs build` makes the pages under reference/, and checks the links to them.
+        written = [link for link in links if not link.startswith("reference/")]
+        assert [link for link in written if not (page.parent / link).exists()] == [], page.name
