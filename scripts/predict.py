@@ -3,11 +3,7 @@
 ``python scripts/predict.py model=outputs/RUN input=new.csv output=predictions.csv [on_error=skip]``
 """
 
-from __future__ import annotations
-
-import sys
-
 from dir.bundle.cli import predict_main
 
 if __name__ == "__main__":
-    predict_main(sys.argv[1:])
+    predict_main()

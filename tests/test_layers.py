@@ -27,12 +27,15 @@ FLOORS = (
         "_lazy",
         "_plain_state",
         "_precision",
+        "_program",
         "_sentence_encoder",
     },
     {"bins", "cells", "costs", "distribution", "kernels", "relevance", "reweighter"},
     {"denseweight", "fds", "lds", "losses", "metrics", "mixup", "posthoc", "prior", "resampling"},
     {"bundle", "callbacks", "data", "models"},
     {"compare", "recipe"},
+    {"commands"},
+    {"__main__"},
 )
 # Imports between two parts of one floor. Every other pair of parts of a floor is independent.
 NEIGHBOURS = {

@@ -1,4 +1,4 @@
-"""Command lines of scripts/predict.py and scripts/export.py.
+"""Command lines of ``dir-predict`` and ``dir-export``, and of scripts/predict.py and scripts/export.py.
 
 PyTorch and pandas take seconds to import. The module refuses wrong arguments before it imports them.
 """
@@ -6,26 +6,28 @@ PyTorch and pandas take seconds to import. The module refuses wrong arguments be
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dir._atomic import write_atomic
 from dir._checks import check_choice, message
+from dir._program import answer_help, program
 from dir.bundle.arguments import FORMATS, check_input, find_bundle
 
 PREDICT = (
-    "usage: predict.py model=RUN input=new.csv output=predictions.csv\n"
+    "usage: {program} model=RUN input=new.csv output=predictions.csv\n"
     "       [on_error=raise|skip] [unknown=refuse|zeros] [batch_size=N] [device=cpu|cuda] [text_encoder=FOLDER]\n"
     "       [data.sep=C] [data.decimal=C] [data.thousands=C] [data.encoding=NAME]: how the csv is written\n"
     "       [power=P: power of the label prior, in place of the power that the model keeps]"
 )
 # Arguments that say how a csv file is written, and the fields of CsvOptions.
 _DIALECT = {f"data.{name}": name for name in ("sep", "decimal", "thousands", "encoding")}
-EXPORT = "usage: export.py model=RUN format=onnx|torch_export output=FILE"
+EXPORT = "usage: {program} model=RUN format=onnx|torch_export output=FILE"
 
 
-def predict_main(arguments: list[str]) -> None:
+def predict_main(arguments: Sequence[str] | None = None) -> None:
     """Predict the rows of a file: see :data:`PREDICT`.
 
     Raises:
@@ -33,20 +35,20 @@ def predict_main(arguments: list[str]) -> None:
     """
     needed = ("model", "input", "output")
     optional = ("on_error", "unknown", "batch_size", "device", "text_encoder", "power", *_DIALECT)
-    given = _parse(arguments, needed, optional, PREDICT)
+    given = _parse(arguments, needed, optional, PREDICT.format(program=program("predict")))
     try:
         _predict(given)
     except (ValueError, TypeError, OSError, ImportError) as error:
         sys.exit(str(error))
 
 
-def export_main(arguments: list[str]) -> None:
+def export_main(arguments: Sequence[str] | None = None) -> None:
     """Export a model: see :data:`EXPORT`.
 
     Raises:
         SystemExit: wrong arguments, or a model that cannot be exported.
     """
-    given = _parse(arguments, ("model", "format", "output"), (), EXPORT)
+    given = _parse(arguments, ("model", "format", "output"), (), EXPORT.format(program=program("export")))
     try:
         check_choice("format", given["format"], FORMATS)
         find_bundle(Path(given["model"]))
@@ -105,7 +107,7 @@ def _predict(given: dict[str, str]) -> None:
         columns["variance"] = predicted.variances
     taken = [name for name in columns if name in file.keys]
     if taken:
-        advice = "Rename the column: scripts/predict.py writes a column of this name."
+        advice = "Rename the column: dir-predict writes a column of this name."
         raise ValueError(message(str(source), f"the file has a column {taken[0]!r}", advice=advice))
     results = pd.DataFrame(columns)
     table = pd.concat([results[["input_row"]], file.keys, results.drop(columns="input_row")], axis=1)
@@ -137,7 +139,11 @@ def _power(text: str) -> float:
         raise ValueError(message("power", "expected a number >= 0", text)) from None
 
 
-def _parse(arguments: list[str], needed: tuple[str, ...], optional: tuple[str, ...], usage: str) -> dict[str, str]:
+def _parse(
+    arguments: Sequence[str] | None, needed: tuple[str, ...], optional: tuple[str, ...], usage: str
+) -> dict[str, str]:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    answer_help(arguments, usage)
     given = dict(argument.partition("=")[::2] for argument in arguments if "=" in argument)
     unknown = [name for name in given if name not in (*needed, *optional)]
     if unknown:

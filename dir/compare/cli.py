@@ -1,4 +1,4 @@
-"""Command line of scripts/compare.py.
+"""Command line of ``dir-compare`` and scripts/compare.py.
 
 SciPy and rich take seconds to import. The module parses the arguments before it imports them.
 """
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dir._checks import message, suggestion
+from dir._program import program
 from dir.compare.runs import Run, collect, find_runs
 
 # Options that an option would leave without effect.
@@ -39,7 +40,9 @@ def filter_methods(runs: list[Run], methods: Sequence[str] | None) -> list[Run]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Mean, spread and paired differences over seeds, by shot group.")
+    parser = argparse.ArgumentParser(
+        prog=program("compare"), description="Mean, spread and paired differences over seeds, by shot group."
+    )
     parser.add_argument(
         "runs",
         type=Path,
@@ -48,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--baseline", help="row that the other rows are compared with (default: vanilla)")
     parser.add_argument("--split", default="test", help="test (default) or val")
-    parser.add_argument("--metrics", nargs="+", help="metrics to show, in this order (default: all)")
+    parser.add_argument("--metrics", nargs="+", help="print all tables of these metrics, in this order")
+    parser.add_argument("--all", action="store_true", help="print all tables of all metrics (default: one table)")
     parser.add_argument(
         "--out",
         type=Path,
@@ -84,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = [other for other in others if getattr(args, other)]
         if getattr(args, name) and given:
             parser.error(f"--{name}: cannot be combined with --{given[0]}. Remove one of them.")
+    if args.all and (args.metrics or args.readme or args.ranks or args.overview):
+        parser.error("--all: cannot be combined with an option that names a metric. Remove one of them.")
     if args.force and not args.collect:
         parser.error("--force: only applies to --collect. Add --collect FILE, or remove --force.")
     try:
@@ -99,7 +105,7 @@ def _run(args: argparse.Namespace, command: str) -> None:
     from dir.compare.frontier import frontier_plot
     from dir.compare.overview import overview
     from dir.compare.ranks import rank_methods, report_ranks
-    from dir.compare.report import print_report, readme_tables, with_command, write_report
+    from dir.compare.report import print_report, print_summary, readme_tables, with_command, write_report
     from dir.compare.statistics import compare
 
     results = [compare(runs, args.split, args.baseline, args.metrics, unfinished) for runs, unfinished in found]
@@ -118,9 +124,12 @@ def _run(args: argparse.Namespace, command: str) -> None:
     if args.readme:
         print(with_command(command, readme_tables(result, args.readme)))
     else:
-        print_report(result)
         # A result file is committed: its folder is no place for reports.
         folder = args.out or (args.runs[0] if args.runs[0].is_dir() else None)
+        if args.all or args.metrics:
+            print_report(result)
+        else:
+            print_summary(result, "--all prints all tables" + (f", {folder}/compare.md holds them" if folder else ""))
         if folder is not None:
             write_report(result, folder)
     if args.forest:

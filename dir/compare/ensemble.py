@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 
 from dir._archives import read_npz
 from dir._checks import check_choice, check_integer, message
-from dir.metrics.shot_groups import SHOTS
+from dir.compare.groups import GROUPS, METRICS
 
 Array = NDArray[Any]
-METRICS = ("mae", "mse", "balanced_mae")
 # The split of a table is drawn by data.seed, which follows seed.
 _ONE_SPLIT = "Give runs of one data set and one split. For tables, train all members with the same data.seed=0."
-# The shot groups and "all".
-GROUPS = ("all", *SHOTS)
 
 
 @dataclass(frozen=True)

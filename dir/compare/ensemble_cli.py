@@ -1,4 +1,7 @@
-"""Command line of scripts/ensemble.py."""
+"""Command line of ``dir-ensemble`` and scripts/ensemble.py.
+
+PyTorch and SciPy take seconds to import. The module parses the arguments before it imports them.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,21 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dir._atomic import write_atomic
 from dir._checks import message
-from dir.compare.ensemble import GROUPS, METRICS, Ensemble, ensembles, read_members
-from dir.compare.report import Grid, decimals, print_grids
+from dir._program import program
+from dir.compare.groups import GROUPS, METRICS
+
+if TYPE_CHECKING:
+    from dir.compare.ensemble import Ensemble
+    from dir.compare.report import Grid
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="ensemble.py",
+        prog=program("ensemble"),
         description="Average the predictions of finished runs on the same rows. Members are chosen on validation.",
     )
     parser.add_argument("runs", type=Path, nargs="+", help="run folders, or folders that hold run folders")
@@ -34,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     try:
         runs = run_folders(args.runs)
+
+        from dir.compare.ensemble import ensembles, read_members
+        from dir.compare.report import print_grids
+
         found = ensembles(read_members(runs), args.metric, args.group, args.size)
     except ValueError as error:
         parser.error(str(error))
@@ -70,6 +82,8 @@ def run_folders(paths: Sequence[Path]) -> list[Path]:
 
 def grid(found: Sequence[Ensemble], split: str, metric: str) -> Grid:
     """Return a table of ensembles (rows) by shot groups (columns)."""
+    from dir.compare.report import Grid, decimals
+
     groups = [group for group in GROUPS if found[0].errors[split][group]["n"] > 0]
     places = decimals(e.errors[split][group][metric] for e in found for group in groups)
     rows = tuple(

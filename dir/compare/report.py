@@ -112,6 +112,25 @@ def difference_grid(comparison: Comparison, metric: str, also: Sequence[str] = (
     )
 
 
+def summary_grid(comparison: Comparison) -> Grid:
+    """Return one table for a first look: the first metric by shot group, and the balanced error.
+
+    A star marks a cell whose paired difference to the baseline has a 95 % interval without 0.
+    """
+    metric = comparison.metrics[0]
+    grid = spread_grid(comparison, metric, ("balanced_mae",))
+    columns = _columns(comparison, metric, ("balanced_mae",))
+    lines = []
+    for row, cells in zip(comparison.rows, grid.rows, strict=True):
+        sure = (row.difference.get((m, g)) for _, m, g in columns)
+        marks = ("*" if one is not None and (one.low > 0 or one.high < 0) else "" for one in sure)
+        lines.append((*cells[:2], *(cell + mark for cell, mark in zip(cells[2:], marks, strict=True))))
+    star = f"* differs from {comparison.baseline}: the paired 95 % interval does not hold 0."
+    starred = any(cell.endswith("*") for line in lines for cell in line)
+    title = f"{comparison.title}, {comparison.split}: {grid.title}"
+    return Grid(title, grid.header, tuple(lines), f"{grid.caption} {star}" if starred else grid.caption)
+
+
 def published_grid(comparison: Comparison, metric: str) -> Grid:
     """Return a table of the results that papers report for this benchmark, with the papers' encoders."""
     lines = published(comparison.experiment, metric)
@@ -206,6 +225,14 @@ def print_report(comparison: Comparison) -> None:
     """Print all tables and remarks."""
     console = print_grids(grids(comparison))
     for line in remarks(comparison):
+        console.print(line, markup=False, highlight=False)
+
+
+def print_summary(comparison: Comparison, more: str) -> None:
+    """Print one table, the remarks, and a line that says where the other tables are."""
+    console = print_grids([summary_grid(comparison)])
+    others = len(grids(comparison)) - 1
+    for line in (*remarks(comparison), *([f"{others} other tables: {more}."] if others else [])):
         console.print(line, markup=False, highlight=False)
 
 

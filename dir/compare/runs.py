@@ -199,7 +199,7 @@ def find_runs(root: Path) -> tuple[list[Run], list[Path]]:
             experiments, or a run exists twice.
     """
     if root.is_file():
-        return _in_table_order(read_results(root)), []
+        return in_table_order(read_results(root)), []
     root = root.resolve()  # "." has no parts from which to read the names of the experiment and the method
     if not root.is_dir():
         raise ValueError(message(str(root), "not found", advice="Name a folder of runs or a result file (.jsonl)."))
@@ -215,7 +215,7 @@ def find_runs(root: Path) -> tuple[list[Run], list[Path]]:
             message(str(root), f"no finished run{hint}, expected METHOD/seed_S/metrics.json", advice=advice)
         )
     _check_one_experiment(found, root)
-    return _in_table_order(found), unfinished
+    return in_table_order(found), unfinished
 
 
 def _check_one_experiment(runs: list[Run], root: Path) -> None:
@@ -234,7 +234,8 @@ def _check_one_experiment(runs: list[Run], root: Path) -> None:
         seen[key] = run.source
 
 
-def _in_table_order(runs: list[Run]) -> list[Run]:
+def in_table_order(runs: list[Run]) -> list[Run]:
+    """Return the runs of one experiment in the order of the rows, each with the overrides that all share."""
     first, *others = (run.suffix.split(",") for run in runs)
     common = tuple(part for part in first if part and all(part in parts for parts in others))
     return sorted((replace(run, common=common) for run in runs), key=run_sort_key)

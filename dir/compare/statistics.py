@@ -17,11 +17,10 @@ import numpy as np
 from scipy import stats
 
 from dir._checks import check_choice, message, suggestion
+from dir.compare.groups import GROUPS
 from dir.compare.published import PAPERS, published
 from dir.compare.runs import Run
 from dir.metrics.table import REPORTED as METRICS
-
-GROUPS = ("all", "many", "median", "few", "zero")
 
 
 @dataclass(frozen=True)

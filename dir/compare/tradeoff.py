@@ -18,7 +18,8 @@ from torch import Tensor
 
 from dir._archives import read_npz
 from dir._checks import check_choice, message
-from dir.compare.ensemble import GROUPS, METRICS, Split, errors
+from dir.compare.ensemble import Split, errors
+from dir.compare.groups import GROUPS, METRICS
 from dir.compare.runs import Run, read_run
 from dir.compare.statistics import Spread, spread
 from dir.data.label_types import needs_float64

@@ -1,4 +1,7 @@
-"""Command line of scripts/tradeoff.py."""
+"""Command line of ``dir-tradeoff`` and scripts/tradeoff.py.
+
+PyTorch and SciPy take seconds to import. The module refuses wrong arguments before it imports them.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,23 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dir._atomic import write_atomic
 from dir._checks import check_choice, message, suggestion
+from dir._program import answer_help, program
 from dir.compare.cli import filter_methods
-from dir.compare.ensemble import GROUPS, METRICS
 from dir.compare.ensemble_cli import run_folders
-from dir.compare.report import Grid, decimals, print_grids, spread_cell
+from dir.compare.groups import GROUPS, METRICS
 from dir.compare.runs import find_runs
-from dir.compare.statistics import Comparison, compare
-from dir.compare.tradeoff import Curve, as_rows, curves, read_saved
-from dir.compare.tradeoff_figure import check_picture, tradeoff_figure
+
+if TYPE_CHECKING:
+    from dir.compare.report import Grid
+    from dir.compare.statistics import Comparison
+    from dir.compare.tradeoff import Curve
 
 USAGE = (
-    "usage: tradeoff.py runs=[RUN,...] [power=0,0.1,...,1] [metric=mae|mse|balanced_mae] [groups=[many,few]]\n"
+    "usage: {program} runs=[RUN,...] [power=0,0.1,...,1] [metric=mae|mse|balanced_mae] [groups=[many,few]]\n"
     "       [csv=FILE] [json=FILE] [figure=FILE.png|FILE.svg] [split=test|val: of the figure]\n"
     "       [points=[RUNS or RESULTS.jsonl,...]] [methods=[METHOD,...]: of the points]"
 )
@@ -49,16 +55,22 @@ def _run(given: dict[str, str]) -> None:
     check_choice("metric", metric, METRICS)
     check_choice("split", split, ("test", "val"))
     x, y = _two_groups(given.get("groups", "many,few"))
+    folders = run_folders([Path(path) for path in _list(given["runs"])])
     figure = None if "figure" not in given else Path(given["figure"])
-    if figure is not None:
-        check_picture(figure)
-    elif "points" in given:
+    if figure is None and "points" in given:
         raise ValueError(message("points", "only the figure shows points", advice="Add figure=FILE.png."))
     if "methods" in given and "points" not in given:
         raise ValueError(
             message("methods", "chooses among the points, and there are none", advice="Add points=RUNS.")
         )
-    saved = [read_saved(folder) for folder in run_folders([Path(path) for path in _list(given["runs"])])]
+
+    from dir.compare.report import print_grids
+    from dir.compare.tradeoff import as_rows, curves, read_saved
+    from dir.compare.tradeoff_figure import check_picture, tradeoff_figure
+
+    if figure is not None:
+        check_picture(figure)
+    saved = [read_saved(folder) for folder in folders]
     found = {name: curves(saved, name, powers) for name in ("val", "test")}
     print_grids([grid(curve, name, metric) for name, of_split in found.items() for curve in of_split])
     rows = [row for name, of_split in found.items() for row in as_rows(name, of_split)]
@@ -80,6 +92,8 @@ def _run(given: dict[str, str]) -> None:
 
 def grid(curve: Curve, split: str, metric: str) -> Grid:
     """Return a table of powers (rows) by shot groups (columns); the last row holds the powers that the runs keep."""
+    from dir.compare.report import Grid, decimals, spread_cell
+
     groups = [group for group in GROUPS if any(values[group, metric].n for values in curve.values.values())]
     places = decimals(over.mean for values in curve.values.values() for over in values.values())
     lines = [(f"{power:g}", values) for power, values in curve.values.items()]
@@ -136,6 +150,8 @@ def _number(text: str) -> float:
 def _points(given: dict[str, str], split: str) -> Comparison | None:
     if "points" not in given:
         return None
+    from dir.compare.statistics import compare
+
     methods = _list(given["methods"]) if "methods" in given else None
     runs = [run for path in _list(given["points"]) for run in find_runs(Path(path))[0]]
     return compare(filter_methods(runs, methods), split)
@@ -155,10 +171,12 @@ def _list(text: str) -> list[str]:
 
 
 def _parse(arguments: Sequence[str]) -> dict[str, str]:
+    usage = USAGE.format(program=program("tradeoff"))
+    answer_help(arguments, usage)
     given = dict(argument.partition("=")[::2] for argument in arguments if "=" in argument)
     unknown = [name for name in given if name not in _OPTIONS]
     if unknown:
-        sys.exit(f"{message(unknown[0], 'no such argument', advice=suggestion(unknown[0], _OPTIONS))}\n{USAGE}")
+        sys.exit(f"{message(unknown[0], 'no such argument', advice=suggestion(unknown[0], _OPTIONS))}\n{usage}")
     if len(given) < len(arguments) or not given.get("runs") or not all(given.values()):
-        sys.exit(USAGE)
+        sys.exit(usage)
     return given

@@ -12,8 +12,7 @@ from torch import Tensor
 from dir._checks import message
 from dir.metrics.functional._inputs import as_tensor
 from dir.metrics.shot_thresholds import shot_thresholds
-
-SHOTS = ("many", "median", "few", "zero")
+from dir.metrics.table import SHOTS as SHOTS
 
 # The published list for STS-B-DIR, as bins of LabelBins.uniform(0, 5, 50). It corresponds to more than 100, 30 to 100
 # and fewer than 30 training samples. (The lower threshold of the age benchmarks is 20.)

@@ -51,6 +51,8 @@ TABLE = (
     MetricInfo("ause", "ause", "area under the sparsification error curve", by_shot=False),
 )
 
+# Shot groups, from frequent to missing labels.
+SHOTS = ("many", "median", "few", "zero")
 REPORTED = tuple(info.name for info in TABLE)
 # The metrics of ShotMetrics.
 METRICS = tuple(info.name for info in TABLE if info.by_shot)

@@ -1,4 +1,4 @@
-"""Command line of scripts/audit.py."""
+"""Command line of ``dir-audit`` and scripts/audit.py."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 
 from dir._atomic import write_atomic
 from dir._checks import message
+from dir._program import program
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="audit.py", description="List training rows of a run whose label looks wrong rather than rare."
+        prog=program("audit"), description="List training rows of a run whose label looks wrong rather than rare."
     )
     parser.add_argument("run", type=Path, help="run folder; its settings train the networks of the audit")
     parser.add_argument(

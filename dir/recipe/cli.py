@@ -1,4 +1,4 @@
-"""Command lines of scripts/train.py and scripts/evaluate.py.
+"""Command lines of ``dir-train`` and ``dir-evaluate``, and of scripts/train.py and scripts/evaluate.py.
 
 PyTorch and Lightning take seconds to import. The module refuses wrong settings before it imports them.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dir._checks import message
+from dir._program import answer_help, program
 from dir.recipe.compatibility import check, check_overrides
 from dir.recipe.folder_name import UNNAMED, run_name
 from dir.recipe.run_folder import RunFolder
@@ -26,7 +28,7 @@ from dir.recipe.settings import check_settings
 from dir.recipe.targets import load_config, model_file
 
 # Variables of the launchers that start several processes. Only the first of several processes reads the run folder.
-_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
 def config_dir() -> str:
@@ -98,32 +100,45 @@ def refuse_early(cfg: DictConfig, folder: RunFolder) -> None:
     """
     check_settings(cfg)
     check(cfg)
-    if not any(name in os.environ for name in _RANKS):
+    if not any(name in os.environ for name in RANKS):
         config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
         folder.check(config["resume"], config)
 
 
 def train_main() -> None:
-    """Run scripts/train.py: ``+experiment=NAME method=M seed=S key=value ...``, sweeps with ``-m``."""
+    """Train: ``+experiment=NAME method=M seed=S key=value ...``, sweeps with ``-m``. Hydra reads ``sys.argv``."""
     register_configs()
     # Hydra prints its own help only beside a complete config.
-    if sys.argv[1:] in ([], ["--help"], ["-h"]):
-        experiments = sorted(path.stem for path in (Path(config_dir()) / "experiment").glob("*.yaml"))
-        sys.exit(
-            f"usage: train.py +experiment=NAME [method=M] [seed=S] [key=value ...]\nNAME: {', '.join(experiments)}"
-        )
+    experiments = sorted(path.stem for path in (Path(config_dir()) / "experiment").glob("*.yaml"))
+    usage = (
+        f"usage: {program('train')} [-m] +experiment=NAME [method=M] [seed=S] [key=value ...]\n"
+        f"NAME: {', '.join(experiments)}\n"
+        "-m: a run for each combination of values, such as method=vanilla,lds seed=0,1,2"
+    )
+    answer_help(sys.argv[1:], usage)
+    if not sys.argv[1:]:
+        sys.exit(usage)
     _run()
 
 
-def evaluate_main(arguments: list[str]) -> None:
+def evaluate_main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables of a checkpoint, as its run did: ``ckpt=PATH [trust=true] [key=value ...]``.
 
     A run folder is data: the targets in its config.yaml must be listed in dir/recipe/targets.py. ``trust=true`` lifts
     this limit, for a run of the user's own classes. The config of a run folder that is trusted can run any code.
 
+    Args:
+        arguments: arguments of the command line. Default: those of the process.
+
     Raises:
         SystemExit: if an argument is not ``key=value``, if ``ckpt`` is missing, or if the run cannot be evaluated.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    usage = (
+        f"usage: {program('evaluate')} ckpt=RUN (or RUN/checkpoints/best.ckpt) [trust=true]\n"
+        "       [data.path=... key=value ...]"
+    )
+    answer_help(arguments, usage)
     values = {"ckpt": "", "trust": "false"}
     overrides = []
     for argument in arguments:
@@ -133,9 +148,7 @@ def evaluate_main(arguments: list[str]) -> None:
         else:
             overrides.append(argument)
     if any("=" not in argument for argument in arguments) or not values["ckpt"]:
-        sys.exit(
-            "usage: evaluate.py ckpt=RUN (or RUN/checkpoints/best.ckpt) [trust=true] [data.path=... key=value ...]"
-        )
+        sys.exit(usage)
     if values["trust"] not in ("true", "false"):
         sys.exit(message("trust", "expected true or false", values["trust"]))
     register_configs()

@@ -54,7 +54,7 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
     """
     if any(line.startswith("method.head.power=") for line in overrides):
         problem = "the power of a trained head is chosen on validation, or read from the checkpoint"
-        advice = "scripts/tradeoff.py prints the errors at other powers."
+        advice = "dir-tradeoff prints the errors at other powers."
         raise ValueError(message("method.head.power", problem, advice=advice))
     checkpoint = model_file(checkpoint)
     test_files = [line.removeprefix(TEST_FILE) for line in overrides if line.startswith(TEST_FILE)]

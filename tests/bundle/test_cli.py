@@ -130,7 +130,7 @@ def test_wrong_arguments_end_with_the_usage(
 ) -> None:
     run, test = table_run("method=vanilla"), table_files[1]
     for arguments in ([], ["model"], [f"model={run}"], ["modle=x", "input=y", "output=z"]):
-        with pytest.raises(SystemExit, match="usage: predict"):
+        with pytest.raises(SystemExit, match="usage: dir-predict"):
             predict_main(arguments)
     for more, match in (
         (["on_error=ignore"], "on_error.*'ignore'"),

@@ -46,7 +46,14 @@ def test_a_sweep_runs_in_one_process_into_the_folders_of_single_runs(
     command("-m", "method=vanilla,lds", "seed=0,1")
     finished = {str(p.parent.relative_to(tmp_path / "outputs/tiny")) for p in tmp_path.rglob("metrics.json")}
     assert finished == {f"{m}/seed_{s}{SUFFIX}" for m in ("vanilla", "lds") for s in (0, 1)}
-    assert f"finished before, skipped: {single}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"finished before, skipped: {single}" in printed
+    assert [line for line in printed.splitlines() if line.startswith("run ")] == [
+        f"run {2 * row + seed + 1} of 4: method={method} seed={seed}"
+        for row, method in enumerate(("vanilla", "lds"))
+        for seed in (0, 1)
+    ]
+    assert "Seeds 0, 1: vanilla, lds." in printed  # below the table at the end
     assert (single / "metrics.json").read_bytes() == first
     facts = json.loads((tmp_path / f"outputs/tiny/vanilla/seed_0{SUFFIX}/metrics.json").read_text())["run"]
     assert (facts["method"], facts["seed"], facts["name"]) == ("vanilla", 0, "tiny")

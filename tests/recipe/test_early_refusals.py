@@ -77,6 +77,20 @@ CASES: list[tuple[str, list[str], list[str]]] = [
     ("compare", ["outputs", "--force"], ["--force: only applies to --collect"]),
     ("compare", ["outputs", "--ranks", "mae", "--readme", "mae"], ["--ranks", "--readme"]),
     ("compare", ["no_such_folder"], ["no_such_folder"]),
+    ("compare", ["outputs", "--all", "--metrics", "mae"], ["--all"]),
+    ("ensemble", ["--help"], ["--metric"]),
+    ("ensemble", ["outputs", "--metric", "maee"], ["--metric", "'maee'"]),
+    ("ensemble", ["no_such_folder"], ["no_such_folder"]),
+    ("tradeoff", [], ["usage: tradeoff.py"]),
+    ("tradeoff", ["--help"], ["usage: tradeoff.py"]),
+    ("tradeoff", ["run=x"], ["run: no such argument. Did you mean runs?"]),
+    ("tradeoff", ["runs=x", "metric=maee"], ["metric", "'maee'"]),
+    ("tradeoff", ["runs=no_such_folder"], ["no_such_folder"]),
+    ("audit", ["--help"], ["--folds"]),
+    ("leakage", ["--help"], ["--group"]),
+    ("leakage", ["no_such.csv"], ["no_such.csv: no such file"]),
+    ("prepare_data", ["--help"], ["--images"]),
+    ("prepare_data", ["adience"], ["adience", "agedb"]),
 ]
 
 WORKER = """

@@ -29,7 +29,7 @@ class RowsError(ValueError):
         shown = "\n  ".join(lines)
         super().__init__(
             f"inputs: {len(self.problems)} of {count} rows cannot be predicted (counted from 1):\n  {shown}\n"
-            'Correct these rows, or leave them out: predict(..., on_error="nan"), scripts/predict.py on_error=skip.'
+            'Correct these rows, or leave them out: predict(..., on_error="nan"), dir-predict on_error=skip.'
         )
 
 
