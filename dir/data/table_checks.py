@@ -125,7 +125,10 @@ def guess_categories(table: pd.DataFrame, problems: Problems) -> list[str]:
             problems.add(problem, f"Set data.dates=[{name}] to use them as numbers, or data.drop=[{name}].")
         elif column.nunique() > MAX_CATEGORIES:
             problem = f"column {shown(name)}: {column.nunique()} different texts like {example}"
-            problems.add(problem, f"Set {others} (with all categorical columns).")
+            letters = (
+                f" If each character counts, set data.letters=[{name}]." if texts.str.len().nunique() == 1 else ""
+            )
+            problems.add(problem, f"Set {others} (with all categorical columns).{letters}")
         else:
             found.append(name)
     return found
@@ -166,6 +169,27 @@ def find_bad_dates(column: pd.Series[Any], problems: Problems) -> None:
         example = shown(column.iloc[rows[0]])
         problems.add(f"column {shown(column.name)}: {len(rows)} values are no dates, the first is {example}; rows "
                      f"{show_rows(rows)}", "Correct them, or remove the column from data.dates.")  # fmt: skip
+
+
+def find_letters(column: pd.Series[Any], problems: Problems, length: int | None = None) -> int:
+    """Return the length of the texts of a column; add texts of another length to the problems.
+
+    Args:
+        column: texts, or missing.
+        problems: gets the problem.
+        length: the length to expect. None (default): the most frequent one.
+    """
+    lengths = column.astype("string").str.len().dropna().astype("int64")
+    if length is None:
+        length = int(lengths.mode().min()) if len(lengths) else 0
+    wrong = lengths.index[lengths != length].to_numpy()
+    if len(wrong) or not length:
+        first = f", the first is {shown(column[wrong[0]])}; rows {show_rows(wrong)}" if len(wrong) else ""
+        problem = (
+            f"column {shown(column.name)}: expected texts of {length or 'one'} letters, {len(wrong)} differ{first}"
+        )
+        problems.add(problem, "Correct these rows, or remove the column from data.letters.")
+    return length
 
 
 def find_missing(table: pd.DataFrame, target: str | None, missing: str, problems: Problems) -> pd.DataFrame:

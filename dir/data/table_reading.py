@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dir._checks import message
 from dir.data.csv_reading import CsvOptions, read_table, sniff
 from dir.data.describe import describe_columns
 from dir.data.problems import Problems, show_rows, shown
@@ -18,6 +19,7 @@ from dir.data.table_checks import (
     find_bad_dates,
     find_index_columns,
     find_leaks,
+    find_letters,
     find_missing,
     find_numbers,
     guess_categories,
@@ -26,7 +28,7 @@ from dir.data.table_checks import (
     select_columns,
 )
 from dir.data.table_times import TimeColumns, decide_times
-from dir.data.tables import expand_dates, with_columns
+from dir.data.tables import expand_dates, expand_letters, letter_columns, with_columns
 
 Missing = Literal["refuse", "median", "drop"]
 Leaks = Literal["refuse", "allow"]
@@ -40,6 +42,7 @@ class ColumnRoles:
     categorical: tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
+    letters: tuple[str, ...] = ()
     group: tuple[str, ...] = ()
     split: str | None = None
     time: tuple[str, ...] = ()
@@ -67,8 +70,9 @@ class CheckedTable(NamedTuple):
     Args:
         table: features and target, numbers as float64, dates expanded; the index counts the rows of the file from 0.
         beside: group, split and time of the rows.
-        categorical: names of the categorical columns.
+        categorical: names of the categorical columns, those of letters last.
         raw: columns of features and target in the file.
+        letters: length of the texts of each column of ``data.letters``.
         columns: report of each column of the file.
     """
 
@@ -76,6 +80,7 @@ class CheckedTable(NamedTuple):
     beside: Beside
     categorical: list[str]
     raw: list[str]
+    letters: dict[str, int]
     columns: dict[str, dict[str, Any]]
 
 
@@ -87,13 +92,14 @@ def read_training_table(
     Raises:
         ValueError: with all problems of the file.
     """
-    raw = read_table(path, "data.path", options)
+    raw = read_table(path, "data.path", options, roles.letters)
     problems = Problems(str(path))
     given = {
         "data.target": [roles.target],
         "data.drop": roles.drop,
         "data.categorical": roles.categorical or (),
         "data.dates": roles.dates,
+        "data.letters": roles.letters,
         "data.group": roles.group,
         "data.split_column": [] if roles.split is None else [roles.split],
         "data.time": roles.time,
@@ -106,17 +112,18 @@ def read_training_table(
     kinds |= dict.fromkeys(roles.time, "time") | dict.fromkeys(roles.group, "group")
     kinds |= {} if roles.split is None else {roles.split: "split"}
     table, categorical = _check(table, roles, None, problems, kinds)
+    letters = {name: find_letters(table[name], problems) for name in roles.letters}
     kept = find_missing(table, roles.target, missing, problems)
     beside = _read_beside(raw, kept.index.to_numpy(), roles, path, problems)
     if leaks == "refuse":
-        numeric = [name for name in kept.columns if kept[name].dtype == np.float64 and name != roles.target]
-        find_leaks(
-            kept, [name for name in numeric if name not in {*categorical, *roles.dates}], roles.target, problems
-        )
+        others = {*categorical, *roles.dates, *roles.letters, roles.target}
+        numeric = [name for name in kept.columns if name not in others and kept[name].dtype == np.float64]
+        find_leaks(kept, numeric, roles.target, problems)
     problems.raise_all()
     report = describe_columns(raw, kinds)
-    expanded = expand_dates(kept, roles.dates) if roles.dates else kept
-    return CheckedTable(expanded, beside, categorical, list(kept.columns), report)
+    positions = [column for name, length in letters.items() for column in letter_columns(name, length)]
+    expanded = _expand(kept, roles, letters, path)
+    return CheckedTable(expanded, beside, categorical + positions, list(kept.columns), letters, report)
 
 
 def read_test_table(
@@ -132,12 +139,25 @@ def read_test_table(
     Raises:
         ValueError: with all problems of the file.
     """
-    raw = read_table(path, "data.test_path", options)
+    raw = read_table(path, "data.test_path", options, roles.letters)
     require_columns(raw, training.raw, path, f"a column of {source}", sniff(path, options))
     problems = Problems(str(path))
     table, _ = _check(raw[training.raw], roles, training.categorical, problems, {})
+    for name, length in training.letters.items():
+        find_letters(table[name], problems, length)
     table = find_missing(table, roles.target, missing, problems)
     problems.raise_all()
+    return _expand(table, roles, training.letters, path)
+
+
+def _expand(table: pd.DataFrame, roles: ColumnRoles, letters: dict[str, int], path: Path) -> pd.DataFrame:
+    """Return the table with the columns that dates and texts become."""
+    if letters:
+        taken = [one for name in letters for one in letter_columns(name, letters[name]) if one in table.columns]
+        if taken:
+            problem = f"the file has a column {taken[0]!r}, the name of a position of data.letters"
+            raise ValueError(message(str(path), problem, advice="Rename the column."))
+        table = expand_letters(table, letters)
     return expand_dates(table, roles.dates) if roles.dates else table
 
 
@@ -157,17 +177,17 @@ def _check(
     find_index_columns(features, problems)
     guessed = categorical is None and roles.categorical is None
     if categorical is None:
-        others = features.drop(columns=list(roles.dates))
+        others = features.drop(columns=[*roles.dates, *roles.letters])
         categorical = guess_categories(others, problems) if guessed else list(roles.categorical or ())
     texts = {name for name in features.columns if pd.api.types.is_string_dtype(features[name])}
-    numeric = [name for name in features.columns if name not in {*categorical, *roles.dates}]
+    numeric = [name for name in features.columns if name not in {*categorical, *roles.dates, *roles.letters}]
     # Columns of text that are no categories are among the problems already, if the categories were guessed.
     checked = [name for name in numeric if name not in texts] if guessed else numeric
     numbers = {name: find_numbers(table[name], problems) for name in [*checked, roles.target]}
     for name in roles.dates:
         find_bad_dates(table[name], problems)
     kinds |= dict.fromkeys(numeric, "number") | dict.fromkeys(categorical, "category")
-    kinds |= dict.fromkeys(roles.dates, "date") | {roles.target: "target"}
+    kinds |= dict.fromkeys(roles.dates, "date") | dict.fromkeys(roles.letters, "letters") | {roles.target: "target"}
     return with_columns(table, numbers), categorical
 
 

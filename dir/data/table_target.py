@@ -47,6 +47,10 @@ def check_target(
             for name in own:
                 if name in names:
                     raise ValueError(message(key, f"expected a column that is not in {option}", name))
+    for name in others["data.letters"]:
+        for option in ("data.drop", "data.categorical", "data.dates"):
+            if name in others[option]:
+                raise ValueError(message("data.letters", f"expected a column that is not in {option}", name))
     for key, named in beside.items():
         if target in named:
             raise ValueError(message(key, "expected another column than data.target", target))

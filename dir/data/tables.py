@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from dir.data.problems import shown as shown
 
 # Name of a missing category. No cell of a csv file has this value: an empty cell is missing.
 MISSING = ""
+# A column of more categories is refused: each is a column of the encoded rows.
+MAX_ONE_HOT = 1000
 DATE_PARTS = ("year", "month", "day_of_week", "day_of_year", "hour", "elapsed")
 
 
@@ -64,6 +66,38 @@ def expand_dates(table: pd.DataFrame, dates: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(parts, index=table.index)
 
 
+def letter_columns(name: str, length: int) -> list[str]:
+    """Return the columns that a column of texts of this length becomes, one for each position.
+
+    Example:
+        >>> letter_columns("variant", 2)
+        ['variant_1', 'variant_2']
+    """
+    return [f"{name}_{position}" for position in range(1, length + 1)]
+
+
+def expand_letters(table: pd.DataFrame, letters: Mapping[str, int]) -> pd.DataFrame:
+    """Replace each column of texts of equal length by one column of letters for each position.
+
+    Args:
+        table: frame with the columns.
+        letters: length of the texts of each column. A missing text gives missing letters.
+
+    Example:
+        >>> expand_letters(pd.DataFrame({"variant": ["VD", "AG"], "x": [1, 2]}), {"variant": 2}).columns.tolist()
+        ['variant_1', 'variant_2', 'x']
+    """
+    parts: dict[Any, Any] = {}
+    for name in table.columns:
+        if name not in letters:
+            parts[name] = table[name]
+            continue
+        texts = table[name].astype("string")
+        for place, column in enumerate(letter_columns(str(name), letters[name])):
+            parts[column] = texts.str.get(place).astype(object).where(texts.notna(), None)
+    return pd.DataFrame(parts, index=table.index)
+
+
 def with_columns(table: pd.DataFrame, columns: dict[str, Any]) -> pd.DataFrame:
     """Return a copy with the given columns. Unlike ``DataFrame.assign``, any name is accepted, ``self`` too."""
     table = table.copy()
@@ -92,6 +126,8 @@ class TableEncoder:
 
     Args:
         categorical: columns to encode one-hot; all other columns are numbers.
+        alike: groups of these columns whose categories are the union over the group, as the positions of a text have
+            one alphabet. Default: none.
 
     Example:
         >>> table = pd.DataFrame({"sex": ["F", "M"], "length": [1.0, 3.0]})
@@ -99,19 +135,34 @@ class TableEncoder:
         [[1.0, 0.0, -1.0], [0.0, 1.0, 1.0]]
     """
 
-    def __init__(self, categorical: Sequence[str]) -> None:
+    def __init__(self, categorical: Sequence[str], alike: Sequence[Sequence[str]] = ()) -> None:
         self.categorical = list(categorical)
+        self._alike = [list(group) for group in alike]
 
     def fit(self, table: pd.DataFrame) -> TableEncoder:
         """Fit categories, medians, means and deviations, and return self.
 
         Raises:
-            ValueError: if a column of numbers has no value.
+            ValueError: if a column of numbers has no value, or a column has more than 1,000 categories.
         """
         self.categories = {
             name: np.array(sorted(category_names(table[name]).dropna().unique()), dtype=object)
             for name in self.categorical
         }
+        for group in self._alike:
+            union = np.array(sorted(set().union(*(self.categories[name] for name in group))), dtype=object)
+            self.categories |= dict.fromkeys(group, union)
+        for name, known in self.categories.items():
+            if len(known) > MAX_ONE_HOT:
+                problem = (
+                    f"column {shown(name)} has {len(known)} categories in the training rows, more than {MAX_ONE_HOT}"
+                )
+                advice = (
+                    "Add the column to data.drop, merge rare categories in the file, or describe them by numbers."
+                )
+                if len({len(value) for value in known}) == 1:
+                    advice += f" If each character counts, set data.letters=[{name}]."
+                raise ValueError(message("data.categorical", problem, advice=advice))
         self.numeric = [name for name in table.columns if name not in self.categorical]
         numbers = self._numbers(table)
         empty = [name for place, name in enumerate(self.numeric) if np.isnan(numbers[:, place]).all()]
@@ -154,11 +205,6 @@ class TableEncoder:
             for key in ("fill", "mean", "scale")
         )
         return encoder
-
-    @classmethod
-    def fitted(cls, kept: dict[str, Any] | None, categorical: Sequence[str], rows: pd.DataFrame) -> TableEncoder:
-        """Return the encoder of a saved encoding, or an encoder fitted on the rows if ``kept`` is None."""
-        return cls(categorical).fit(rows) if kept is None else cls.from_dict(kept["encoder"])
 
     @property
     def width(self) -> int:

@@ -23,7 +23,7 @@ from dir.data.splits import Names
 from dir.data.table_reading import CheckedTable, ColumnRoles, Leaks, Missing, read_test_table, read_training_table
 from dir.data.table_splits import SplitKind, SplitSettings, draw_split
 from dir.data.table_target import LogTarget, check_target, decide_target
-from dir.data.tables import TableEncoder, with_columns
+from dir.data.tables import TableEncoder, letter_columns, with_columns
 
 
 class TabularData(RegressionData):
@@ -40,6 +40,8 @@ class TabularData(RegressionData):
         categorical: columns to encode one-hot. None (default): the columns of text with at most 20 values.
         drop: columns to leave out.
         dates: columns of dates. Each becomes six numbers, see :func:`dir.data.tables.expand_dates`.
+        letters: columns of texts of equal length, such as the letters of a protein. Each position is encoded one-hot
+            over the letters of the training rows.
         missing: "refuse" (default) missing values; "median" replaces missing numbers by the median of the training
             rows and encodes missing categories as zeros; "drop" leaves out rows with a missing value.
         leaks: "refuse" (default) or "allow" features that equal the target or are a monotone function of it.
@@ -103,6 +105,7 @@ class TabularData(RegressionData):
         time: str | Sequence[str] | None = None,
         val_from: Any = None,
         test_from: Any = None,
+        letters: Sequence[str] = (),
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         check_choice("data.missing", missing, ("refuse", "median", "drop"))
@@ -112,6 +115,7 @@ class TabularData(RegressionData):
             None if categorical is None else tuple(categorical),
             tuple(drop),
             tuple(dates),
+            tuple(letters),
             as_names(group),
             split_column,
             as_names(time),
@@ -122,7 +126,12 @@ class TabularData(RegressionData):
             "data.time": self.roles.time,
             "data.split_column": as_names(split_column),
         }
-        others = {"data.drop": drop, "data.categorical": categorical or (), "data.dates": dates}
+        others = {
+            "data.drop": drop,
+            "data.categorical": categorical or (),
+            "data.dates": dates,
+            "data.letters": letters,
+        }
         check_target(target, beside, test_path, others, log_target)
         self.splitting.check(self.roles.group, self.roles.time, False, test_path)
         self.csv_options = as_options(sep, decimal, thousands, encoding, na_values)
@@ -136,6 +145,7 @@ class TabularData(RegressionData):
         new = {
             "split_column": split_column,
             "time": list(self.roles.time) or None,
+            "letters": list(letters) or None,
             "val_from": val_from,
             "test_from": test_from,
         }
@@ -182,7 +192,12 @@ class TabularData(RegressionData):
                     message(str(self.path), f"{problem} and data.share={self.splitting.share}", advice=advice)
                 )
         features = [name for name in table.columns if name != self.target]
-        self.encode = TableEncoder.fitted(self.kept_encoding, checked.categorical, tables["train"][features])
+        kept = self.kept_encoding
+        if kept is None:
+            alike = [letter_columns(name, length) for name, length in checked.letters.items()]
+            self.encode = TableEncoder(checked.categorical, alike).fit(tables["train"][features])
+        else:
+            self.encode = TableEncoder.from_dict(kept["encoder"])
         self._tables = tables
         labels = {name: part[self.target].to_numpy(np.float64) for name, part in tables.items()}
         self.log1p, self._target_report = decide_target(self.log_target, self.kept_log1p, labels, self.target)
@@ -224,7 +239,7 @@ class TabularData(RegressionData):
             "encoder": self.encode.to_dict(),
             "dates": list(self.roles.dates),
             "csv": asdict(self.csv_options),
-        }
+        } | ({"letters": self._checked.letters} if self._checked.letters else {})
 
     def table(self, split: Split) -> tuple[pd.DataFrame, pd.Series[Any]]:
         """Return the rows of one split before they are encoded: a frame of features, and the labels.

@@ -14,7 +14,7 @@ from dir.data.base import RegressionData
 
 # Entries of an encoding that decide the numbers which the network sees.
 _DECIDING = (
-    *("kind", "columns", "encoder", "dates", "size", "channels", "resize", "steps"),
+    *("kind", "columns", "encoder", "dates", "letters", "size", "channels", "resize", "steps"),
     *("form", "views", "normalize", "max_length", "split", "words", "unknown"),
 )
 

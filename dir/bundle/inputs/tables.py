@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,17 @@ from dir._checks import check_choice, message
 from dir.bundle.fields import BundleError, Fields
 from dir.bundle.inputs.rows import InputEncoder, Inputs, Rows, no_options
 from dir.data.csv_reading import CsvOptions
-from dir.data.tables import DATE_PARTS, TableEncoder, category_names, expand_dates, parse_dates, parse_numbers, shown
+from dir.data.tables import (
+    DATE_PARTS,
+    TableEncoder,
+    category_names,
+    expand_dates,
+    expand_letters,
+    letter_columns,
+    parse_dates,
+    parse_numbers,
+    shown,
+)
 
 
 class TableRows(Rows):
@@ -37,6 +48,7 @@ class TableInputs(InputEncoder):
     Attributes:
         columns: encoded columns; each column of dates gives several.
         raw: columns of the file.
+        letters: length of the texts of each column of letters.
         csv: how a file of such rows is written.
     """
 
@@ -47,8 +59,13 @@ class TableInputs(InputEncoder):
         self.target = fields.text("target")
         self.missing = fields.choice("missing", ["refuse", "median", "drop"])
         self.dates = fields.texts("dates")
+        lengths = Fields(fields.optional("letters") or {}, fields.path, "letters")
+        self.letters = {name: lengths.integer(name, 1, 2**16) for name in lengths.values}
         parts = {f"{name}_{part}" for name in self.dates for part in DATE_PARTS}
-        self.raw = [name for name in self.columns if name not in parts] + self.dates
+        positions = {one for name, length in self.letters.items() for one in letter_columns(name, length)}
+        if not positions <= set(self.columns):
+            raise BundleError(message(fields.name("letters"), "positions that are no columns", self.letters))
+        self.raw = [name for name in self.columns if name not in parts | positions] + self.dates + [*self.letters]
         self.csv = _read_csv_options(fields.section("csv"))
         self.encoder = _read_encoder(fields.section("encoder"), self.columns)
         # Names of categories that pandas once read as numbers: "1" and "1.0" are one category.
@@ -86,6 +103,8 @@ class TableInputs(InputEncoder):
                 columns |= {
                     str(part): values.to_numpy() for part, values in expand_dates(frame[[name]], [name]).items()
                 }
+            elif name in self.letters:
+                columns |= self._letters(name, frame[name], absent, unknown, report)
             elif name in self.encoder.categories:
                 columns[name] = self._categories(name, frame[name])
                 if unknown == "refuse":
@@ -124,6 +143,28 @@ class TableInputs(InputEncoder):
             advice = f"The model needs the columns {shown(self.raw, 1000)}."
             raise ValueError(message("inputs", f"no column {lacking} (found: {found})", advice=advice))
         return inputs.reset_index(drop=True)
+
+    def _letters(
+        self,
+        name: str,
+        column: pd.Series[Any],
+        absent: NDArray[np.bool_],
+        unknown: str,
+        report: Callable[[str, NDArray[np.bool_], str], None],
+    ) -> dict[str, Any]:
+        """Return the letters at each position of the texts of a column, by the name of the position."""
+        length = self.letters[name]
+        other = (column.astype("string").str.len() != length).to_numpy(dtype=bool, na_value=False)
+        report(name, other & ~absent, f"expected a text of {length} letters")
+        positions = expand_letters(column.to_frame(), {name: length})
+        for place, position in enumerate(positions.columns, 1):
+            known = set(self.encoder.categories[str(position)])
+            letters = positions[position]
+            strange = np.array([letter not in known for letter in letters], dtype=bool) & ~absent & ~other
+            for letter in sorted(set(letters[strange])) if unknown == "refuse" else ():
+                at = strange & (letters == letter).to_numpy()
+                report(name, at, f"letter {shown(letter)} at position {place} does not occur in the training rows")
+        return {str(position): positions[position].to_numpy(dtype=object) for position in positions}
 
     def _categories(self, name: str, column: pd.Series[Any]) -> NDArray[Any]:
         """Return the categories as text; None where missing."""
