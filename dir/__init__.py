@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dir.denseweight import DenseWeight as DenseWeight
     from dir.fds import FDS as FDS
     from dir.fds import ProbabilisticFDS as ProbabilisticFDS
+    from dir.fds import attach_fds as attach_fds
+    from dir.fds import detach_fds as detach_fds
     from dir.lds import LDS as LDS
     from dir.losses import FocalR as FocalR
     from dir.losses import WeightedHuber as WeightedHuber
@@ -35,6 +37,8 @@ _HOMES = {
     "DenseWeight": "denseweight",
     "FDS": "fds",
     "ProbabilisticFDS": "fds",
+    "attach_fds": "fds",
+    "detach_fds": "fds",
     "LDS": "lds",
     "FocalR": "losses",
     "WeightedHuber": "losses",

@@ -2,6 +2,7 @@
 
 Reading order: ``layer`` (the module), ``_tables`` (its state), ``statistics`` (moments of each bin, smoothing and
 folding), ``calibration`` (the training step), then ``probabilistic`` (VIR) and ``output`` (FDS of predictions).
+``attach`` puts an FDS into a finished model, and ``_given`` is the context that gives it labels.
 ``_inputs`` checks shapes, ``_reminder`` warns of epochs without end_epoch(), and ``_triton`` is the GPU kernel.
 
 The method (Yang et al., ICML 2021, equations 2 to 6), for features z, bin b and its N_b samples of an epoch:
@@ -20,8 +21,9 @@ training step is ``z~ = z * scale_b + shift_b``.
 
 from __future__ import annotations
 
+from dir.fds.attach import attach_fds, detach_fds
 from dir.fds.layer import FDS
 from dir.fds.output import OutputFDS
 from dir.fds.probabilistic import ProbabilisticFDS
 
-__all__ = ["FDS", "OutputFDS", "ProbabilisticFDS"]
+__all__ = ["FDS", "OutputFDS", "ProbabilisticFDS", "attach_fds", "detach_fds"]

@@ -16,6 +16,7 @@ from dir._epoch_sums import EpochSums, Sums
 from dir._labels import as_mask
 from dir.bins import LabelBins
 from dir.fds import statistics as fs
+from dir.fds._given import GivenLabels
 from dir.fds._inputs import check_features, eval_features
 from dir.fds._reminder import EpochReminder
 from dir.fds._tables import BinTables
@@ -161,6 +162,13 @@ class FDS(BinTables):
             return calibrated
         shape = (features.shape[0], *features.shape[2:], self.num_features)
         return calibrated.view(shape).movedim(-1, 1)
+
+    def labels(self, labels: Tensor | None, mask: Tensor | None = None) -> GivenLabels:
+        """Return a context in which a model with this FDS attached uses the labels: ``with fds.labels(y): model(x)``.
+
+        See :func:`dir.fds.attach_fds`. ``None`` lets the features pass unchanged.
+        """
+        return GivenLabels(self, labels, mask)
 
     def _index(self, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the labels, finite where masked, and the row of the tables of each label, ``[N]``."""
