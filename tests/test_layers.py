@@ -32,7 +32,7 @@ FLOORS = (
     },
     {"bins", "cells", "costs", "distribution", "kernels", "relevance", "reweighter"},
     {"denseweight", "fds", "lds", "losses", "metrics", "mixup", "posthoc", "prior", "resampling"},
-    {"bundle", "callbacks", "data", "models"},
+    {"bundle", "callbacks", "data", "models", "sklearn"},
     {"compare", "recipe"},
     {"commands"},
     {"__main__"},
@@ -49,7 +49,7 @@ NEIGHBOURS = {
         ("costs", "distribution"),
     },
     *{("losses", "prior"), ("prior", "lds")},
-    *{("bundle", "data"), ("bundle", "models")},
+    *{("bundle", "data"), ("bundle", "models"), ("sklearn", "data")},
 }
 FLOOR_OF = {part: number for number, floor in enumerate(FLOORS) for part in floor}
 # Longest file in lines. A longer file holds two ideas.
