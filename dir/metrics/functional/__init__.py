@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dir.metrics.functional.relevance import relevance_mse as relevance_mse
     from dir.metrics.functional.relevance import ser_curve as ser_curve
     from dir.metrics.functional.relevance import sera as sera
+    from dir.metrics.functional.scaled import balanced_mase as balanced_mase
+    from dir.metrics.functional.scaled import freedman_diaconis_bins as freedman_diaconis_bins
     from dir.metrics.functional.shots import shot_metrics as shot_metrics
     from dir.metrics.functional.uncertainty import ause as ause
     from dir.metrics.functional.uncertainty import gaussian_nll as gaussian_nll
@@ -42,6 +44,8 @@ _HOMES = {
     "relevance_mse": "relevance",
     "ser_curve": "relevance",
     "sera": "relevance",
+    "balanced_mase": "scaled",
+    "freedman_diaconis_bins": "scaled",
     "shot_metrics": "shots",
     "ause": "uncertainty",
     "gaussian_nll": "uncertainty",

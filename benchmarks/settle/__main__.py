@@ -1,0 +1,58 @@
+"""Command line of the table: see the package."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.settle.plan import DATA
+from benchmarks.settle.queue import add_result, done, next_item, plan
+
+
+def work(folder: Path, names: list[str], scratch: Path, max_items: int) -> None:
+    """Train items until none is left, or ``max_items`` are done."""
+    from benchmarks.settle.training import run_item
+    from dir.recipe.schema import register_configs
+
+    register_configs()
+    for _ in range(max_items):
+        item = next_item(scratch / "claims", names)
+        if item is None:
+            print("nothing is left to train")
+            return
+        started = time.perf_counter()
+        line = run_item(item, folder, scratch)
+        add_result(line)
+        shown = line.get("error") or line.get("objective") or "done"
+        print(f"{item.name}: {str(shown)[:100]} ({time.perf_counter() - started:.1f} s)", flush=True)
+
+
+def status() -> None:
+    """Print how many items of each data set are done."""
+    finished = done()
+    total, ready = Counter(item.data for item in plan()), Counter(item.data for item in finished)
+    for name in DATA:
+        print(f"{name}: {ready[name]} of {total[name]}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    worker = commands.add_parser("work", help="train what is missing")
+    worker.add_argument("--data", type=Path, required=True, help="folder that holds the data files at any depth")
+    worker.add_argument("--only", nargs="*", default=[], choices=list(DATA), help="data sets; default: all")
+    worker.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "settle")
+    worker.add_argument("--max-items", type=int, default=1_000_000, help="end after so many trainings")
+    commands.add_parser("status", help="print what is done")
+    arguments = parser.parse_args()
+    if arguments.command == "status":
+        status()
+    else:
+        work(arguments.data, arguments.only, arguments.scratch, arguments.max_items)
+
+
+if __name__ == "__main__":
+    main()
