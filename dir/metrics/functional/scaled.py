@@ -23,8 +23,8 @@ def freedman_diaconis_bins(labels: Values) -> LabelBins:
     .. math:: h = 2 \, \mathrm{IQR}(y) \, n^{-1/3}
 
     The width is rounded so that whole bins fill the range. If more than half of the labels are the same number, the
-    interquartile range is 0 and Sturges' rule gives the number of bins, :math:`\lceil \log_2 n \rceil + 1`, as NumPy's
-    ``"auto"`` does.
+    interquartile range is 0, and Sturges' rule gives the number of bins, :math:`\lceil \log_2 n \rceil + 1`, as in
+    NumPy's ``"auto"``.
 
     Args:
         labels: labels that are evaluated, of any shape, without NaN.
