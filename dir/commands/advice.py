@@ -1,0 +1,121 @@
+"""The overrides that fit a data set, as a command line and as an experiment file."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from dir._atomic import write_atomic
+from dir._checks import message
+
+# Overrides that choose a file of configs/, by group.
+GROUPS = ("data", "model", "method", "optimizer", "scheduler", "trainer", "logger", "protocol", "regularizer")
+# Overrides whose values are files or folders. An experiment file holds absolute paths.
+_PATHS = ("data.path", "data.csv", "data.test_path", "data.glove", "data.cache_dir")
+
+
+def key_of(override: str) -> str:
+    """Return the key of an override without its leading plus signs.
+
+    Example:
+        >>> key_of("+experiment=tabular")
+        'experiment'
+    """
+    return override.lstrip("+").partition("=")[0]
+
+
+def suggest_overrides(report: Mapping[str, Any], given: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the overrides that the report suggests beside those given, each with its reason.
+
+    Args:
+        report: see :func:`dir.data.label_report.label_report`.
+        given: overrides of the user, which are never replaced.
+    """
+    found: list[tuple[str, str]] = []
+    if "+experiment=tabular" in given:
+        if report["transform"]["log1p"]:
+            found.append(("data.log_target=true", report["transform"]["reason"]))
+        bins = report["bins"]
+        if bins["kind"] == "equal" and bins["number"] != 50:
+            found.append((f"task.bins.num_bins={bins['number']}", bins["reason"]))
+    shots = report["shots"]
+    empty = [group for group in ("many", "few") if not shots[group]["train"]]
+    if empty:
+        found.append(("task.shots.by=quantile", f"no training label is {' or '.join(empty)}-shot by count"))
+    verdict = report["imbalance"]["verdict"]
+    method = "vanilla" if verdict == "nearly uniform" else "lds"
+    found.append((f"method={method}", f"the labels are {verdict}"))
+    named = {key_of(line) for line in given}
+    return [(override, reason) for override, reason in found if key_of(override) not in named]
+
+
+def command_line(overrides: Sequence[str]) -> str:
+    """Return the ``dir-train`` command of overrides, quoted for a shell."""
+    return f"dir-train {shlex.join(overrides)}"
+
+
+def experiment_file(overrides: Sequence[str], comment: str) -> str:
+    """Return the text of an experiment file that sets what the overrides set.
+
+    Args:
+        overrides: with ``+experiment=NAME``, which the file extends.
+        comment: first line of the file.
+
+    Raises:
+        ValueError: the overrides name no experiment, or delete or add a key.
+
+    Example:
+        >>> print(experiment_file(["+experiment=tabular", "data.target=price", "method=lds"], "Houses."))
+        # @package _global_
+        # Houses.
+        defaults:
+        - tabular
+        - override /method: lds
+        - _self_
+        data:
+          target: price
+        <BLANKLINE>
+    """
+    base, groups, keys = "", [], []
+    for line in overrides:
+        key, _, value = line.lstrip("+").partition("=")
+        if line.startswith("~") or (line.startswith("+") and key != "experiment"):
+            advice = "Give the setting on the command line of dir-train."
+            raise ValueError(
+                message(key, "expected key=value, an experiment file cannot add or delete keys", line, advice)
+            )
+        if key == "experiment":
+            base = value
+        elif key in GROUPS:
+            groups.append({f"override /{key}": value})
+        elif key in _PATHS:
+            keys.append(f"{key}={Path(value).resolve()}")
+        else:
+            keys.append(line)
+    if not base:
+        raise ValueError(message("+experiment", "expected an experiment to extend", None))
+    content = OmegaConf.create({"defaults": [base, *groups, "_self_"]})
+    text = OmegaConf.to_yaml(OmegaConf.merge(content, OmegaConf.from_dotlist(keys)))
+    return f"# @package _global_\n# {comment}\n{text}"
+
+
+def write_experiment(folder: Path, name: str, overrides: Sequence[str], comment: str) -> tuple[Path, str]:
+    """Write FOLDER/experiment/NAME.yaml, and return the file and the command that trains with it.
+
+    Raises:
+        ValueError: the file exists and differs.
+    """
+    stem = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    path = folder / "experiment" / f"{stem}.yaml"
+    text = experiment_file(overrides, comment)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ValueError(
+            message("--config", f"{path} exists and differs", advice="Remove it, or choose another folder.")
+        )
+    write_atomic(path, text.encode())
+    return path, command_line(["--config-dir", str(folder), f"+experiment={stem}"])
