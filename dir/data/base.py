@@ -17,6 +17,7 @@ from dir.data.arrays import automatic_bins as automatic_bins
 from dir.data.arrays import take_batch
 from dir.data.describe import describe_labels
 from dir.data.identified import IdentifiedRows
+from dir.data.importance import ImportantRows, WeightedRows
 from dir.data.rows import Views, check_labels, check_two_labels, fetches_batches, labels_of
 from dir.data.seeds import seed_worker
 from dir.data.shards import Shard, evaluation_batch_size, training_rows
@@ -25,7 +26,7 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-class RegressionData(IdentifiedRows, LightningDataModule):
+class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
     """Base of the data modules: a subclass implements :meth:`build`, this class checks and loads.
 
     The training order depends on ``(seed, epoch)`` alone, so that a resumed run sees the batches that an
@@ -86,7 +87,7 @@ class RegressionData(IdentifiedRows, LightningDataModule):
         """Build and check the datasets. A second call does nothing."""
         if self._splits is not None:
             return
-        self._make_ids = None
+        self._make_ids = self._importance = None
         splits = self.build()
         missing = [split for split in SPLITS if split not in splits]
         if missing:
@@ -126,13 +127,16 @@ class RegressionData(IdentifiedRows, LightningDataModule):
         assert self._splits is not None
         self._splits[split] = data
         self._restrict_rows(split, rows)
+        self._restrict_importance(split, rows)
 
     def describe(self) -> dict[str, Any]:
         """Return how the data was read, JSON-able: the labels of each split, and the columns of a table.
 
         :func:`dir.data.describe.format_description` makes text of it.
         """
-        return {"splits": {split: describe_labels(self.labels(split).numpy()) for split in SPLITS}}
+        return {"splits": {split: describe_labels(self.labels(split).numpy()) for split in SPLITS}} | (
+            self.describe_importance()
+        )
 
     def table(self, split: Split) -> tuple[Any, Any]:
         """Return the rows of one split before they are encoded: a frame of features and a series of labels.
@@ -153,8 +157,13 @@ class RegressionData(IdentifiedRows, LightningDataModule):
         """Replace the training rows by ``resampler.fit_resample(features, labels)``.
 
         Raises:
-            ValueError: if the data is not a table, or the resampler refuses it.
+            ValueError: if the data is not a table, or the resampler refuses it; if the rows have an importance, which
+                a synthetic row would lack.
         """
+        if self.importance("train") is not None:
+            advice = "Remove the importance, or choose a method that weights rows, such as lds."
+            problem = "resampling would lose the importance of the rows"
+            raise ValueError(message("method.resample", problem, self.importance_source, advice))
         features, labels = resampler.fit_resample(*self.table("train"))
         self.replace_train(features, labels)
         self._current["train"] = None
@@ -178,11 +187,13 @@ class RegressionData(IdentifiedRows, LightningDataModule):
         self.train_views = views if self.augments else 1
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return batches of this process's rows, in a new order each epoch.
+        """Return batches of this process's rows, in a new order each epoch; with importance as a third part.
 
         :func:`dir.data.shards.training_rows` gives the number of rows.
         """
-        data = self.dataset("train")
+        data, importance = self.dataset("train"), self.importance("train")
+        if importance is not None:
+            data = WeightedRows(data, importance)
         rank, world_size = self._rank_and_world_size()
         size = training_rows(len(self.labels("train")), self.batch_size, rank, world_size)
         # Lightning calls set_epoch on a DistributedSampler and keeps the sampler, with one process too.

@@ -40,7 +40,8 @@ def describe_columns(table: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str,
 
     Args:
         table: the columns as read from the file.
-        kinds: kind of each column: target, number, category, date, group, split, time or dropped.
+        kinds: kind of each column: target, number, category, date, group, split, time, importance or
+            dropped.
     """
     found = {}
     for name in table.columns:
@@ -88,7 +89,16 @@ def format_description(description: Mapping[str, Any]) -> str:
             f"{split}: {labels['rows']} rows, labels {low} to {high} (median {middle}), "
             f"{labels['distinct']} distinct, {labels['zeros']} zeros, most frequent {often} ({count} times)"
         )
+    lines += _importance_lines(description.get("importance", {}))
     return "\n".join(lines)
+
+
+def _importance_lines(importance: Mapping[str, Any]) -> list[str]:
+    return [
+        f"importance of {split} rows ({importance['source']}): mean {found['mean']:.4g}, {found['min']:.4g} to "
+        f"{found['max']:.4g}, {found['zeros']} zeros"
+        for split, found in importance.get("splits", {}).items()
+    ]
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

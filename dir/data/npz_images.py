@@ -76,6 +76,8 @@ class NpzImages(RegressionData):
             4 channels, and refuses arrays in which none or both of the axes may be channels.
         shift: largest move of a training image in pixels. Default 0.
         noise: standard deviation of gaussian noise on training images (values in [-1, 1]). Default 0.
+        importance: key of the importance of each row, numbers >= 0 of shape [N]: it multiplies the weights of the
+            training loss, and the metrics get weighted errors. None (default): all rows count equally.
         batch_size, eval_batch_size, num_workers, seed: see :class:`~dir.data.base.RegressionData`.
 
     Shape:
@@ -102,6 +104,7 @@ class NpzImages(RegressionData):
         eval_batch_size: int = 512,
         num_workers: int = 0,
         seed: int = 0,
+        importance: str | None = None,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         check_integer("data.shift", shift, minimum=0)
@@ -110,6 +113,7 @@ class NpzImages(RegressionData):
             check_choice("data.layout", layout, ("NHWC", "NCHW"))
         self.path = Path(path)
         self.keys = {"images": images, "label": label} | ({"split": split} if group is None else {"group": group})
+        self.keys |= {} if importance is None else {"importance": importance}
         self.share = share
         self.layout = layout
         self.shift = shift
@@ -131,6 +135,9 @@ class NpzImages(RegressionData):
             pixels = torch.from_numpy(np.ascontiguousarray(images[rows].transpose(0, 3, 1, 2)))
             values = torch.from_numpy(labels[rows].astype(np.float32))
             datasets[name] = ArrayDataset(pixels, values, self._train if name == "train" else self._plain)
+        if "importance" in arrays:
+            where = f"{self.path}: array {self.keys['importance']!r}"
+            self.set_importance({name: arrays["importance"][placed[name]] for name in SPLITS}, where)
         return datasets
 
     def encoder_args(self) -> dict[str, Any]:
@@ -227,6 +234,13 @@ class NpzImages(RegressionData):
             raise ValueError(message(where, f"expected uint8 of shape [N, H, W] or [N, H, W, C], got {found}"))
         if labels.ndim != 1 or labels.dtype.kind not in "fiu":
             where, found = f"{self.path}: array {self.keys['label']!r}", f"{labels.dtype} {list(labels.shape)}"
+            raise ValueError(message(where, f"expected numbers of shape [N], got {found}"))
+        importance = arrays.get("importance", labels)
+        if importance.ndim != 1 or importance.dtype.kind not in "fiub":
+            where, found = (
+                f"{self.path}: array {self.keys['importance']!r}",
+                f"{importance.dtype} {list(importance.shape)}",
+            )
             raise ValueError(message(where, f"expected numbers of shape [N], got {found}"))
         lengths = {key: len(arrays[name]) for name, key in self.keys.items()}
         if len(set(lengths.values())) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from dir._checks import message
 from dir.data.csv_reading import CsvOptions, read_table, sniff
 from dir.data.describe import describe_columns
+from dir.data.importance import find_importance
 from dir.data.problems import Problems, show_rows, shown
 from dir.data.splits import Names, read_split
 from dir.data.table_checks import (
@@ -46,6 +48,17 @@ class ColumnRoles:
     group: tuple[str, ...] = ()
     split: str | None = None
     time: tuple[str, ...] = ()
+    importance: str | None = None
+
+    @property
+    def beside(self) -> dict[str, tuple[str, ...]]:
+        """Columns that say something about a row besides its features and its target, by config key."""
+        return {
+            "data.group": self.group,
+            "data.time": self.time,
+            "data.split_column": as_names(self.split),
+            "data.importance": as_names(self.importance),
+        }
 
 
 class Beside(NamedTuple):
@@ -56,12 +69,14 @@ class Beside(NamedTuple):
         split: split of each row by ``data.split_column``, [N].
         time: time of each row, float64 [N].
         time_columns: how the time is read.
+        importance: importance of each row, float64 [N].
     """
 
     group: NDArray[np.str_] | None = None
     split: Names | None = None
     time: NDArray[np.float64] | None = None
     time_columns: TimeColumns | None = None
+    importance: NDArray[np.float64] | None = None
 
 
 class CheckedTable(NamedTuple):
@@ -69,7 +84,7 @@ class CheckedTable(NamedTuple):
 
     Args:
         table: features and target, numbers as float64, dates expanded; the index counts the rows of the file from 0.
-        beside: group, split and time of the rows.
+        beside: group, split, time and importance of the rows.
         categorical: names of the categorical columns, those of letters last.
         raw: columns of features and target in the file.
         letters: length of the texts of each column of ``data.letters``.
@@ -100,17 +115,16 @@ def read_training_table(
         "data.categorical": roles.categorical or (),
         "data.dates": roles.dates,
         "data.letters": roles.letters,
-        "data.group": roles.group,
-        "data.split_column": [] if roles.split is None else [roles.split],
-        "data.time": roles.time,
+        **roles.beside,
     }
     # A time that is text only orders the rows, unless it is among the dates.
     apart = [name for name in roles.time if name in raw and is_text(raw[name]) and name not in roles.dates]
-    apart += [*roles.group, *([] if roles.split is None else [roles.split])]
+    apart += [*roles.group, *(name for name in (roles.split, roles.importance) if name is not None)]
     table = select_columns(raw, given, roles.target, apart, sniff(path, options), problems)
     kinds = dict.fromkeys(raw.columns, "dropped")
     kinds |= dict.fromkeys(roles.time, "time") | dict.fromkeys(roles.group, "group")
-    kinds |= {} if roles.split is None else {roles.split: "split"}
+    named = ((roles.split, "split"), (roles.importance, "importance"))
+    kinds |= {name: kind for name, kind in named if name is not None}
     table, categorical = _check(table, roles, None, problems, kinds)
     letters = {name: find_letters(table[name], problems) for name in roles.letters}
     kept = find_missing(table, roles.target, missing, problems)
@@ -128,7 +142,7 @@ def read_training_table(
 
 def read_test_table(
     path: Path, training: CheckedTable, source: Path, roles: ColumnRoles, options: CsvOptions, missing: Missing
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, NDArray[np.float64] | None]:
     """Read a file of test rows, with the columns of the training file; other columns are ignored.
 
     Args:
@@ -136,18 +150,25 @@ def read_test_table(
         training: the training table, and ``source`` its file.
         roles, options, missing: as for :func:`read_training_table`.
 
+    Returns:
+        features and target, and the importance of the rows or None.
+
     Raises:
         ValueError: with all problems of the file.
     """
     raw = read_table(path, "data.test_path", options, roles.letters)
-    require_columns(raw, training.raw, path, f"a column of {source}", sniff(path, options))
+    needed = [*training.raw, *([] if roles.importance is None else [roles.importance])]
+    require_columns(raw, needed, path, f"a column of {source}", sniff(path, options))
     problems = Problems(str(path))
     table, _ = _check(raw[training.raw], roles, training.categorical, problems, {})
     for name, length in training.letters.items():
         find_letters(table[name], problems, length)
     table = find_missing(table, roles.target, missing, problems)
+    importance = None
+    if roles.importance is not None:
+        importance = find_importance(raw[roles.importance].loc[table.index], problems)
     problems.raise_all()
-    return _expand(table, roles, training.letters, path)
+    return _expand(table, roles, training.letters, path), importance
 
 
 def _expand(table: pd.DataFrame, roles: ColumnRoles, letters: dict[str, int], path: Path) -> pd.DataFrame:
@@ -194,8 +215,8 @@ def _check(
 def _read_beside(
     raw: pd.DataFrame, kept: NDArray[np.int64], roles: ColumnRoles, path: Path, problems: Problems
 ) -> Beside:
-    """Return group, split and time of the kept rows."""
-    group = split = time = columns = None
+    """Return group, split, time and importance of the kept rows."""
+    group = split = time = columns = importance = None
     rows = raw.loc[kept]
     for name in roles.group:
         gone = rows[name].isna().to_numpy()
@@ -211,4 +232,11 @@ def _read_beside(
     if roles.time:
         columns = decide_times(rows, roles.time, problems)
         time = None if columns is None else columns.values(rows)
-    return Beside(group, split, time, columns)
+    if roles.importance is not None:
+        importance = find_importance(rows[roles.importance], problems)
+    return Beside(group, split, time, columns, importance)
+
+
+def as_names(names: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names of a setting that takes one column, several, or none."""
+    return () if names is None else (names,) if isinstance(names, str) else tuple(names)

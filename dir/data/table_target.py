@@ -34,16 +34,16 @@ def check_target(
 
     Args:
         target, test_path, log_target: settings of :class:`dir.data.TabularData`.
-        beside: columns of the group, the split and the time, by config key.
+        beside: columns of the group, the split, the time and the importance, by config key.
         others: columns of the other settings, by config key.
     """
-    group = beside["data.group"]
+    group, importance = beside["data.group"], beside.get("data.importance", ())
     if not isinstance(target, str):
         advice = "Run the recipe once for each target."
         raise ValueError(message("data.target", "expected the name of one column", target, advice))
     check_choice("data.log_target", log_target, (False, True, "auto"))
     for option, names in others.items():
-        for key, own in (("data.target", [target]), ("data.group", group)):
+        for key, own in (("data.target", [target]), ("data.group", group), ("data.importance", importance)):
             for name in own:
                 if name in names:
                     raise ValueError(message(key, f"expected a column that is not in {option}", name))
@@ -54,6 +54,9 @@ def check_target(
     for key, named in beside.items():
         if target in named:
             raise ValueError(message(key, "expected another column than data.target", target))
+    for key, named in beside.items():
+        if key != "data.importance" and any(name in named for name in importance):
+            raise ValueError(message("data.importance", f"expected another column than {key}", importance[0]))
     shared = [name for name in beside.get("data.split_column", ()) if name in (*group, *beside.get("data.time", ()))]
     if shared:
         advice = "Name another column, or remove one of the settings."

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -20,7 +21,15 @@ from dir.data.csv_reading import as_options, csv_row_ids
 from dir.data.label_types import needs_float64
 from dir.data.rows import check_labels
 from dir.data.splits import Names
-from dir.data.table_reading import CheckedTable, ColumnRoles, Leaks, Missing, read_test_table, read_training_table
+from dir.data.table_reading import (
+    CheckedTable,
+    ColumnRoles,
+    Leaks,
+    Missing,
+    as_names,
+    read_test_table,
+    read_training_table,
+)
 from dir.data.table_splits import SplitKind, SplitSettings, draw_split
 from dir.data.table_target import LogTarget, check_target, decide_target
 from dir.data.tables import TableEncoder, letter_columns, with_columns
@@ -56,6 +65,8 @@ class TabularData(RegressionData):
         split_bins: number of bins of the balanced split if labels are not whole numbers. Default 50.
         sep, decimal, thousands, encoding, na_values: how the file is written; see
             :class:`~dir.data.csv_reading.CsvOptions`.
+        importance: column of the importance of each row, >= 0, which is no feature: it multiplies the weights of the
+            training loss, and the metrics get weighted errors. None (default): all rows count equally.
         log_target: whether the criterion sees ``log(1 + label)``: False (default), True, or "auto", see
             :func:`~dir.data.table_target.choose_log1p`. With True, labels below 0 are refused.
         split_column: column with the split of each row: train, val, test or 0, 1, 2. It is no feature. Default: None.
@@ -106,6 +117,7 @@ class TabularData(RegressionData):
         val_from: Any = None,
         test_from: Any = None,
         letters: Sequence[str] = (),
+        importance: str | None = None,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         check_choice("data.missing", missing, ("refuse", "median", "drop"))
@@ -119,20 +131,16 @@ class TabularData(RegressionData):
             as_names(group),
             split_column,
             as_names(time),
+            importance,
         )
         self.splitting = SplitSettings(split, share, split_bins, split_column, val_from, test_from, seed)
-        beside = {
-            "data.group": self.roles.group,
-            "data.time": self.roles.time,
-            "data.split_column": as_names(split_column),
-        }
         others = {
             "data.drop": drop,
             "data.categorical": categorical or (),
             "data.dates": dates,
             "data.letters": letters,
         }
-        check_target(target, beside, test_path, others, log_target)
+        check_target(target, self.roles.beside, test_path, others, log_target)
         self.splitting.check(self.roles.group, self.roles.time, False, test_path)
         self.csv_options = as_options(sep, decimal, thousands, encoding, na_values)
         self.path = Path(path)
@@ -148,6 +156,7 @@ class TabularData(RegressionData):
             "letters": list(letters) or None,
             "val_from": val_from,
             "test_from": test_from,
+            "importance": importance,
         }
         self._settings: dict[str, Any] = {
             "target": target,
@@ -171,9 +180,11 @@ class TabularData(RegressionData):
         self._checked = checked
         table = checked.table
         self.label_dtype = torch.float64 if needs_float64(table[self.target].to_numpy(np.float64)) else torch.float32
-        pool = [(self.path, table)]
+        pool, importance = [(self.path, table)], [checked.beside.importance]
         if self.test_path is not None:
-            pool.append((self.test_path, self._read_test(self.test_path)))
+            test, weights = self._read_test(self.test_path)
+            pool.append((self.test_path, test))
+            importance.append(weights)
 
         def names() -> Names:
             drawn, self._notes = draw_split(
@@ -191,6 +202,9 @@ class TabularData(RegressionData):
                 raise ValueError(
                     message(str(self.path), f"{problem} and data.share={self.splitting.share}", advice=advice)
                 )
+        if self.roles.importance is not None:
+            values, where = np.concatenate([part for part in importance if part is not None]), self.roles.importance
+            self.set_importance({name: values[rows[name]] for name in SPLITS}, f"data.importance={where}")
         features = [name for name in table.columns if name != self.target]
         kept = self.kept_encoding
         if kept is None:
@@ -261,7 +275,10 @@ class TabularData(RegressionData):
             ValueError: if the file lacks a column of the training rows, or its rows cannot be read.
         """
         self.setup()
-        self._tables["test"] = self._read_test(Path(path))[self._tables["train"].columns]
+        test, importance = self._read_test(Path(path))
+        if importance is not None:
+            self.update_importance("test", importance)
+        self._tables["test"] = test[self._tables["train"].columns]
         data = self._encoded(self._tables["test"])
         check_labels("test", data)
         assert self._splits is not None
@@ -279,10 +296,5 @@ class TabularData(RegressionData):
         labels = torch.from_numpy(table[self.target].to_numpy(np.float64, copy=True)).to(self.label_dtype)
         return ArrayDataset(self.encode(table.drop(columns=self.target)), labels, label_dtype=self.label_dtype)
 
-    def _read_test(self, path: Path) -> pd.DataFrame:
+    def _read_test(self, path: Path) -> tuple[pd.DataFrame, NDArray[np.float64] | None]:
         return read_test_table(path, self._checked, self.path, self.roles, self.csv_options, self.missing)
-
-
-def as_names(names: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return the names of a setting that takes one column, several, or none."""
-    return () if names is None else (names,) if isinstance(names, str) else tuple(names)

@@ -23,7 +23,7 @@ class MetricInfo:
         better: "lower" or "higher", or "nearest" for a metric whose best value is ``best``.
         best: best value of a metric with ``better="nearest"``.
         by_shot: whether :class:`~dir.metrics.ShotMetrics` computes it from predictions and labels. The other metrics
-            need predicted variances.
+            need predicted variances, the importance of each row, or a cost.
         monitored: whether the value on the validation set may choose the best epoch of a run. The lowest value wins,
             so ``better`` must be "lower".
     """
@@ -49,6 +49,8 @@ TABLE = (
         "coverage90", "interval_coverage", "share of labels inside the 90 % interval", "nearest", 0.9, by_shot=False
     ),
     MetricInfo("ause", "ause", "area under the sparsification error curve", by_shot=False),
+    MetricInfo("weighted_mae", "mean_cost", "mean absolute error, weighted by importance", by_shot=False),
+    MetricInfo("weighted_mse", "mean_cost", "mean squared error, weighted by importance", by_shot=False),
 )
 
 # Shot groups, from frequent to missing labels.

@@ -26,7 +26,7 @@ from dir.models.members import MemberHead, MemberLoss, attach_head
 from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits, log_labels
 from dir.posthoc import Correction
-from dir.recipe.module import RegressionModule
+from dir.recipe.module import RegressionModule, importance_scale
 from dir.recipe.parts import Parts, RunSettings
 from dir.recipe.power import check_power_objective
 from dir.recipe.trial_forward import check_log_target, check_parts
@@ -232,6 +232,7 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
         target_scale=float(units.scale),
         log1p=units.log1p,
         label_dtype=units.dtype,
+        importance_scale=importance_scale(data.importance("train"), None if lds is None else lds(trained)),
     )
     if units.log1p:
         check_log_target(module, trained)

@@ -21,6 +21,29 @@ from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits
 from dir.reweighter import Reweighter
 
+
+def importance_scale(importance: Tensor | None, weights: Tensor | None) -> float:
+    """Return the factor with which the products of weight and importance of the training rows have mean one.
+
+    Example:
+        >>> importance_scale(torch.tensor([1.0, 3.0]), None), importance_scale(None, torch.tensor([2.0, 0.0]))
+        (0.5, 1.0)
+    """
+    if importance is None:
+        return 1.0
+    products = importance.double() if weights is None else importance.double() * weights.double()
+    return 1.0 / products.mean().item()
+
+
+def mix(mixup: CMixup, inputs: Any, target: Tensor, importance: Tensor | None) -> tuple[Any, Tensor, Tensor | None]:
+    """Return mixed inputs, targets and importance: a mixed sample has the mixed importance of its two samples."""
+    if importance is None:
+        return *mixup(inputs, target), None
+    parts = inputs if isinstance(inputs, tuple | list) else (inputs,)
+    (*mixed, importance), target = mixup((*parts, importance), target)
+    return (tuple(mixed) if isinstance(inputs, tuple | list) else mixed[0]), target, importance
+
+
 MakeOptimizer = Callable[[Iterator[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
 
@@ -47,6 +70,7 @@ class RegressionModule(LightningModule):
             transformed back before metrics. scale > 0.
         log1p: whether the criterion sees ``(log(1 + label) - offset) / scale``. Default: False.
         label_dtype: type of raw labels and predictions, float32 (default) or float64.
+        importance_scale: factor of the weights of a batch with importance, see :func:`importance_scale`. Default 1.
 
     State:
         - ``target_offset``, ``target_scale``: 0-dim buffers, so that a checkpoint contains its units.
@@ -73,6 +97,7 @@ class RegressionModule(LightningModule):
         target_scale: float = 1.0,
         log1p: bool = False,
         label_dtype: torch.dtype = torch.float32,
+        importance_scale: float = 1.0,
     ) -> None:
         super().__init__()
         check_positive("target_scale", target_scale)
@@ -87,6 +112,7 @@ class RegressionModule(LightningModule):
         self._make_scheduler = scheduler
         self.log1p = log1p
         self.label_dtype = label_dtype
+        self.importance_scale = importance_scale
         self.register_buffer("target_offset", torch.tensor(float(target_offset), dtype=label_dtype))
         self.register_buffer("target_scale", torch.tensor(float(target_scale), dtype=label_dtype))
 
@@ -124,21 +150,33 @@ class RegressionModule(LightningModule):
         """Return predictions in raw units, in the type of the labels."""
         return self.units.to_raw(prediction)
 
-    def training_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> Tensor:
-        inputs, labels = batch
+    def training_step(self, batch: tuple[Any, ...], batch_idx: int) -> Tensor:
+        inputs, labels, *third = batch
+        importance: Tensor | None = third[0] if third else None
         target = self.to_target(labels)
         if self.mixup is not None:
-            inputs, target = self.mixup(inputs, target)
+            inputs, target, importance = mix(self.mixup, inputs, target, importance)
             labels = self.to_raw(target)
         features, output = self.model.step(inputs, labels)
         if self.output_fds is not None:
             output = self._shifted(self.output_fds, output, target, labels)
-        weight = self.lds(labels) if self.lds is not None else None
+        weight = self.weight(labels, importance)
         loss: Tensor = self.criterion(output, target, weight=weight)
         for regularizer in self.regularizers:
             loss = loss + regularizer(features, target, self.model.predict(output))
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
         return loss
+
+    def weight(self, labels: Tensor, importance: Tensor | None) -> Tensor | None:
+        """Return weights by the label density times importance, [N]; None without both.
+
+        The importance of the training rows is scaled so that their weights have mean one.
+        """
+        weight = None if self.lds is None else self.lds(labels)
+        if importance is None:
+            return weight
+        scaled = importance * self.importance_scale
+        return scaled if weight is None else weight * scaled
 
     @staticmethod
     def _shifted(output_fds: OutputFDS, output: Tensor, target: Tensor, labels: Tensor) -> Tensor:

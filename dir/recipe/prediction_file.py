@@ -27,9 +27,9 @@ def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionDa
     Returns:
         Arrays of the test split: ``label`` and ``prediction`` (float [N]), ``variance`` (float [N], only of some
         heads), ``log_mass`` (float16 [N, K], only of heads with a label prior, see :func:`dir.recipe.predictions
-        .to_half`), ``bin`` (int64 [N], label bin of the metrics), ``shot`` (text [N], empty for a label in no group)
-        and ``row_id`` (text [N], only of data with row ids). The same names with ``val_`` before them hold the val
-        split. :func:`prior_arrays` adds the prior.
+        .to_half`), ``importance`` (float32 [N], only of data with an importance), ``bin`` (int64 [N], label bin of
+        the metrics), ``shot`` (text [N], empty for a label in no group) and ``row_id`` (text [N], only of data with
+        row ids). The same names with ``val_`` before them hold the val split. :func:`prior_arrays` adds the prior.
     """
     arrays: dict[str, NDArray[Any]] = {}
     bins, members = copy.deepcopy(metrics.bins).cpu(), metrics.members.cpu()
@@ -45,6 +45,8 @@ def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionDa
             arrays[f"{prefix}variance"] = found.variances.numpy()
         if found.log_mass is not None:
             arrays[f"{prefix}log_mass"] = found.log_mass.numpy()
+        if found.importance is not None:
+            arrays[f"{prefix}importance"] = found.importance.numpy()
         arrays[f"{prefix}bin"] = index.to(torch.int64).numpy()
         arrays[f"{prefix}shot"] = shot
         try:

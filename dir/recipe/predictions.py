@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dir.metrics import SHOTS, ShotMetrics
-from dir.metrics.functional import ause, gaussian_nll, interval_coverage
+from dir.metrics.functional import ause, gaussian_nll, interval_coverage, mean_cost
 from dir.models import DistributionHead
 from dir.recipe.module import RegressionModule
 from dir.recipe.parts import Parts
@@ -24,13 +24,15 @@ class Predictions(NamedTuple):
     """Labels, predictions and variances of a split, float32 [N] in raw units; only some heads give variances.
 
     ``log_mass`` ``[N, K]`` holds the log-probabilities of the cells before any correction, for heads with a label
-    prior: float16, with the largest of each row shifted to 0, see :func:`to_half`.
+    prior: float16, with the largest of each row shifted to 0, see :func:`to_half`. ``importance`` ``[N]`` is that of
+    the rows, if the data has one.
     """
 
     labels: Tensor
     predictions: Tensor
     variances: Tensor | None
     log_mass: Tensor | None = None
+    importance: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,19 @@ def evaluate_splits(parts: Parts, device: torch.device) -> Results:
         parts.settings.power_objective,
         lambda predictions, labels, variances: summarise(parts.module.metrics, labels, predictions, variances),
     )
-    found = {split: predict(parts.module, parts.data.whole(split), device) for split in ("val", "test")}
+    found = {
+        split: predict(parts.module, parts.data.whole(split), device)._replace(
+            importance=parts.data.importance(split)
+        )
+        for split in ("val", "test")
+    }
     if parts.correction is not None:
         correct = parts.correction.fit(found["val"].predictions, found["val"].labels)
         found = {name: split._replace(predictions=correct(split.predictions)) for name, split in found.items()}
-    metrics = {name: summarise(parts.module.metrics, *split[:3]) for name, split in found.items()}
+    metrics = {
+        name: summarise(parts.module.metrics, *split[:3], importance=split.importance)
+        for name, split in found.items()
+    }
     return Results(metrics, found, fitted)
 
 
@@ -107,11 +117,18 @@ def to_half(log_mass: Tensor) -> Tensor:
     return torch.where(shifted == -torch.inf, shifted, shifted.clamp(min=limit)).half()
 
 
-def summarise(metrics: ShotMetrics, labels: Tensor, predictions: Tensor, variances: Tensor | None = None) -> Groups:
+def summarise(
+    metrics: ShotMetrics,
+    labels: Tensor,
+    predictions: Tensor,
+    variances: Tensor | None = None,
+    importance: Tensor | None = None,
+) -> Groups:
     """Return the shot metrics of a split as plain numbers.
 
     A value is None where its group is empty or its statistic is undefined. Variances add ``nll``, ``coverage90`` and
-    ``ause`` (of the absolute error) to every group.
+    ``ause`` (of the absolute error) to every group, and an importance of the rows adds ``weighted_mae`` and
+    ``weighted_mse``.
     """
     # Only the first process evaluates, with all samples: a copy that does not gather.
     metrics = copy.deepcopy(metrics).cpu()
@@ -119,11 +136,13 @@ def summarise(metrics: ShotMetrics, labels: Tensor, predictions: Tensor, varianc
     metrics.reset()
     metrics.update(predictions, labels)
     computed = metrics.compute()
-    if variances is not None:
-        index = metrics.bins(labels)
-        for group, member in zip(("all", *SHOTS), metrics.members, strict=True):
-            rows = member[index]
+    index = metrics.bins(labels)
+    for group, member in zip(("all", *SHOTS), metrics.members, strict=True):
+        rows = member[index]
+        if variances is not None:
             computed[group] |= uncertainty(predictions[rows], variances[rows], labels[rows])
+        if importance is not None:
+            computed[group] |= weighted_errors(predictions[rows], labels[rows], importance[rows])
     return {
         group: {name: int(value) if name == "n" else _finite(float(value)) for name, value in values.items()}
         for group, values in computed.items()
@@ -138,6 +157,14 @@ def uncertainty(predictions: Tensor, variances: Tensor, labels: Tensor) -> dict[
         "nll": gaussian_nll(predictions, variances, labels),
         "coverage90": interval_coverage(predictions, variances, labels, level=0.9),
         "ause": ause(predictions, variances, labels),
+    }
+
+
+def weighted_errors(predictions: Tensor, labels: Tensor, importance: Tensor) -> dict[str, Tensor]:
+    """Return the errors weighted by importance [N]; NaN if it is 0 for all rows."""
+    return {
+        "weighted_mae": mean_cost(predictions, labels, "mae", importance),
+        "weighted_mse": mean_cost(predictions, labels, "mse", importance),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning import seed_everything
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from dir._checks import message
@@ -20,6 +21,7 @@ from dir.models import BoostedTrees, EncodedRegressor, EncodedTrees
 from dir.recipe.build import build_data, instantiate_with, target_units
 from dir.recipe.export_bundle import save_estimator
 from dir.recipe.finish import Training, finish_run
+from dir.recipe.module import importance_scale
 from dir.recipe.parts import RunSettings
 from dir.recipe.prediction_file import prediction_arrays
 from dir.recipe.predictions import Predictions, Results, summarise
@@ -93,11 +95,20 @@ class EstimatorRun:
         if not isinstance(self.model, EncodedTrees):
             self.model.fit(features, targets)
             return {}
-        weights = None if self.lds is None else self.lds(self.data.labels("train")).numpy()
+        weights = self._weights()
         rows, labels = self.data.table("val")
         self.model.fit(features, targets, weights, X_val=rows, y_val=labels)
         trees = self.model.regressor_
         return {"iterations": int(trees.iterations_), "best_iteration": int(trees.best_iteration_)}
+
+    def _weights(self) -> NDArray[Any] | None:
+        """Return the weights of the training rows: weights by the label density times importance, or None."""
+        weights = None if self.lds is None else self.lds(self.data.labels("train"))
+        importance = self.data.importance("train")
+        if importance is not None:
+            scaled = importance * importance_scale(importance, weights)
+            weights = scaled if weights is None else weights * scaled
+        return None if weights is None else weights.numpy()
 
 
 def evaluate_estimator(
@@ -115,8 +126,9 @@ def evaluate_estimator(
     for split in ("val", "test"):
         rows = data.table(split)[0]
         predictions = torch.from_numpy(np.asarray(model.predict(rows), np.float64)).to(data.label_dtype)
-        results.predictions[split] = Predictions(data.labels(split), predictions, None)
-        results.metrics[split] = summarise(metrics, *results.predictions[split][:3])
+        importance = data.importance(split)
+        results.predictions[split] = Predictions(data.labels(split), predictions, None, importance=importance)
+        results.metrics[split] = summarise(metrics, data.labels(split), predictions, importance=importance)
     return results
 
 
@@ -138,6 +150,9 @@ def build_estimators(cfg: DictConfig, folder: RunFolder) -> list[EstimatorRun]:
         problem = f"{type(estimator).__name__} is not fitted with weights"
         raise ValueError(message("method.weights", problem, cfg.method.get("weights"), "Set method.weights=none."))
     data, bins, labels, metrics = build_data(cfg)
+    if data.importance("train") is not None and not (boosted and cfg.method.ensemble is None):
+        problem = f"{type(estimator).__name__} is not fitted with the importance of rows"
+        raise ValueError(message("method", problem, data.importance_source, "Choose method=hist_gbdt, or a network."))
     # scikit-learn computes in float64.
     units = target_units(cfg.task.target_offset, cfg.task.target_scale, labels, data.log1p, torch.float64)
     columns = list(data.table("train")[0].columns)

@@ -22,6 +22,7 @@ from dir.metrics.functional import shots
 from dir.metrics.table import TABLE, MetricInfo
 
 BINS = LabelBins.integers(0, 9)
+WEIGHTED = ("weighted_mae", "weighted_mse")
 COUNTS = torch.tensor([500, 101, 100, 60, 20, 19, 5, 1, 0, 0])
 
 
@@ -125,9 +126,10 @@ def test_each_row_of_the_table_is_computed() -> None:
     preds, target = sample()
     by_shot = functional.shot_metrics(preds, target, BINS, COUNTS)["all"]
     variance = torch.ones_like(preds)
-    arguments: dict[str, dict[str, Any]] = {"balanced_mae": {"bins": BINS}}
+    weighted = {name: {"cost": name.removeprefix("weighted_"), "importance": target + 1} for name in WEIGHTED}
+    arguments: dict[str, dict[str, Any]] = {"balanced_mae": {"bins": BINS}, **weighted}
     for info in TABLE:
-        inputs = (preds, target) if info.by_shot else (preds, variance, target)
+        inputs = (preds, target) if info.by_shot or info.name in weighted else (preds, variance, target)
         value = getattr(functional, info.function)(*inputs, **arguments.get(info.name, {}))
         assert torch.isfinite(value), info.name
         if info.by_shot:
