@@ -87,16 +87,27 @@ class LabelPrior(KeepsPrecision):
         self.floor = None if floor is None else float(floor)
         self.register_buffer("log_density", torch.zeros(num_cells, dtype=torch.float64))
 
-    def fit(self, labels: Tensor, cells: LabelCells) -> LabelPrior:
-        """Fit the density to the training labels ``[N]``; returns itself."""
+    def fit(self, labels: Tensor, cells: LabelCells, weight: Tensor | None = None) -> LabelPrior:
+        """Fit the density to the training labels; returns itself.
+
+        Args:
+            labels: training labels ``[N]``.
+            cells: the grid.
+            weight: weights ``[N]``, >= 0: a label of weight 2 counts as two labels. Default: all 1.
+        """
         if labels.numel() == 0:
             raise ValueError(message("labels", "expected at least one training label", list(labels.shape)))
-        total = torch.zeros(cells.num_cells, dtype=torch.float64, device=cells.edges.device)
+        device = cells.edges.device
+        total = torch.zeros(cells.num_cells, dtype=torch.float64, device=device)
+        values = labels.detach().flatten().to(device)
+        # A product with the number 1 keeps the results of earlier versions to the last bit.
+        counts = values.new_ones(len(values), dtype=torch.float64) if weight is None else weight.double().to(device)
         # Chunks bound the memory: 1,000 labels by 100 cells at a time.
-        for chunk in torch.split(labels.detach().flatten().to(cells.edges.device), 1000):
-            total += cells(chunk).exp().sum(dim=0)
-        floor = FLOOR_SAMPLES / labels.numel() if self.floor is None else self.floor
-        density = (total / labels.numel() + floor / cells.num_cells) / (1 + floor)
+        for chunk, count in zip(torch.split(values, 1000), torch.split(counts, 1000), strict=True):
+            total += (count[:, None] * cells(chunk).exp()).sum(dim=0)
+        number = float(counts.sum())
+        floor = FLOOR_SAMPLES / number if self.floor is None else self.floor
+        density = (total / number + floor / cells.num_cells) / (1 + floor)
         # Masses below the smallest float64 stay finite in the log.
         self.log_density.copy_(density.clamp(min=torch.finfo(torch.float64).tiny).log())
         return self

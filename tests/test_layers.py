@@ -49,7 +49,7 @@ NEIGHBOURS = {
         ("costs", "distribution"),
     },
     *{("losses", "prior"), ("prior", "lds")},
-    *{("bundle", "data"), ("bundle", "models"), ("sklearn", "data")},
+    *{("bundle", "data"), ("bundle", "models"), ("sklearn", "data"), ("sklearn", "models")},
 }
 FLOOR_OF = {part: number for number, floor in enumerate(FLOORS) for part in floor}
 # Longest file in lines. A longer file holds two ideas.

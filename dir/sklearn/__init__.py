@@ -18,9 +18,11 @@ except ImportError as error:
     raise ImportError(message("dir.sklearn", "needs scikit-learn >= 1.6", advice=_INSTALL)) from error
 
 if TYPE_CHECKING:
+    from dir.sklearn.imbalanced_regressor import ImbalancedRegressor as ImbalancedRegressor
     from dir.sklearn.sample_weighter import SampleWeighter as SampleWeighter
 
 _HOMES = {
+    "ImbalancedRegressor": "imbalanced_regressor",
     "SampleWeighter": "sample_weighter",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _HOMES)
