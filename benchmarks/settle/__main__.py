@@ -47,9 +47,14 @@ def main() -> None:
     worker.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "settle")
     worker.add_argument("--max-items", type=int, default=1_000_000, help="end after so many trainings")
     commands.add_parser("status", help="print what is done")
+    commands.add_parser("report", help="write docs/settle.md and its pictures from the results")
     arguments = parser.parse_args()
     if arguments.command == "status":
         status()
+    elif arguments.command == "report":
+        from benchmarks.settle.report import write_page
+
+        write_page()
     else:
         work(arguments.data, arguments.only, arguments.scratch, arguments.max_items)
 

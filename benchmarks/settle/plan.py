@@ -111,6 +111,7 @@ class Training:
         kinds: kinds of data sets that get this training; empty: all.
         only: names of the data sets that get this training; empty: all of its kinds.
         network: whether a network is trained.
+        slow: whether it comes last, when all other trainings of all data sets are done.
     """
 
     overrides: tuple[str, ...]
@@ -119,6 +120,7 @@ class Training:
     kinds: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     network: bool = True
+    slow: bool = False
 
 
 _LOSS_POWERS = (("method.loss_power=0.0",), ("method.loss_power=0.5",))
@@ -153,19 +155,23 @@ TRAININGS = {
     "histogram": Training(("method=histogram",), settings=_CELL_SIGMAS),
     "histogram_prior": Training(("method=histogram_prior",), settings=_LOSS_POWERS),
     "histogram_sqinv": Training(("method=histogram", SQINV)),
-    "tabm_prior": Training(("method=histogram_prior", "model=tabm"), settings=_LOSS_POWERS, kinds=("table",)),
+    "tabm_prior": Training(
+        ("method=histogram_prior", "model=tabm"), settings=_LOSS_POWERS, kinds=("table",), slow=True
+    ),
     "histogram_fds": Training(("method=histogram", FDS), settings=_CELL_SIGMAS, only=_FDS_DATA),
     "histogram_fds_shrink": Training(("method=histogram", FDS_SHRINK), settings=_CELL_SIGMAS, only=_FDS_DATA),
 }
 
 
-def trainings_of(name: str) -> list[str]:
-    """Return the trainings of a data set, in the order of the work."""
+def trainings_of(name: str, slow: bool | None = None) -> list[str]:
+    """Return the trainings of a data set: the slow ones, the others, or (None) all."""
     kind = DATA[name].kind
     return [
         key
         for key, training in TRAININGS.items()
-        if (not training.kinds or kind in training.kinds) and (not training.only or name in training.only)
+        if (not training.kinds or kind in training.kinds)
+        and (not training.only or name in training.only)
+        and (slow is None or training.slow == slow)
     ]
 
 

@@ -53,14 +53,13 @@ def item_of(result: dict[str, Any]) -> Item:
 
 def plan() -> Iterator[Item]:
     """Yield every item in the order of the work."""
-    for stage, seeds in enumerate(SEED_STAGES):
-        for name, data in DATA.items():
-            if stage == 0:
-                for key in trainings_of(name):
-                    yield from (Item(name, key, "trial", number) for number in range(NUM_TRIALS))
-            for seed in seeds:
-                if seed < data.max_seeds:
-                    yield from (Item(name, key, "test", seed) for key in trainings_of(name))
+    for slow in (False, True):
+        for stage, seeds in enumerate(SEED_STAGES):
+            for name, data in DATA.items():
+                keys = trainings_of(name, slow)
+                if stage == 0:
+                    yield from (Item(name, key, "trial", number) for key in keys for number in range(NUM_TRIALS))
+                yield from (Item(name, key, "test", seed) for seed in seeds if seed < data.max_seeds for key in keys)
 
 
 def done() -> set[Item]:

@@ -1,0 +1,190 @@
+"""The tables and pictures of docs/settle.md, from the committed results alone."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.settle.curves import curve_of
+from benchmarks.settle.plan import DATA, NUM_TRIALS, OBJECTIVE, TRAININGS, trainings_of
+from benchmarks.settle.queue import read_results
+from benchmarks.settle.targets import targets_grid
+from dir.compare.ranks import rank_grid, rank_methods
+from dir.compare.report import Grid, decimals, difference_cell, markdown_table, spread_cell
+from dir.compare.runs import Run
+from dir.compare.statistics import Comparison, compare
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "settle.md"
+_BLOCK = re.compile(r"(<!-- python -m benchmarks\.settle report -->\n).*?(\n<!-- end -->)", re.DOTALL)
+
+# Rows in the order of the table. Weights count^-p have the labels that dir.compare knows.
+LABELS = {"power_0.25": "power method.power=0.25"}
+ORDER = (
+    *("vanilla", "power_0.25", "sqinv", "inv", "lds", "lds_fds", "bmc", "isotonic", "resampler"),
+    *("hist_gbdt", "hist_gbdt_sqinv", "histogram", "histogram_sqinv"),
+    *("histogram_prior_0", "histogram_prior_0.5", "histogram_prior_1", "histogram_prior_chosen", "tabm_prior_chosen"),
+    *("histogram_fds", "histogram_fds_shrink"),
+)
+# A tail without rows says nothing about rare labels: those data sets show the next group.
+GROUPS = ("all", "many", "median", "few", "zero")
+
+
+def runs_of(name: str) -> list[Run]:
+    """Return the rows of all test runs of a data set, in the order of the table."""
+    found = []
+    for line in read_results(name):
+        if line["role"] != "test":
+            continue
+        for row, values in line["rows"].items():
+            if row == "curve":
+                continue
+            groups = {
+                group: {metric: math.nan if value is None else float(value) for metric, value in metrics.items()}
+                for group, metrics in values["groups"].items()
+            }
+            groups["all"] |= {
+                key: math.nan if values[key] is None else float(values[key]) for key in ("bmase", "sera")
+            }
+            for group in groups:
+                share = values.get("coverage", {}).get(group)
+                groups[group]["coverage"] = math.nan if share is None else float(share)
+                groups[group]["n"] = int(groups[group]["n"])
+            found.append(Run(f"{name}: {row}", name, LABELS.get(row, row), "", line["number"], {"test": groups}))
+    return sorted(found, key=lambda run: (_position(run.method), run.seed))
+
+
+def _position(label: str) -> int:
+    labels = [LABELS.get(row, row) for row in ORDER]
+    return labels.index(label) if label in labels else len(labels)
+
+
+def comparisons() -> list[Comparison]:
+    """Return one comparison with vanilla for each data set that has test runs of every training but slow ones."""
+    found = []
+    for name in DATA:
+        runs = runs_of(name)
+        trained = {line["training"] for line in read_results(name) if line["role"] == "test"}
+        if trained >= set(trainings_of(name, slow=False)):
+            found.append(compare(runs, baseline="vanilla"))
+    return found
+
+
+def data_grid(one: Comparison) -> Grid:
+    """Return the table of a data set: MAE by shot group, its difference to vanilla, and the other metrics."""
+    groups = [group for group in GROUPS if one.sizes.get(group, (0, 0))[1] > 0]
+    places = decimals([row.spread["mae", "all"].mean for row in one.rows])
+    last = groups[-1] if groups[-1] != "zero" else groups[-2]
+    header = (
+        *("method", "seeds", *(f"MAE {group}" for group in groups)),
+        *("all - vanilla", f"{last} - vanilla", "bMASE", "SERA", f"coverage all / {last}"),
+    )
+    rows = []
+    for row in one.rows:
+        cells = [spread_cell(row.spread["mae", group], places, len(row.seeds)) for group in groups]
+        for group in ("all", last):
+            difference = row.difference.get(("mae", group))
+            cells.append("" if difference is None else difference_cell(difference, places, len(row.seeds)))
+        sera, covered = row.spread["sera", "all"].mean, [row.spread["coverage", group] for group in ("all", last)]
+        cells += [f"{row.spread['bmase', 'all'].mean:.3f}", f"{sera:.4g}"]
+        cells.append(" / ".join("-" if value.n == 0 else f"{value.mean:.2f}" for value in covered))
+        rows.append((row.label, str(len(row.seeds)), *cells))
+    return Grid(one.experiment, header, tuple(rows))
+
+
+def overview(found: Sequence[Comparison]) -> Grid:
+    """Return the short table: bMASE of each row on each data set, the lowest of each data set in bold."""
+    header = ("method", *(one.experiment for one in found))
+    means = [{row.label: row.spread["bmase", "all"].mean for row in one.rows} for one in found]
+    rows = []
+    for label in (LABELS.get(row, row) for row in ORDER):
+        cells = []
+        for values in means:
+            value = values.get(label, math.nan)
+            text = "-" if math.isnan(value) else f"{value:.3f}"
+            cells.append(f"**{text}**" if value == min(values.values()) else text)
+        if any(cell != "-" for cell in cells):
+            rows.append((label, *cells))
+    return Grid("bMASE", header, tuple(rows))
+
+
+def choices_grid(name: str) -> Grid:
+    """Return the trials of a data set: the choice of each training, and the range of its objective."""
+    rows = []
+    for key in trainings_of(name):
+        lines = [line for line in read_results(name) if line["role"] == "trial" and line["training"] == key]
+        values = [line["objective"] for line in lines if line["objective"] is not None]
+        if len(lines) < NUM_TRIALS or not values:
+            continue
+        best = min((line for line in lines if line["objective"] is not None), key=lambda line: line["objective"])
+        rows.append(
+            (key, " ".join(best["choice"]), f"{best['objective']:.4g}", f"{max(values):.4g}", f"{len(values)} of 6")
+        )
+    return Grid(name, ("training", "chosen", f"lowest {OBJECTIVE}", "highest", "trials that trained"), tuple(rows))
+
+
+def parts() -> Iterator[str]:
+    """Yield the generated text of the page."""
+    found = comparisons()
+    if not found:
+        yield "No data set is complete yet."
+        return
+    yield "### Balanced error relative to a constant (bMASE)"
+    yield markdown_table(overview(found))
+    if len(found) > 1:
+        for metric, group in (("bmase", "all"), ("mae", "all"), ("mae", "few")):
+            try:
+                grid = rank_grid(rank_methods(found, metric, group))
+            except ValueError as error:
+                yield f"No ranks by {metric}, {group}: {error}"
+                continue
+            yield f"### Average ranks by {metric}, {group}"
+            yield markdown_table(grid)
+            yield grid.caption
+    yield "### Goals"
+    grid = targets_grid(found)
+    yield markdown_table(grid)
+    yield grid.caption
+    for one in found:
+        yield f"### {one.experiment}"
+        yield markdown_table(data_grid(one))
+        picture = PAGE.parent / f"settle_{one.experiment}.png"
+        if picture.is_file():
+            yield f"![Few-shot over many-shot error on {one.experiment}]({picture.name})"
+        yield "Trials, on validation:"
+        yield markdown_table(choices_grid(one.experiment))
+    waiting = [name for name in DATA if name not in {one.experiment for one in found}]
+    if waiting:
+        yield f"Not complete yet: {', '.join(waiting)}."
+
+
+def draw(found: Sequence[Comparison]) -> None:
+    """Draw the curve of each data set beside the points of the other rows."""
+    from dir.compare.tradeoff_figure import tradeoff_figure
+
+    for one in found:
+        name = one.experiment
+        groups = ("many", "few") if one.sizes.get("many", (0, 0))[1] > 0 else ("median", "few")
+        if any(one.sizes.get(group, (0, 0))[1] == 0 for group in groups):
+            continue
+        figure = tradeoff_figure(
+            [curve_of(name, read_results(name))],
+            one,
+            f"{name}: test MAE of rare over that of frequent labels",
+            "mae",
+            groups,
+        )
+        figure.savefig(PAGE.parent / f"settle_{name}.png", dpi=110)
+
+
+def write_page() -> None:
+    """Write the generated block of docs/settle.md, and the pictures."""
+    draw(comparisons())
+    text = "\n\n".join(parts())
+    page = PAGE.read_text(encoding="utf-8")
+    if not _BLOCK.search(page):
+        raise ValueError(f"{PAGE.name}: has no block of the report")
+    PAGE.write_text(_BLOCK.sub(lambda block: f"{block[1]}\n{text}\n{block[2]}", page), encoding="utf-8")
+    print(f"{PAGE.name}: {sum(len(read_results(name)) for name in DATA)} results of {len(TRAININGS)} trainings")

@@ -1,0 +1,99 @@
+"""The page of the settling table is computed from result lines."""
+
+import math
+
+import pytest
+
+from benchmarks.settle import queue, report
+from benchmarks.settle.curves import height
+from benchmarks.settle.plan import NUM_TRIALS, trainings_of
+from benchmarks.settle.queue import add_result
+
+FACTORS = {"all": 1.0, "many": 0.8, "median": 1.2, "few": 2.0}
+
+
+def groups(error: float) -> dict:
+    found = {
+        name: {"n": 50, "mae": error * factor, "mse": error, "balanced_mae": error}
+        for name, factor in FACTORS.items()
+    }
+    return found | {"zero": {"n": 0, "mae": None, "mse": None, "balanced_mae": None}}
+
+
+def row(error: float, **more: object) -> dict:
+    return {"groups": groups(error), "bmase": error / 10, "sera": error * 100} | more
+
+
+def rows_of(key: str, error: float) -> dict:
+    if key == "vanilla":
+        return {"vanilla": row(error), "isotonic": row(error - 0.5)}
+    if key == "tabm_prior":
+        return {"tabm_prior_chosen": row(error, power=0.5)}
+    if key == "histogram_prior":
+        covered = {"coverage": {"all": 0.91, "few": 0.8}}
+        found = {f"histogram_prior_{power}": row(error, **covered) for power in ("0", "0.5", "1")}
+        found["histogram_prior_chosen"] = row(error, power=0.6, **covered)
+        # At every power both errors are lower than those of all weights.
+        return found | {"curve": {f"{power / 10:g}": groups(0.5) for power in range(13)}}
+    return {key: row(error)}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    tmp_path, monkeypatch = tmp_path_factory.mktemp("settle"), pytest.MonkeyPatch()
+    monkeypatch.setattr(queue, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(report, "PAGE", tmp_path / "settle.md")
+    report.PAGE.write_text("Intro\n<!-- python -m benchmarks.settle report -->\nold\n<!-- end -->\nOutro\n")
+    for name in ("concrete", "abalone"):
+        for at, key in enumerate(trainings_of(name)):
+            base = {"data": name, "training": key}
+            for number in range(NUM_TRIALS):
+                choice = {"choice": [f"n={number}"], "objective": None if number == 5 else 1.0 + abs(number - 2)}
+                add_result(base | {"role": "trial", "number": number} | choice)
+            for seed in range(3):
+                add_result(base | {"role": "test", "number": seed, "rows": rows_of(key, 2.0 + at + 0.1 * seed)})
+    # One training of digits is missing: the data set is not shown.
+    for key in trainings_of("digits")[1:]:
+        add_result({"data": "digits", "training": key, "role": "test", "number": 0, "rows": rows_of(key, 2.0)})
+    report.write_page()
+    yield report.PAGE
+    monkeypatch.undo()
+
+
+def test_the_block_is_replaced_and_the_rest_stays(page):
+    text = page.read_text()
+    assert text.startswith("Intro\n")
+    assert text.endswith("<!-- end -->\nOutro\n")
+    assert "\nold\n" not in text
+    assert (page.parent / "settle_abalone.png").stat().st_size > 10_000
+
+
+def test_means_differences_and_choices(page):
+    text = page.read_text()
+    assert "| vanilla | 3 | 2.10 ± 0.10 |" in text
+    isotonic = next(line for line in text.splitlines() if line.startswith("| isotonic | 3 |"))
+    assert "-0.50 [-0.50, -0.50] | -1.00 [-1.00, -1.00] | 0.160 |" in isotonic
+    assert "| lds | n=2 | 1 | 3 | 5 of 6 |" in text
+    assert "0.91 / 0.80" in text
+
+
+def test_incomplete_data_sets_are_named_and_not_ranked(page):
+    text = page.read_text()
+    waiting = next(line for line in text.splitlines() if line.startswith("Not complete yet:"))
+    assert "digits" in waiting
+    assert "### digits" not in text
+
+
+def test_goals(page):
+    text = page.read_text()
+    assert "| abalone | few <= 2.9, all <= 1.85 | histogram_prior, power 0 | few 1.00, all 0.50 | met |" in text
+    assert "| faces | all <= 7.1 | - | not run yet | - |" in text
+    assert "2 of 2: concrete, abalone | open |" in text
+
+
+def test_height_of_the_curve_of_the_weights():
+    weights = [(1.0, 4.0), (2.0, 2.0), (4.0, 1.0)]
+    assert height(weights, 1.5) == 3.0
+    assert height(weights, 3.0) == 1.5
+    assert height(weights, 9.0) == 1.0
+    assert math.isinf(height(weights, 0.5))
