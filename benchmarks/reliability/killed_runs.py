@@ -23,6 +23,7 @@ SETTINGS = (
     "scheduler=multistep",
     "scheduler.milestones=[2]",
     "logger=none",
+    "checkpoint_every_seconds=0",
 )
 # Files of a finished run whose bytes do not depend on the time, the commit or on resuming.
 SAME_BYTES = ("predictions.npz", "split.json.gz", "data.json", "model/weights.safetensors")

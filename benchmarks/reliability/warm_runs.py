@@ -1,13 +1,14 @@
 """Runs in processes that can be killed, forked from this process, which has imported everything once.
 
 The process reads one JSON object per line and answers with another: `{"path", "overrides", "resume", "moment",
-"action", "log"}` starts a run and returns its `pid`; `{"wait": pid}` returns its exit code. The output of the run
-goes to LOG.log, its moments to LOG.moments.
+"action", "clock", "log"}` starts a run and returns its `pid`; `{"wait": pid}` returns its exit code. The output of
+the run goes to LOG.log, its moments to LOG.moments.
 
 A moment is a point of the run, counted from the start: a training step, a validation step, a file of the run folder
 that is opened to write, renamed, linked, removed, or half written. At the requested moment, the run kills itself
 (`action="kill"`, the default), sends itself SIGTERM ("term"), cannot write files above 512 bytes ("limit"), or
-finds the disk full ("fill"; a file `filler` takes what is left).
+finds the disk full ("fill"; a file `filler` takes what is left). With `clock="steps"` a second of
+`checkpoint_every_seconds` is a training step, so that the same checkpoints are written on every machine.
 """
 
 from __future__ import annotations
@@ -122,6 +123,8 @@ def run(job: dict[str, Any]) -> int:
         os.dup2(log.fileno(), 2)
     moments = Moments(path, job.get("moment"), job.get("action", "kill"))
     moments.watch()
+    if job.get("clock") == "steps":
+        _count_steps_as_seconds(moments)
     try:
         cfg = config(tuple(job["overrides"]))
         cfg.resume = job.get("resume", False)
@@ -139,6 +142,14 @@ def run(job: dict[str, Any]) -> int:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _count_steps_as_seconds(moments: Moments) -> None:
+    import dir.recipe.train as recipe
+    from dir.recipe.checkpoints import AtomicCheckpointIO
+
+    clock = functools.partial(moments.names.count, "training_step")
+    recipe.AtomicCheckpointIO = functools.partial(AtomicCheckpointIO, clock=clock)  # type: ignore[attr-defined, misc]
 
 
 def serve() -> None:

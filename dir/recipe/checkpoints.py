@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
+import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from dir._archives import check_archive
 from dir._atomic import partial_of
@@ -24,12 +29,32 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     A process that is killed while it writes leaves the old checkpoint intact, and so does a full disk. The old
     ``last.ckpt`` becomes ``previous.ckpt``. Lightning's own writer uses the temp directory, and copies the file where
     the temp directory is on another file system.
+
+    A file that was written less than ``every_seconds`` ago is not written again yet: a copy of the new checkpoint
+    stays in memory. :meth:`write_kept` writes the copies, which :class:`RunCheckpoint` calls at the end of training
+    and after an exception. ``last.ckpt`` contains the sha256 of ``best.ckpt``, so that a kept best checkpoint is
+    written just before it.
+
+    Args:
+        every_seconds: seconds between two writes of a file, at least; 0 (default) writes each checkpoint at once.
+        clock: returns the time in seconds.
     """
+
+    def __init__(self, every_seconds: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self.every_seconds = every_seconds
+        self._clock = clock
+        self._began = clock()
+        self._written: dict[Path, float] = {}
+        self._kept: dict[Path, dict[str, Any]] = {}
+        # File of the best checkpoint (path, inode, time of change), and its hash.
+        self._hashed: tuple[str, int, int] = ("", 0, 0)
+        self._sha256 = ""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Write the whole checkpoint, or leave the old one.
+        """Write the whole checkpoint, or leave the old one; or keep a copy in memory until a write is due.
 
         Raises:
             RuntimeError: the file could not be written; the old file is still there.
@@ -38,6 +63,27 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if storage_options is not None:
             raise TypeError(message("storage_options", f"{type(self).__name__} takes none", storage_options))
         target = Path(path)
+        if self._clock() - self._written.get(target, self._began) < self.every_seconds:
+            self._kept[target] = copy_to_memory(checkpoint)
+            return
+        self._kept.pop(target, None)
+        if target.name == LAST:
+            self.write_kept()
+        self._write(checkpoint, target)
+
+    def write_kept(self) -> None:
+        """Write the checkpoints that are kept in memory, ``last.ckpt`` at the end.
+
+        Raises:
+            RuntimeError: a file could not be written; the old file is still there.
+        """
+        for target in sorted(self._kept, key=lambda path: path.name == LAST):
+            self._write(self._kept[target], target)
+            del self._kept[target]
+
+    def _write(self, checkpoint: dict[str, Any], target: Path) -> None:
+        if target.name == LAST:
+            self._record_best(checkpoint)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = partial_of(target)
         try:
@@ -49,6 +95,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 _rename_keeping_original(target, target.with_name(PREVIOUS))
             partial.replace(target)
             _sync_folder(target.parent)
+            self._written[target] = self._clock()
         except (OSError, RuntimeError) as error:
             for left in (partial, partial_of(target.with_name(PREVIOUS))):
                 left.unlink(missing_ok=True)
@@ -60,6 +107,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                     advice=f"{kept}Make room on the disk, then set resume=true.",
                 )
             ) from error
+
+    def _record_best(self, checkpoint: dict[str, Any]) -> None:
+        """Add the hash of the best checkpoint to its callback's state, so that a resumed run notices another file."""
+        for state in checkpoint.get("callbacks", {}).values():
+            path = Path(state.get("best_model_path", ""))
+            if state.get("monitor") is None or not path.is_file():
+                continue  # another callback, or the one of last.ckpt
+            status = path.stat()
+            file = (str(path), status.st_ino, status.st_mtime_ns)
+            if file != self._hashed:
+                self._hashed, self._sha256 = file, hashlib.sha256(path.read_bytes()).hexdigest()
+            state["best_sha256"] = self._sha256
 
     def load_checkpoint(
         self,
@@ -81,20 +140,18 @@ class RunCheckpoint(ModelCheckpoint):
     # first process knows until the checkpoint is loaded.
     recomputing: bool = False
     recomputed: float = float("nan")
-    _hashed: tuple[str, int, int] = ("", 0, 0)
-    _sha256 = ""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state with the hash of the best checkpoint, so that a resumed run notices another file."""
-        state = super().state_dict()
-        path = Path(self.best_model_path)
-        if self.monitor is not None and self.best_model_path and path.is_file():
-            status = path.stat()
-            file = (str(path), status.st_ino, status.st_mtime_ns)
-            if file != self._hashed:
-                self._hashed, self._sha256 = file, hashlib.sha256(path.read_bytes()).hexdigest()
-            state["best_sha256"] = self._sha256
-        return state
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        _write_kept(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        super().on_exception(trainer, pl_module, exception)
+        try:
+            _write_kept(trainer)
+        except RuntimeError as error:
+            # The exception that ends the run is raised again, and is more important.
+            print(error, file=sys.stderr)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def moved(path: str) -> str:
@@ -107,6 +164,36 @@ class RunCheckpoint(ModelCheckpoint):
             value = torch.tensor(_of_first_process(self.recomputed))
             self.best_model_score, self.kth_value = value, value
             self.best_k_models = {self.best_model_path: value}
+
+
+def _write_kept(trainer: Trainer) -> None:
+    """Write the checkpoints that the first process keeps in memory; the others keep none."""
+    writer = trainer.strategy.checkpoint_io
+    if isinstance(writer, AtomicCheckpointIO):
+        writer.write_kept()
+
+
+def copy_to_memory(value: Any) -> Any:
+    """Return a copy of nested containers that later training steps do not change, with tensors on the CPU.
+
+    Example:
+        >>> state = {"w": [torch.zeros(2)], "epoch": 3}
+        >>> copied = copy_to_memory(state)
+        >>> _ = state["w"][0].add_(1)
+        >>> copied
+        {'w': [tensor([0., 0.])], 'epoch': 3}
+    """
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        # The type is kept, and the attributes: a state_dict is an OrderedDict with the versions of its modules.
+        copied = copy.copy(value)
+        for key, item in value.items():  # Counter.update would count
+            copied[key] = copy_to_memory(item)
+        return copied
+    if type(value) in (list, tuple):
+        return type(value)(copy_to_memory(item) for item in value)
+    return copy.deepcopy(value)
 
 
 def _of_first_process(value: float) -> float:

@@ -34,6 +34,7 @@ class RunSettings:
         resume: whether an interrupted run is resumed, and from which checkpoint: ``"previous"`` names the one before
             the last.
         best: ``"recompute"`` chooses best.ckpt of a resumed run again among its checkpoints; None requires the file.
+        checkpoint_every_seconds: seconds between two writes of the same checkpoint file, at least.
         patience: validations without improvement before the training stops; None trains all epochs.
         show_progress: whether the run shows its epochs while it trains.
         encoder_checkpoint: checkpoint of another run whose encoder a second stage starts from; or None.
@@ -49,6 +50,7 @@ class RunSettings:
     monitor: str
     resume: bool | str = False
     best: str | None = None
+    checkpoint_every_seconds: float = 0.0
     patience: int | None = None
     show_progress: bool = True
     encoder_checkpoint: str | None = None
@@ -68,6 +70,8 @@ class RunSettings:
             monitor=cfg.task.monitor,
             resume=cfg.resume,
             best=cfg.get("best"),
+            # A run of an earlier version has no such setting.
+            checkpoint_every_seconds=cfg.get("checkpoint_every_seconds", 0.0),
             patience=cfg.early_stopping.patience,
             show_progress=cfg.trainer.enable_progress_bar,
             encoder_checkpoint=None if retrain is None else retrain.checkpoint,

@@ -22,7 +22,8 @@ def check_resumable(path: Path, module: nn.Module) -> None:
     advice = f"Remove {path.parent.parent} to start again."
     if path.name == LAST and path.with_name(PREVIOUS).is_file():
         advice = (
-            f"Set resume=previous to resume from the epoch before, or remove {path.parent.parent} to start again."
+            "Set resume=previous to resume from the checkpoint before, or remove "
+            f"{path.parent.parent} to start again."
         )
     try:
         content = read_checkpoint(path)

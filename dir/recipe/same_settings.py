@@ -14,6 +14,7 @@ from dir.recipe.targets import read_config
 MAY_CHANGE = {
     "resume",
     "best",
+    "checkpoint_every_seconds",
     "logger",
     "data.path",
     "data.csv",

@@ -260,6 +260,7 @@ class Run:
     seed: int = 0
     resume: Any = False
     best: Any = None
+    checkpoint_every_seconds: float = 10.0
     data: Any = MISSING
     task: Task = field(default_factory=Task)
     model: Model = field(default_factory=Model)

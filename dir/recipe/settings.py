@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from typing import Any
 
 from hydra.utils import get_object
@@ -31,6 +32,10 @@ def check_settings(cfg: DictConfig) -> None:
     """
     check_choice("resume", cfg.resume, (True, False, "previous"))
     check_choice("best", cfg.get("best"), (None, "recompute"))
+    seconds = cfg.get("checkpoint_every_seconds", 0)
+    if not 0 <= seconds < math.inf:
+        advice = "Set 0 to write the checkpoints of each epoch."
+        raise ValueError(message("checkpoint_every_seconds", "expected a number >= 0", seconds, advice))
     method = cfg.get("method", {})
     if "weights" in method:
         check_choice("method.weights", method.weights, list(map(str, method.weightings)))

@@ -132,7 +132,7 @@ def prepare(stage: Stage) -> Run:
         callbacks=callbacks,
         # Without a terminal the recipe's own callback prints a line per epoch.
         enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(parts.settings.checkpoint_every_seconds)],
     )
     if parts.data.label_dtype == torch.float64:
         check_float64_labels(trainer)

@@ -19,7 +19,7 @@ from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
 
 Config = Callable[..., DictConfig]
-SETTINGS = ("trainer.max_epochs=6", "optimizer.lr=0.01", "logger=none")
+SETTINGS = ("trainer.max_epochs=6", "optimizer.lr=0.01", "logger=none", "checkpoint_every_seconds=0")
 
 
 def epoch_of(path: Path) -> int:

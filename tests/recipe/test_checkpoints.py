@@ -197,7 +197,7 @@ def interrupted(cfg: DictConfig, path: Path) -> None:
 
 
 def test_run_refuses_foreign_checkpoints_and_changes_nothing(tiny: Config, tmp_path: Path) -> None:
-    settings = ("method=lds_fds", "trainer.max_epochs=2", "logger=none")
+    settings = ("method=lds_fds", "trainer.max_epochs=2", "logger=none", "checkpoint_every_seconds=0")
     path = tmp_path / "run"
     interrupted(tiny(*settings), path)
     last = path / "checkpoints/last.ckpt"
