@@ -47,7 +47,9 @@ def _block(found: re.Match[str]) -> str:
 
 def _link(found: re.Match[str]) -> str:
     kind, target = found[1], found[2].lstrip("~")
-    # The reference has no entry for a module, a constant or a private name.
-    if kind in {"mod", "data"} or not target.startswith("dir.") or "._" in target:
+    # The reference has no entry for a module, a constant, a private name and the parts that make runs.
+    parts = target.split(".")
+    inside = parts[0] == "dir" and parts[1] not in {"data", "recipe", "compare", "commands"}
+    if kind in {"mod", "data"} or not inside or "._" in target:
         return f"`{target}`"
     return f"[`{target}`][{target}]"

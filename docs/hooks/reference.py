@@ -27,7 +27,11 @@ PAGES = {
     "models": ("Models and heads", "models"),
     "bundle": ("Model bundles", "bundle"),
     "callbacks": ("Adapters", "callbacks"),
+    "sklearn": ("scikit-learn", "sklearn"),
 }
+
+# Packages of which only the exported names are of use to a caller.
+EXPORTED_ONLY = {"dir.sklearn"}
 
 # The modules in which users find nothing to call.
 INTERNAL = {"dir.bundle.cli", "dir.bundle.fields", "dir.bundle.files", "dir.bundle.arguments"}
@@ -53,7 +57,7 @@ def public_paths(module: str) -> list[str]:
         for target in defined(f"{module}.{file.stem}", file)
     ]
     first = [face for target, face in faces.items() if is_callable(target)]
-    return first + [target for target in targets if target not in faces]
+    return first + [target for target in targets if target not in faces and module not in EXPORTED_ONLY]
 
 
 def is_callable(target: str) -> bool:

@@ -19,6 +19,7 @@ FACES = [
     "dir.resampling",
     "dir.models",
     "dir.bundle",
+    "dir.sklearn",
 ]
 
 
