@@ -20,9 +20,11 @@ except ImportError as error:
 if TYPE_CHECKING:
     from dir.sklearn.imbalanced_regressor import ImbalancedRegressor as ImbalancedRegressor
     from dir.sklearn.sample_weighter import SampleWeighter as SampleWeighter
+    from dir.sklearn.target_power import TargetPower as TargetPower
 
 _HOMES = {
     "ImbalancedRegressor": "imbalanced_regressor",
     "SampleWeighter": "sample_weighter",
+    "TargetPower": "target_power",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _HOMES)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array, column_or_1d, get_tags
 from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
@@ -61,3 +62,12 @@ def weighted_counts(bins: LabelBins, labels: Tensor, weights: Tensor) -> Tensor:
     """
     sums = torch.zeros(bins.num_bins + 1, dtype=torch.float64)
     return sums.index_add(0, bins(labels), weights.double())[:-1]
+
+
+def tags_around(tags: Any, inner: Any) -> Any:
+    """Return the tags of a regressor that passes its rows to another estimator as they are."""
+    found = get_tags(inner)
+    tags.input_tags = copy.deepcopy(found.input_tags)
+    tags.regressor_tags.poor_score = bool(found.regressor_tags and found.regressor_tags.poor_score)
+    tags.non_deterministic = found.non_deterministic
+    return tags

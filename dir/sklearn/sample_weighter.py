@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.utils import check_consistent_length, get_tags
+from sklearn.utils import check_consistent_length
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -17,7 +17,7 @@ from dir._checks import check_choice, check_not_negative, message
 from dir.denseweight import DenseWeight
 from dir.lds import LDS
 from dir.reweighter import Reweighter
-from dir.sklearn.inputs import checked_labels, checked_weights, label_bins, weighted_counts
+from dir.sklearn.inputs import checked_labels, checked_weights, label_bins, tags_around, weighted_counts
 from dir.sklearn.weight_route import fit_weighted, routing_enabled
 
 if TYPE_CHECKING:
@@ -156,11 +156,7 @@ class SampleWeighter(MetaEstimatorMixin, RegressorMixin, BaseEstimator):  # type
         return MetadataRouter(owner=self).add_self_request(self).add(regressor=self.regressor, method_mapping=mapping)
 
     def __sklearn_tags__(self) -> Any:
-        tags, inner = super().__sklearn_tags__(), get_tags(self.regressor)
-        tags.input_tags = copy.deepcopy(inner.input_tags)
-        tags.regressor_tags.poor_score = bool(inner.regressor_tags and inner.regressor_tags.poor_score)
-        tags.non_deterministic = inner.non_deterministic
-        return tags
+        return tags_around(super().__sklearn_tags__(), self.regressor)
 
     def _settings(self) -> dict[str, Any]:
         """Return the settings of the weighting with their defaults, after their checks."""
