@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -20,13 +19,13 @@ from dir.data.base import SPLITS, RegressionData
 from dir.data.protocols import Protocol
 from dir.fds import FDS
 from dir.fds.output import OutputFDS
-from dir.losses.base import Regularizer
 from dir.metrics import ShotMetrics
 from dir.models.members import MemberHead, MemberLoss, attach_head
 from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits, log_labels
 from dir.posthoc import Correction
 from dir.recipe.module import RegressionModule, importance_scale
+from dir.recipe.nodes import instantiate_with, last_stage, make_regularizers
 from dir.recipe.parts import Parts, RunSettings
 from dir.recipe.power import check_power_objective
 from dir.recipe.trial_forward import check_log_target, check_parts
@@ -34,16 +33,6 @@ from dir.reweighter import Reweighter
 
 # Sets a data module up, by its own split or by the split of an earlier run.
 SetUp = Callable[[RegressionData], None]
-
-
-def instantiate_with(node: Any, **kwargs: Any) -> Any:
-    """Instantiate a config node with further keyword arguments.
-
-    The arguments bypass Hydra, which would copy them: tables of word vectors are large.
-    """
-    if node.get("_partial_", False):
-        return instantiate(node, _convert_="all")(**kwargs)
-    return instantiate(node, _convert_="all", _partial_=True)(**kwargs)
 
 
 def make_bins(node: DictConfig, labels: Tensor) -> LabelBins:
@@ -99,12 +88,6 @@ def apply_protocol(protocol: Protocol, data: RegressionData, bins: LabelBins) ->
     train, val = data.labels("train"), data.labels("val")
     data.restrict("val", torch.nonzero(protocol.keep(val, train)).flatten())
     data.restrict("train", protocol.train_rows(train, bins))
-
-
-def make_regularizers(cfg: DictConfig) -> list[Regularizer]:
-    """Return the regulariser of the method and the one that ``+regularizer=NAME`` adds."""
-    nodes = [node for node in (cfg.method.regularizer, cfg.regularizer) if node is not None]
-    return [instantiate_with(node) for node in nodes]
 
 
 def build_data(
@@ -167,23 +150,6 @@ def encoder_arguments(node: DictConfig, data: RegressionData) -> dict[str, Any]:
         raise ValueError(message("model.encoder", "expected rows of numbers", node["_target_"], advice))
     fitted: dict[str, Any] = fit(torch.cat(inputs), **settings)
     return arguments | fitted
-
-
-def last_stage(cfg: DictConfig) -> DictConfig:
-    """Return the config of the stage that a run evaluates: the second of two stages, else the config itself.
-
-    The second stage trains the head with the loss and the weights of the method. The parts that shape features only
-    apply to the first stage.
-    """
-    retrain = cfg.method.retrain
-    if retrain is None:
-        return cfg
-    stage = copy.deepcopy(cfg)
-    stage.trainer.max_epochs, stage.optimizer.lr = retrain.epochs, retrain.lr
-    for part in ("fds", "output_fds", "regularizer", "mixup"):
-        stage.method[part] = None
-    stage.regularizer, stage.method.views = None, 1
-    return stage
 
 
 def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:

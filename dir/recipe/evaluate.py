@@ -15,10 +15,11 @@ from dir.data.base import RegressionData
 from dir.data.csv_reading import as_options
 from dir.recipe.build import build, build_data
 from dir.recipe.checkpoints import mismatches, read_checkpoint
-from dir.recipe.evaluate_file import METRIC_BINS, evaluate_file
+from dir.recipe.evaluate_file import evaluate_file
 from dir.recipe.kept_encoding import check_encoding, kept_encoding
 from dir.recipe.module import RegressionModule
 from dir.recipe.predictions import evaluate_splits
+from dir.recipe.restored import METRIC_BINS
 from dir.recipe.run_data import read_log1p, read_split
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.same_settings import MAY_CHANGE

@@ -24,10 +24,9 @@ from dir.data.table_checks import as_numbers, require_columns
 from dir.metrics import SHOTS, ShotMetrics
 from dir.recipe.build import bins_of_all_labels
 from dir.recipe.predictions import summarise
+from dir.recipe.restored import METRIC_BINS
 from dir.recipe.summary import Groups
 
-# Entry of a bundle's section ``run``: the bins of the shot metrics, and the bins of each shot group.
-METRIC_BINS = "metric_bins"
 _PATH = "data.test_path"
 
 

@@ -19,8 +19,9 @@ from dir.data.stsb import STSBTokens
 from dir.metrics import ShotMetrics
 from dir.models import DistributionHead
 from dir.models.target_units import TargetUnits
-from dir.recipe.evaluate_file import METRIC_BINS, describe_metric_bins
+from dir.recipe.evaluate_file import describe_metric_bins
 from dir.recipe.parts import Parts, RunSettings
+from dir.recipe.restored import METRIC_BINS
 from dir.recipe.run_info import commit
 from dir.recipe.summary import Groups
 

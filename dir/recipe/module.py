@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning import LightningModule
@@ -19,7 +20,12 @@ from dir.metrics import ShotMetrics
 from dir.mixup import CMixup
 from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits
+from dir.recipe.checkpoints import read_checkpoint
+from dir.recipe.restored import restored
 from dir.reweighter import Reweighter
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 
 def importance_scale(importance: Tensor | None, weights: Tensor | None) -> float:
@@ -116,6 +122,62 @@ class RegressionModule(LightningModule):
         self.register_buffer("target_offset", torch.tensor(float(target_offset), dtype=label_dtype))
         self.register_buffer("target_scale", torch.tensor(float(target_scale), dtype=label_dtype))
 
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = "cpu",
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        *,
+        trust: bool = False,
+        **arguments: Any,
+    ) -> Self:
+        """Return a trained module in training mode, as Lightning does, to train on or to predict.
+
+        A checkpoint of a finished run needs no arguments: the run folder has all parts, and neither the data of the
+        run nor code in its files is needed. ``arguments`` replace arguments of the module, such as
+        ``optimizer=partial(AdamW, lr=1e-4)``. With ``model=`` nothing but the checkpoint is read, which may then be
+        any checkpoint of this module, and all arguments are those given.
+
+        Args:
+            checkpoint_path: such as ``outputs/NAME/METHOD/seed_0/checkpoints/best.ckpt``.
+            map_location: device of the module.
+            hparams_file: must be None, since the module has no hyper-parameters.
+            strict: must be None or True.
+            weights_only: must be None or True. Code in a file is never run.
+            trust: whether the config.yaml of the run may build any class. Such a file runs code of its author's
+                choice. Default: only the classes in ``dir/recipe/targets.py``.
+            arguments: of the module.
+
+        Raises:
+            FileNotFoundError: the checkpoint, or config.yaml or the model bundle of its run, is missing.
+            ValueError: a damaged file, a class that a run folder may not build, weights that do not fit, an argument
+                with another value than described, or a run with ``data.importance`` without ``importance_scale``.
+        """
+        for name, value, allowed in (
+            ("hparams_file", hparams_file, (None,)),
+            ("strict", strict, (None, True)),
+            ("weights_only", weights_only, (None, True)),
+        ):
+            if not any(value is one for one in allowed):
+                raise ValueError(message(name, f"expected {' or '.join(map(str, allowed))}", value))
+        path = Path(checkpoint_path)
+        run = None if "model" in arguments else restored(path, trust, arguments)
+        module = cls(**arguments) if run is None else cls(**(run.arguments | arguments))
+        if run is not None:
+            # Of the fitted parts, only the bins are used. The state in the checkpoint replaces the rest.
+            module._fit_parts(run.targets, run.target_bins)
+        try:
+            module.load_state_dict(read_checkpoint(path)["state_dict"] if run is None else run.state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(message(str(path), f"the weights do not fit the module ({reason})")) from error
+        if run is not None and run.frozen:
+            module.model.freeze_encoder()
+        return module.to(map_location)
+
     @property
     def units(self) -> TargetUnits:
         """The map between raw labels and the criterion's targets."""
@@ -127,7 +189,9 @@ class RegressionModule(LightningModule):
 
     def fit_targets(self, labels: Tensor, target_bins: LabelBins) -> None:
         """Fit criterion and regularisers to the training labels [N], with the bins in the criterion's units."""
-        targets = self.to_target(labels)
+        self._fit_parts(self.to_target(labels), target_bins)
+
+    def _fit_parts(self, targets: Tensor, target_bins: LabelBins) -> None:
         for part in (self.criterion, self.model.head, *self.regularizers):
             if hasattr(part, "fit"):
                 part.fit(targets, target_bins)
@@ -185,6 +249,16 @@ class RegressionModule(LightningModule):
         rows = (values.repeat_interleave(copies) for values in (target, labels))
         shifted: Tensor = output_fds(output.flatten(), *rows)
         return shifted.view_as(output)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the predictions [N] of a batch in raw units.
+
+        A batch is ``(inputs, labels)``, as in training, also with an importance as third part. A tensor, or a list or
+        tuple with one entry, has no labels. A correction after training (``method.posthoc``) belongs to the model
+        bundle and is not applied.
+        """
+        predictions: Tensor = self(batch[0] if isinstance(batch, tuple | list) and len(batch) <= 3 else batch)
+        return predictions
 
     def validation_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> None:
         inputs, labels = batch

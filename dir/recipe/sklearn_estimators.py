@@ -18,10 +18,11 @@ from dir.data.describe import format_description
 from dir.data.tabular import TabularData
 from dir.metrics import ShotMetrics
 from dir.models import BoostedTrees, EncodedRegressor, EncodedTrees
-from dir.recipe.build import build_data, instantiate_with, target_units
+from dir.recipe.build import build_data, target_units
 from dir.recipe.export_bundle import save_estimator
 from dir.recipe.finish import Training, finish_run
 from dir.recipe.module import importance_scale
+from dir.recipe.nodes import instantiate_with
 from dir.recipe.parts import RunSettings
 from dir.recipe.prediction_file import prediction_arrays
 from dir.recipe.predictions import Predictions, Results, summarise

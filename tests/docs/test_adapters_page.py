@@ -14,8 +14,8 @@ BLOCKS = dict(re.findall(r"<!-- block: (.*?) -->\n```python\n(.*?)```", PAGE, fl
 ROWS = re.findall(r"^\| (.*?) \| (\d+) \| (\d+) \|$", PAGE, flags=re.MULTILINE)
 
 
-def run(*names: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"__name__": "__page__"}
+def run(*names: str, **known: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"__name__": "__page__", **known}
     for name in names:
         exec(compile(BLOCKS[name], f"docs/adapters.md, block {name!r}", "exec"), found)
     return found
@@ -40,3 +40,42 @@ def test_any_model() -> None:
     assert torch.equal(now["prediction"], by_hand["prediction"])
     assert int(now["fds"].epoch) == 2
     assert not hasattr(now["model"].fc, "fds")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_lightning_module_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lightning", reason="needs the extra 'recipes'")
+    monkeypatch.chdir(tmp_path)
+    found = run("lightning, code")
+    logged = found["trainer"].callback_metrics
+    assert {"few/mae", "many/mae", "all/n", "fds/bins_seen"} <= set(logged)
+    module = found["trainer"].lightning_module
+    with torch.no_grad():
+        inputs, labels = found["data"].dataset.tensors
+        errors = (module.head(module.encoder(inputs)).squeeze(1) - labels).abs()
+    torch.testing.assert_close(logged["all/mae"].float(), errors.mean())
+    assert float(logged["all/n"]) == 256
+
+
+def test_the_module_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lightning", reason="needs the extra 'recipes'")
+    from hydra import compose, initialize_config_dir
+
+    from dir.recipe.build import build
+    from dir.recipe.cli import config_dir, register_configs
+    from dir.recipe.run_folder import RunFolder
+    from dir.recipe.train import train
+
+    monkeypatch.chdir(tmp_path)
+    x, noise = torch.rand(200), torch.randn(200)
+    rows = "\n".join(f"{a:.4f},{b:.4f}" for a, b in zip(x, 100 * x**3 + noise, strict=True))
+    Path("table.csv").write_text(f"x,y\n{rows}\n")
+    register_configs()
+    table = ["+experiment=tabular", "data.path=table.csv", "data.target=y", "method=lds_fds"]
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        cfg = compose("train", [*table, "trainer.max_epochs=1", "trainer.accelerator=cpu", "logger=none"])
+    path = re.search(r'path = "(.*?)"', BLOCKS["run, data"])[1]
+    train(cfg, RunFolder(Path(path).parents[1]), {"method": "lds_fds"})
+    loader = build(cfg).data.test_dataloader()
+    now, by_hand = (run("run, data", f"run, {way}", loader=loader) for way in ("now", "by hand"))
+    torch.testing.assert_close(torch.cat(now["predictions"]), torch.cat(by_hand["predictions"]))

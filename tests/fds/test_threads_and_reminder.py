@@ -92,15 +92,21 @@ def test_the_reminder_neither_breaks_nor_recompiles_the_graph() -> None:
     assert int(fds.sums.count.sum()) == 11_000
 
 
-def test_lightning_without_the_callback_warns(tmp_path: Path) -> None:
+NEVER = "The Trainer has no EndEpoch callback"
+
+
+def lightning_warnings(folder: Path, own_end: bool, callbacks: list[str], epochs: int = 1) -> list[str]:
+    """Train a LightningModule with an FDS for a batch per epoch, and return the warnings about end_epoch()."""
     pytest.importorskip("lightning", reason="needs the extra 'recipes'")
-    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch import Callback, LightningModule, Trainer
     from torch.utils.data import DataLoader, TensorDataset
+
+    from dir.callbacks.lightning import EndEpoch
 
     class Module(LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.fds = FDS(2, make_bins())
+            self.fds = FDS(2, LabelBins.uniform(0, 1, 2))
             self.head = nn.Linear(2, 1)
 
         def training_step(self, batch: list[Tensor], _: int) -> Tensor:
@@ -109,10 +115,34 @@ def test_lightning_without_the_callback_warns(tmp_path: Path) -> None:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), lr=1e-3)
 
-    loader = DataLoader(TensorDataset(torch.randn(285, 2), torch.rand(285)), batch_size=1)
+    class Ending(Module):
+        def on_train_epoch_end(self) -> None:
+            self.fds.end_epoch()
+
+    class Own(Callback):
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            pl_module.fds.end_epoch()
+
+    known = {"EndEpoch": EndEpoch, "Own": Own, "Other": Callback}
+    loader = DataLoader(TensorDataset(torch.randn(20, 2), torch.rand(20)), batch_size=20)
     trainer = Trainer(
-        max_steps=1010, accelerator="cpu", devices=1, logger=False, enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path,
+        max_epochs=epochs, accelerator="cpu", devices=1, logger=False, enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False, default_root_dir=folder,
+        callbacks=[known[name]() for name in callbacks],
     )  # fmt: skip
-    with pytest.warns(UserWarning, match=REMINDER):
-        trainer.fit(Module(), loader)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.fit(Ending() if own_end else Module(), loader)
+    return [str(warning.message) for warning in caught if "end_epoch" in str(warning.message)]
+
+
+def test_lightning_without_a_callback_warns_once_in_the_first_batch(tmp_path: Path) -> None:
+    (message,) = lightning_warnings(tmp_path, own_end=False, callbacks=["Other"], epochs=3)
+    assert message.startswith(NEVER)
+
+
+@pytest.mark.parametrize(("own_end", "callbacks"), [(False, ["EndEpoch"]), (False, ["Other", "Own"]), (True, [])])
+def test_lightning_with_any_call_of_end_epoch_does_not_warn(
+    tmp_path: Path, own_end: bool, callbacks: list[str]
+) -> None:
+    assert lightning_warnings(tmp_path, own_end, callbacks, epochs=2) == []

@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from dir.losses.base import Regularizer
 from dir.mixup import CMixup
 from dir.models.heads import Head
-from dir.recipe.build import instantiate_with, make_bins
+from dir.recipe.build import make_bins
 from dir.recipe.cli import config_dir, register_configs
+from dir.recipe.nodes import instantiate_with
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
 
