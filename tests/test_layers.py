@@ -43,6 +43,7 @@ NEIGHBOURS = {
         ("_epoch_sums", "_plain_state"),
         ("_plain_state", "_precision"),
         ("_labels", "_checks"),
+        ("_sentence_encoder", "_checks"),
         ("_archives", "_checks"),
         ("_box_plot", "_checks"),
         ("cells", "bins"),

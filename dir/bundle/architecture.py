@@ -31,7 +31,9 @@ ENCODERS = (
     "PairMLPEncoder",
     "ResNetEncoder",
     "TabMEncoder",
+    "TextMLPEncoder",
     "TransformerPairEncoder",
+    "TransformerTextEncoder",
 )
 HEADS = (
     "ClassificationHead",
@@ -43,7 +45,7 @@ HEADS = (
     "PriorHead",
 )
 # Arguments that count modules: a large value costs time even without memory.
-_COUNTS = {"layers": 64, "blocks": 64, "grid": 64, "num_experts": 4096, "views": 4096, "members": 4096}
+_COUNTS = {"layers": 64, "blocks": 64, "grid": 64, "num_experts": 4096, "views": 4096, "members": 4096, "texts": 2}
 _MAX_INTEGER, _MAX_LIST = 2**31, 64
 
 Classes = Mapping[str, type[nn.Module]]
@@ -95,7 +97,7 @@ def describe(part: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
         if isinstance(value, Tensor):
             # The values are among the weights.
             described[key] = {"zeros": list(value.shape)}
-    if str(part.get("_target_")).endswith("TransformerPairEncoder"):
+    if str(part.get("_target_")).endswith(("TransformerPairEncoder", "TransformerTextEncoder")):
         from dir.bundle.transformer import config_to_dict
 
         transformer: Any = module.transformer

@@ -19,11 +19,12 @@ from dir.bundle.arguments import FORMATS, check_input, find_bundle
 PREDICT = (
     "usage: {program} model=RUN input=new.csv output=predictions.csv\n"
     "       [on_error=raise|skip] [unknown=refuse|zeros] [batch_size=N] [device=cpu|cuda] [text_encoder=FOLDER]\n"
-    "       [data.sep=C] [data.decimal=C] [data.thousands=C] [data.encoding=NAME]: how the csv is written\n"
+    "       [data.sep=C] [data.decimal=C] [data.thousands=C] [data.encoding=NAME] [data.quoting=minimal|none]:\n"
+    "       how the csv is written\n"
     "       [power=P: power of the label prior, in place of the power that the model keeps]"
 )
 # Arguments that say how a csv file is written, and the fields of CsvOptions.
-_DIALECT = {f"data.{name}": name for name in ("sep", "decimal", "thousands", "encoding")}
+_DIALECT = {f"data.{name}": name for name in ("sep", "decimal", "thousands", "encoding", "quoting")}
 EXPORT = "usage: {program} model=RUN format=onnx|torch_export output=FILE"
 
 
@@ -82,16 +83,18 @@ def _predict(given: dict[str, str]) -> None:
     from dir.bundle.files import read_inputs
     from dir.bundle.inputs.rows import RowsError
     from dir.bundle.inputs.tables import TableInputs
+    from dir.bundle.inputs.texts import TextInputs
     from dir.bundle.loading import load
 
     device = given.get("device", "cuda" if torch.cuda.is_available() else "cpu")
     model = load(given["model"], device, text_encoder=given.get("text_encoder"))
     dialect: dict[str, Any] = {_DIALECT[key]: value for key, value in given.items() if key in _DIALECT}
     if dialect:
-        if not isinstance(model.encoder, TableInputs):
+        encoder = model.encoder
+        if not isinstance(encoder, TableInputs | TextInputs) or encoder.csv is None:
             advice = "Remove the argument: the model does not read tables."
             raise ValueError(message(f"data.{next(iter(dialect))}", "no csv option of this model", advice=advice))
-        model.encoder.csv = replace(model.encoder.csv, **dialect)
+        encoder.csv = replace(encoder.csv, **dialect)
     file = read_inputs(model, source)
     options: dict[str, Any] = {"unknown": given["unknown"]} if "unknown" in given else {}
     predicted = model.predict_rows(

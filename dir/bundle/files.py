@@ -13,10 +13,10 @@ from dir._archives import read_npz
 from dir._checks import message
 from dir.bundle.arguments import check_input
 from dir.bundle.inputs.images import ImageInputs
-from dir.bundle.inputs.pairs import COLUMNS
 from dir.bundle.inputs.tables import TableInputs
+from dir.bundle.inputs.texts import COLUMNS, TextInputs
 from dir.bundle.model import Model
-from dir.data.csv_reading import read_table, sniff, without_zero_bytes
+from dir.data.csv_reading import CsvOptions, read_table, sniff, without_zero_bytes
 from dir.data.table_checks import require_columns
 
 PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -43,8 +43,8 @@ def read_inputs(model: Model, path: Path) -> InputFile:
         return _table(encoder, path)
     if isinstance(encoder, ImageInputs):
         return _images(encoder, path)
-    if encoder.kind == "pairs":
-        return _pairs(path)
+    if isinstance(encoder, TextInputs):
+        return _pairs(path) if encoder.csv is None else _texts(encoder, encoder.csv, path)
     found = _npz(path, "inputs")
     return InputFile(found, pd.DataFrame(index=range(len(found))))
 
@@ -81,6 +81,12 @@ def _pairs(path: Path) -> InputFile:
     if lacking:
         raise ValueError(message(str(path), f"no column {lacking[0]!r} (found: {list(frame.columns)})"))
     return InputFile(frame[list(COLUMNS)], frame)
+
+
+def _texts(encoder: TextInputs, options: CsvOptions, path: Path) -> InputFile:
+    frame = read_table(path, "input", options, verbatim=encoder.columns)
+    require_columns(frame, encoder.columns, path, "a column of the model", sniff(path, options))
+    return InputFile(frame[list(encoder.columns)], frame)
 
 
 def _csv(path: Path, sep: str, text: dict[str, Any]) -> pd.DataFrame:

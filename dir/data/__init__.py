@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dir.data.synthetic.age_synthetic import AgeSyntheticData as AgeSyntheticData
     from dir.data.synthetic.sts_synthetic import STSSyntheticData as STSSyntheticData
     from dir.data.tabular import TabularData as TabularData
+    from dir.data.texts import TextData as TextData
 
 _HOMES = {
     "RegressionData": "base",
@@ -31,5 +32,6 @@ _HOMES = {
     "AgeSyntheticData": "synthetic.age_synthetic",
     "STSSyntheticData": "synthetic.sts_synthetic",
     "TabularData": "tabular",
+    "TextData": "texts",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _HOMES)

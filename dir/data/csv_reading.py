@@ -6,18 +6,19 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dir._checks import message
+from dir._checks import check_choice, message
 from dir.data.identity import row_id
 from dir.data.problems import Problems, show_lines, shown
 
 SEPARATORS = (",", ";", "\t", "|")
 LONGEST_NAME = 200
+QUOTING: dict[str, Any] = {"minimal": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class CsvOptions:
         thousands: separator of thousands, one character, or None.
         encoding: encoding of the text.
         na_values: further texts that stand for a missing value.
+        quoting: "minimal", if fields with a separator stand in quotation marks; "none", if a quotation mark is part
+            of its field.
     """
 
     sep: str = ","
@@ -37,6 +40,7 @@ class CsvOptions:
     thousands: str | None = None
     encoding: str = "utf-8"
     na_values: tuple[str, ...] = ()
+    quoting: str = "minimal"
 
     def __post_init__(self) -> None:
         for name in ("sep", "decimal", "thousands"):
@@ -53,6 +57,12 @@ class CsvOptions:
         except (LookupError, TypeError) as error:
             problem = "expected the name of an encoding"
             raise ValueError(message("data.encoding", problem, self.encoding)) from error
+        check_choice("data.quoting", self.quoting, list(QUOTING))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain values. Usual quoting is left out: runs of former versions do not tell it."""
+        values = asdict(self)
+        return values if self.quoting == "none" else {key: values[key] for key in values if key != "quoting"}
 
     @property
     def codec(self) -> str:
@@ -61,7 +71,13 @@ class CsvOptions:
         return "utf-8-sig" if utf8 else self.encoding
 
 
-def read_table(path: Path, option: str, options: CsvOptions | None = None, text: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: Path,
+    option: str,
+    options: CsvOptions | None = None,
+    text: Sequence[str] = (),
+    verbatim: Sequence[str] = (),
+) -> pd.DataFrame:
     """Return the content of a csv file with a header.
 
     Args:
@@ -69,6 +85,8 @@ def read_table(path: Path, option: str, options: CsvOptions | None = None, text:
         option: config key of the file, for error messages.
         options: how the file is written. Default: commas, decimal points, UTF-8.
         text: columns to read as text, even if all cells are numbers. Default: none.
+        verbatim: columns whose cells are kept as they stand in the file; "NA" is the text "NA", and an empty cell is
+            an empty text. Default: none.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -106,13 +124,16 @@ def read_table(path: Path, option: str, options: CsvOptions | None = None, text:
             encoding=options.codec,
             na_values=list(options.na_values),
             dtype={name: str for name in text if name in header},
+            quoting=QUOTING[options.quoting],
         )
     except ValueError as error:  # pandas' ParserError and EmptyDataError are ValueErrors
         raise ValueError(message(str(path), f"not readable as a csv file ({error})")) from error
     if len(table) != len(lines):
         problem = f"expected {len(lines)} rows below the header, pandas reads {len(table)}"
-        raise ValueError(message(str(path), problem, advice="Check the quotation marks of the file."))
-    return table
+        advice = "Check the quotation marks of the file, or set data.quoting=none if they are part of the text."
+        raise ValueError(message(str(path), problem, advice=advice))
+    cells = {name: [line[header.index(name)] for line in lines] for name in verbatim if name in header}
+    return table.assign(**cells) if cells else table
 
 
 def read_cells(path: Path, options: CsvOptions) -> tuple[list[str], list[list[str]], list[int]]:
@@ -124,7 +145,8 @@ def read_cells(path: Path, options: CsvOptions) -> tuple[list[str], list[list[st
     rows, numbers = [], []
     try:
         with path.open(newline="", encoding=options.codec) as stream:
-            reader = csv.reader(without_zero_bytes(stream, path), delimiter=options.sep)
+            content = without_zero_bytes(stream, path)
+            reader = csv.reader(content, delimiter=options.sep, quoting=QUOTING[options.quoting])
             for row in reader:
                 if len(row) > 1 or any(cell.strip() for cell in row):
                     rows.append(row)
@@ -161,7 +183,7 @@ def sniff(path: Path, options: CsvOptions) -> str:
     found: dict[str, int] = {}
     for sep in SEPARATORS:
         try:
-            widths = {len(row) for row in csv.reader(lines, delimiter=sep)}
+            widths = {len(row) for row in csv.reader(lines, delimiter=sep, quoting=QUOTING[options.quoting])}
         except csv.Error:
             continue
         if len(widths) == 1 and max(widths) > 1:
@@ -194,7 +216,9 @@ def csv_row_ids(path: Path, target: str, options: CsvOptions) -> list[str]:
     return ids
 
 
-def as_options(sep: str, decimal: str, thousands: str | None, encoding: str, na_values: Sequence[Any]) -> CsvOptions:
+def as_options(
+    sep: str, decimal: str, thousands: str | None, encoding: str, na_values: Sequence[Any], quoting: str = "minimal"
+) -> CsvOptions:
     """Return the options of the config keys ``data.sep`` and so on."""
     texts = (na_values,) if isinstance(na_values, str) else tuple(str(value) for value in na_values)
-    return CsvOptions(sep, decimal, thousands, encoding, texts)
+    return CsvOptions(sep, decimal, thousands, encoding, texts, quoting)

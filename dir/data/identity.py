@@ -69,9 +69,9 @@ def array_ids(inputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> list[str]:
     return [row_id(b"".join(array[row].tobytes() for array in arrays), name) for row, name in enumerate(names)]
 
 
-def sentence_ids(pairs: Sequence[tuple[str, str]], scores: NDArray[Any]) -> list[str]:
-    """Return the id of each pair of sentences and its score."""
-    return [row_id(json.dumps(pair).encode(), score) for pair, score in zip(pairs, label_bytes(scores), strict=True)]
+def text_ids(rows: Sequence[tuple[str, ...]], labels: NDArray[Any]) -> list[str]:
+    """Return the id of each row of texts and its label."""
+    return [row_id(json.dumps(row).encode(), label) for row, label in zip(rows, label_bytes(labels), strict=True)]
 
 
 def label_bytes(labels: NDArray[Any]) -> list[bytes]:

@@ -11,6 +11,8 @@ from dir._checks import check_integer, check_interval, message
 
 # Not imported from dir.data.base: preparing a csv needs neither Lightning nor PyTorch.
 SPLITS = ("train", "val", "test")
+# Other names of the validation split in published files.
+VALIDATION = ("dev", "valid", "validation", "trial")
 Names = NDArray[np.str_]
 
 
@@ -146,7 +148,7 @@ def group_split(groups: NDArray[Any], share: float, seed: int) -> Names:
 
 
 def read_split(values: NDArray[Any], where: str, first_row: int = 0) -> Names:
-    """Read a split column: the names train, val, test, or 0, 1, 2.
+    """Read a split column: the names train, val, test, or 0, 1, 2; dev, valid, validation and trial mean val.
 
     Args:
         values: [N], strings, bytes or whole numbers.
@@ -170,6 +172,7 @@ def read_split(values: NDArray[Any], where: str, first_row: int = 0) -> Names:
     names = np.full(len(values), "", dtype="<U5")
     for code, name in enumerate(SPLITS):
         names[(text == name) | (text == str(code)) | (text == f"{code}.0")] = name
+    names[np.isin(text, VALIDATION)] = "val"
     wrong = np.flatnonzero(names == "")
     if len(wrong):
         shown = ", ".join(f"'{text[row][:30]}' (row {row + first_row})" for row in wrong[:20])

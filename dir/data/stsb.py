@@ -20,7 +20,7 @@ from dir.data.arrays import ArrayDataset, Inputs
 from dir.data.base import RegressionData
 from dir.data.embeddings import View, sentence_embeddings
 from dir.data.glove import UNKNOWN, Vocabulary, tokenize
-from dir.data.identity import sentence_ids
+from dir.data.identity import text_ids
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class STSBData(RegressionData):
         second = [text for part in pairs.values() for text in part.second]
         scores = np.concatenate([part.scores for part in pairs.values()])
         placed = self.place_rows(
-            lambda: sentence_ids(list(zip(first, second, strict=True)), scores),
+            lambda: text_ids(list(zip(first, second, strict=True)), scores),
             lambda: np.repeat(list(pairs), [len(part.scores) for part in pairs.values()]),
         )
         encoded = self.inputs(first + second)

@@ -163,14 +163,37 @@ def split_table(
         seed: seed of the split.
         groups: identity of each row; no identity is in two splits. ``split`` is ignored then.
     """
+    # Rows are numbered in the order of their first appearance, and NaN equals NaN.
+    copies = table.groupby(list(table.columns), sort=False, dropna=False).ngroup().to_numpy().astype(np.int64)
+    return split_copies(copies, table[target].to_numpy(np.float64), split, share, num_bins, seed, groups)
+
+
+def split_copies(
+    copies: NDArray[np.int64],
+    labels: NDArray[np.float64],
+    split: Literal["balanced", "random", "time"],
+    share: float,
+    num_bins: int,
+    seed: int,
+    groups: NDArray[np.str_] | None = None,
+) -> Names:
+    """Return the split of each row, the same for all rows with the same number in ``copies``.
+
+    Args:
+        copies: number of the distinct input of each row, from 0, in the order of their first appearance.
+        labels: label of each row; the first copy decides the bin of a balanced split.
+        split, share, num_bins, seed, groups: see :func:`split_table`.
+
+    Example:
+        >>> names = split_copies(np.array([0, 1, 0, 2, 3]), np.array([0.0, 1.0, 5.0, 2.0, 3.0]), "random", 0.25, 9, 0)
+        >>> bool(names[0] == names[2])
+        True
+    """
     if groups is not None:
         return group_split(groups, share, seed)
-    # Rows are numbered in the order of their first appearance, and NaN equals NaN.
-    copies = table.groupby(list(table.columns), sort=False, dropna=False).ngroup().to_numpy()
     first = np.unique(copies, return_index=True)[1]
     if split == "random":
         return random_split(len(first), share, seed)[copies]
-    wide = table[target].to_numpy(np.float64)
-    labels = torch.from_numpy((wide if needs_float64(wide) else wide.astype(np.float32))[first])
-    bins = automatic_bins(labels, num_bins)(labels).numpy()
+    kept = torch.from_numpy((labels if needs_float64(labels) else labels.astype(np.float32))[first])
+    bins = automatic_bins(kept, num_bins)(kept).numpy()
     return balanced_split(bins, cap_for_share(bins, share), seed)[copies]

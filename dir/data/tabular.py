@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ class TabularData(RegressionData):
             group is in two splits. With ``split="time"`` or ``split_column`` the report counts the groups that are
             in two splits. None (default): rows are drawn.
         split_bins: number of bins of the balanced split if labels are not whole numbers. Default 50.
-        sep, decimal, thousands, encoding, na_values: how the file is written; see
+        sep, decimal, thousands, encoding, na_values, quoting: how the file is written; see
             :class:`~dir.data.csv_reading.CsvOptions`.
         importance: column of the importance of each row, >= 0, which is no feature: it multiplies the weights of the
             training loss, and the metrics get weighted errors. None (default): all rows count equally.
@@ -118,6 +117,7 @@ class TabularData(RegressionData):
         test_from: Any = None,
         letters: Sequence[str] = (),
         importance: str | None = None,
+        quoting: str = "minimal",
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         check_choice("data.missing", missing, ("refuse", "median", "drop"))
@@ -142,7 +142,7 @@ class TabularData(RegressionData):
         }
         check_target(target, self.roles.beside, test_path, others, log_target)
         self.splitting.check(self.roles.group, self.roles.time, False, test_path)
-        self.csv_options = as_options(sep, decimal, thousands, encoding, na_values)
+        self.csv_options = as_options(sep, decimal, thousands, encoding, na_values, quoting)
         self.path = Path(path)
         self.test_path = None if test_path is None else Path(test_path)
         self.target = target
@@ -224,7 +224,7 @@ class TabularData(RegressionData):
 
     def settings(self) -> dict[str, Any]:
         chosen = {"log1p": self.log1p} if self.log_target else {}
-        return self._settings | asdict(self.csv_options) | chosen
+        return self._settings | self.csv_options.to_dict() | chosen
 
     def describe(self) -> dict[str, Any]:
         notes = {"notes": self._notes} if self._notes else {}
@@ -252,7 +252,7 @@ class TabularData(RegressionData):
             "missing": self.missing,
             "encoder": self.encode.to_dict(),
             "dates": list(self.roles.dates),
-            "csv": asdict(self.csv_options),
+            "csv": self.csv_options.to_dict(),
         } | ({"letters": self._checked.letters} if self._checked.letters else {})
 
     def table(self, split: Split) -> tuple[pd.DataFrame, pd.Series[Any]]:

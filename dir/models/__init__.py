@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from dir.models.regressor import Regressor as Regressor
     from dir.models.resnet import ResNetEncoder as ResNetEncoder
     from dir.models.tabm import TabMEncoder as TabMEncoder
+    from dir.models.text import TextMLPEncoder as TextMLPEncoder
     from dir.models.transformer import TransformerPairEncoder as TransformerPairEncoder
+    from dir.models.transformer import TransformerTextEncoder as TransformerTextEncoder
 
 _HOMES = {
     "BiLSTMPairEncoder": "bilstm",
@@ -68,6 +70,8 @@ _HOMES = {
     "Regressor": "regressor",
     "ResNetEncoder": "resnet",
     "TabMEncoder": "tabm",
+    "TextMLPEncoder": "text",
     "TransformerPairEncoder": "transformer",
+    "TransformerTextEncoder": "transformer",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _HOMES)

@@ -42,14 +42,16 @@ class PairMLPEncoder(nn.Module):
 
     where an embedding consists of K views: vectors of equal width, such as several layers or poolings of one encoder.
 
-    Similarity is symmetric, so training swaps each pair with probability 1/2, drawn by torch's global generator.
-    There is no swap in eval mode.
+    Similarity is symmetric, so training swaps each pair with probability 1/2, drawn by torch's global generator,
+    unless ``symmetric`` is False. There is no swap in eval mode.
 
     Args:
         in_features: width of one embedding, a multiple of ``views``.
         hidden: width of the MLP's only layer, and of the features.
         dropout: probability on the features.
         views: number K of vectors in an embedding.
+        symmetric: whether training swaps pairs. Set False where the order matters, as for a word and its sentence.
+            Default True.
 
     Shape:
         - input: ``(u, v)``, ``[N, in_features]`` each.
@@ -65,7 +67,9 @@ class PairMLPEncoder(nn.Module):
         torch.Size([5, 8])
     """
 
-    def __init__(self, in_features: int, hidden: int = 256, dropout: float = 0.5, views: int = 1) -> None:
+    def __init__(
+        self, in_features: int, hidden: int = 256, dropout: float = 0.5, views: int = 1, symmetric: bool = True
+    ) -> None:
         super().__init__()
         for name, value in (("in_features", in_features), ("hidden", hidden), ("views", views)):
             check_integer(name, value)
@@ -74,6 +78,7 @@ class PairMLPEncoder(nn.Module):
             raise ValueError(message("in_features", f"expected a multiple of views={views}", in_features))
         self.in_features = in_features
         self.views = views
+        self.symmetric = symmetric
         self.mlp = nn.Sequential(nn.Linear(4 * in_features + views, hidden), nn.ReLU(), nn.Dropout(dropout))
         self.num_features = hidden
 
@@ -82,7 +87,7 @@ class PairMLPEncoder(nn.Module):
         u, v = inputs
         if u.shape[-1] != self.in_features:
             raise ValueError(message("inputs", f"expected embeddings [N, {self.in_features}]", list(u.shape)))
-        if self.training:
+        if self.training and self.symmetric:
             swap = torch.rand(len(u), 1, device=u.device) < 0.5
             u, v = torch.where(swap, v, u), torch.where(swap, u, v)
         # Not len(u): torch.export would fix the batch size.

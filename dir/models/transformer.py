@@ -1,4 +1,4 @@
-"""Encoder that trains a pretrained transformer on sentence pairs."""
+"""Encoders that train a pretrained transformer on one or two texts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ from torch.nn import functional as F
 
 from dir._sentence_encoder import load_model, mean_pool
 from dir.models.pair import PairMLPEncoder
+from dir.models.text import text_mlp
+
+
+def trainable_transformer(encoder: str | nn.Module) -> Any:
+    """Return a transformer, given by its hub name or local folder or as it is, ready to be trained.
+
+    Raises:
+        FileNotFoundError: the transformer cannot be loaded.
+    """
+    # transformers returns models in eval mode, and Lightning does not change the mode of a module.
+    transformer: Any = load_model(encoder) if isinstance(encoder, str) else encoder
+    transformer.train()
+    # The pooler of BERT is unused, and its parameters without gradients would stop DistributedDataParallel.
+    transformer.pooler = None
+    return transformer
+
+
+def embed(transformer: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of the token states of each text, scaled to length ``sqrt(D)``, ``[N, D]``."""
+    states: Tensor = transformer(input_ids=ids, attention_mask=mask).last_hidden_state
+    return F.normalize(mean_pool(states, mask), dim=-1) * math.sqrt(states.shape[-1])
 
 
 class TransformerPairEncoder(nn.Module):
@@ -40,11 +61,7 @@ class TransformerPairEncoder(nn.Module):
 
     def __init__(self, encoder: str | nn.Module, hidden: int = 256, dropout: float = 0.1) -> None:
         super().__init__()
-        # transformers returns models in eval mode, and Lightning does not change the mode of a module.
-        transformer: Any = load_model(encoder) if isinstance(encoder, str) else encoder
-        self.transformer = transformer.train()
-        # The pooler of BERT is unused, and its parameters without gradients would stop DistributedDataParallel.
-        self.transformer.pooler = None
+        self.transformer = trainable_transformer(encoder)
         self.pair = PairMLPEncoder(self.transformer.config.hidden_size, hidden=hidden, dropout=dropout)
         self.num_features = self.pair.num_features
 
@@ -56,5 +73,47 @@ class TransformerPairEncoder(nn.Module):
 
     def sentences(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Return the mean-pooled embeddings of length ``sqrt(D)``, ``[N, D]``."""
-        states: Tensor = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
-        return F.normalize(mean_pool(states, mask), dim=-1) * math.sqrt(states.shape[-1])
+        return embed(self.transformer, ids, mask)
+
+
+class TransformerTextEncoder(nn.Module):
+    """Embed one or two texts with one transformer, and encode them by an MLP with one hidden layer.
+
+    The embeddings are those of :class:`TransformerPairEncoder`, and the MLP is that of
+    :class:`~dir.models.TextMLPEncoder`.
+
+    Args:
+        encoder: hub name or local folder of a transformers model, or the model itself; its weights are trained.
+        texts: 1 (default) or 2.
+        hidden: width of the MLP's layer, and of the features. Default 256.
+        dropout: probability on the features, in [0, 1). Default 0.1.
+        symmetric: whether training swaps two texts at random. Default False.
+
+    Shape:
+        - input: ``(ids, mask)``, int64 ``[N, L]``, or ``(ids_a, mask_a, ids_b, mask_b)``.
+        - output: ``[N, hidden]`` (``num_features``).
+
+    Raises:
+        FileNotFoundError: the transformer cannot be loaded.
+        ValueError: an argument out of its range, or ``symmetric`` with one text.
+    """
+
+    def __init__(
+        self,
+        encoder: str | nn.Module,
+        texts: int = 1,
+        hidden: int = 256,
+        dropout: float = 0.1,
+        symmetric: bool = False,
+    ) -> None:
+        super().__init__()
+        self.transformer = trainable_transformer(encoder)
+        width = self.transformer.config.hidden_size
+        self.mlp = text_mlp(width, texts, hidden, dropout, symmetric=symmetric)
+        self.num_features = hidden
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Return the features of tokenised texts; see the class for shapes."""
+        embedded = [embed(self.transformer, inputs[i], inputs[i + 1]) for i in range(0, len(inputs), 2)]
+        features: Tensor = self.mlp(embedded[0] if len(embedded) == 1 else tuple(embedded))
+        return features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -11,6 +12,7 @@ from dir._checks import message
 from dir.bundle import load
 from dir.bundle.description import DESCRIPTION, ESTIMATOR, Description, read
 from dir.bundle.inputs.tables import TableInputs
+from dir.bundle.inputs.texts import TextInputs
 from dir.data.base import RegressionData
 from dir.data.csv_reading import as_options
 from dir.recipe.build import build, build_data
@@ -27,7 +29,7 @@ from dir.recipe.sklearn_estimators import evaluate_estimator
 from dir.recipe.summary import Groups, print_summary
 from dir.recipe.targets import TEST_FILE, load_config, model_file
 
-_DIALECT = ("sep", "decimal", "thousands", "encoding", "na_values")
+_DIALECT = ("sep", "decimal", "thousands", "encoding", "na_values", "quoting")
 _CSV_OPTIONS = {f"data.{name}" for name in _DIALECT}
 
 
@@ -107,8 +109,10 @@ def _bundle_suffices(about: Description, checkpoint: Path, overrides: list[str],
 def _evaluate_by_bundle(bundle: Path, cfg: DictConfig, path: Path, overrides: list[str]) -> Groups:
     encoder = cfg.data.get("encoder")
     model = load(bundle, text_encoder=encoder if encoder and Path(encoder).is_dir() else None)
-    if isinstance(model.encoder, TableInputs) and any(line.partition("=")[0] in _CSV_OPTIONS for line in overrides):
-        model.encoder.csv = as_options(*(cfg.data[name] for name in _DIALECT))
+    inputs = model.encoder
+    names = [name for name in _DIALECT if any(line.startswith(f"data.{name}=") for line in overrides)]
+    if names and isinstance(inputs, TableInputs | TextInputs) and inputs.csv is not None:
+        inputs.csv = as_options(**asdict(inputs.csv) | {name: cfg.data[name] for name in names})
     pictures = Path(cfg.data.path) if "csv" in cfg.data else None
     trainer = instantiate(cfg.trainer, _convert_="all", logger=False, enable_progress_bar=False)
     print(f"{path}: encoded and predicted by {bundle}")

@@ -19,6 +19,7 @@ from dir.bundle.fields import Fields
 from dir.bundle.files import read_inputs
 from dir.bundle.inputs.images import ImageInputs
 from dir.bundle.inputs.tables import TableInputs
+from dir.bundle.inputs.texts import TextInputs
 from dir.data.stsb import read_stsb
 from dir.data.table_checks import as_numbers, require_columns
 from dir.metrics import SHOTS, ShotMetrics
@@ -51,7 +52,8 @@ def evaluate_file(model: Model, path: Path, pictures: Path | None, device: torch
 
     Args:
         model: bundle with :data:`METRIC_BINS`.
-        path: csv of a table or of pictures, npz of pictures, or tsv of sentence pairs, in the form of the run's data.
+        path: csv of a table or of pictures, npz of pictures, file of texts, or tsv of sentence pairs, in the form of
+            the run's data.
         pictures: folder that the paths in a csv of pictures start from.
         device: where the network runs.
         outside: whether these paths may lead out of the folder.
@@ -76,6 +78,9 @@ def evaluate_file(model: Model, path: Path, pictures: Path | None, device: torch
 
 def _read(model: Model, path: Path, pictures: Path | None, outside: bool) -> LabelledRows:
     encoder = model.encoder
+    if isinstance(encoder, TextInputs) and encoder.target is not None:
+        file = read_inputs(model, path)
+        return LabelledRows(file.inputs, _finite(file.keys, encoder.target, path))
     if encoder.kind == "pairs":
         pairs = read_stsb(path)
         return LabelledRows(list(zip(pairs.first, pairs.second, strict=True)), pairs.scores.astype(np.float64))

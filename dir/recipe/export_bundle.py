@@ -16,6 +16,7 @@ from dir.bundle.fields import BundleError
 from dir.bundle.saving import save
 from dir.data.base import RegressionData
 from dir.data.stsb import STSBTokens
+from dir.data.texts import TextData
 from dir.metrics import ShotMetrics
 from dir.models import DistributionHead
 from dir.models.target_units import TargetUnits
@@ -37,10 +38,11 @@ def save_network(folder: Path, parts: Parts, splits: dict[str, Groups]) -> None:
     module, bins = parts.module, parts.bins
     units = TargetUnits(module.target_offset.cpu(), module.target_scale.cpu(), module.log1p, module.label_dtype)
     tokenizer = None
-    if isinstance(parts.data, STSBTokens):
+    data = parts.data
+    if isinstance(data, STSBTokens) or (isinstance(data, TextData) and data.form == "tokens"):
         from dir._sentence_encoder import load_tokenizer
 
-        tokenizer = load_tokenizer(parts.data.encoder)
+        tokenizer = load_tokenizer(data.encoder)
 
     def describe() -> Description:
         return Description(

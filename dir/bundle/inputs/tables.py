@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from dir._checks import check_choice, message
 from dir.bundle.fields import BundleError, Fields
+from dir.bundle.inputs.csv_options import read_csv_options
 from dir.bundle.inputs.rows import InputEncoder, Inputs, Rows, no_options
-from dir.data.csv_reading import CsvOptions
 from dir.data.tables import (
     DATE_PARTS,
     TableEncoder,
@@ -66,7 +66,7 @@ class TableInputs(InputEncoder):
         if not positions <= set(self.columns):
             raise BundleError(message(fields.name("letters"), "positions that are no columns", self.letters))
         self.raw = [name for name in self.columns if name not in parts | positions] + self.dates + [*self.letters]
-        self.csv = _read_csv_options(fields.section("csv"))
+        self.csv = read_csv_options(fields.section("csv"))
         self.encoder = _read_encoder(fields.section("encoder"), self.columns)
         # Names of categories that pandas once read as numbers: "1" and "1.0" are one category.
         self._numeric_names = {
@@ -174,15 +174,6 @@ class TableInputs(InputEncoder):
             known = set(self.encoder.categories[name])
             names = np.array([_canonical(value, known) for value in names], dtype=object)
         return names
-
-
-def _read_csv_options(fields: Fields) -> CsvOptions:
-    thousands = None if fields.values.get("thousands") is None else fields.text("thousands")
-    missing = tuple(fields.texts("na_values"))
-    try:
-        return CsvOptions(fields.text("sep"), fields.text("decimal"), thousands, fields.text("encoding"), missing)
-    except ValueError as error:
-        raise BundleError(message(fields.path, str(error).rstrip("."))) from error
 
 
 def _read_encoder(fields: Fields, columns: list[str]) -> TableEncoder:

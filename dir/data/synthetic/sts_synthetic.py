@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from dir._checks import check_integer
 from dir.data.arrays import ArrayDataset
 from dir.data.base import SPLITS, RegressionData
-from dir.data.identity import sentence_ids
+from dir.data.identity import text_ids
 from dir.data.synthetic.histograms import STSB_DIR_SCORES, shuffled_values
 from dir.data.synthetic.sentences import vocabulary, write_pair
 
@@ -68,7 +68,7 @@ class STSSyntheticData(RegressionData):
             scores.append(own.float())
             names += [split] * len(own)
         labels = torch.cat(scores)
-        placed = self.place_rows(lambda: sentence_ids(pairs, labels.numpy()), lambda: np.array(names))
+        placed = self.place_rows(lambda: text_ids(pairs, labels.numpy()), lambda: np.array(names))
         splits: dict[str, Dataset[Any]] = {}
         for name, rows in placed.items():
             sides = zip(*(pairs[row] for row in rows), strict=True)
