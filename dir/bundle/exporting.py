@@ -15,8 +15,8 @@ from dir._atomic import write_atomic
 from dir._checks import check_choice, message
 from dir.bundle.arguments import FORMATS, Format
 from dir.bundle.inputs.images import ImageInputs, scale
-from dir.bundle.inputs.pairs import EmbeddingPairs
 from dir.bundle.inputs.tables import TableInputs
+from dir.bundle.inputs.texts import EmbeddingTexts
 from dir.bundle.model import Model
 from dir.bundle.predictor import Predictor
 
@@ -72,15 +72,15 @@ class ImageGraph(nn.Module):
         return predicted
 
 
-class PairGraph(nn.Module):
-    """Predict from two float32 embeddings ``[N, D]``."""
+class EmbeddingGraph(nn.Module):
+    """Predict from the float32 embeddings ``[N, D]`` of one text or of two."""
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
         self.predictor = predictor
 
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        predicted: Tensor = self.predictor((first, second))
+    def forward(self, first: Tensor, second: Tensor | None = None) -> Tensor:
+        predicted: Tensor = self.predictor(first if second is None else (first, second))
         return predicted
 
 
@@ -88,7 +88,7 @@ def export(model: Model, output: str | Path, format: Format = "onnx") -> list[st
     """Export a model and compare the predictions of the export with those of the model.
 
     The batch size is dynamic. Tables take ``numbers`` and ``codes`` (:class:`TableGraph`), pictures take ``images``
-    (:class:`ImageGraph`), models on embeddings take ``first`` and ``second``: encoding text stays outside.
+    (:class:`ImageGraph`), models on embeddings take ``first``, and ``second`` for two texts: encoding text stays outside.
 
     Args:
         model: a loaded bundle.
@@ -135,10 +135,10 @@ def _graph(model: Model, predictor: Predictor) -> tuple[nn.Module, list[str], tu
         pictures = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
         return ImageGraph(predictor, encoder), ["images"], (pictures,)
     width = getattr(predictor.regressor.encoder, "in_features", None)
-    if isinstance(encoder, EmbeddingPairs) and isinstance(width, int):
-        pair = tuple(torch.randn(4, width, generator=generator) for _ in range(2))
-        return PairGraph(predictor), ["first", "second"], pair
-    advice = "Tables, pictures and pairs of embeddings can be exported."
+    if isinstance(encoder, EmbeddingTexts) and isinstance(width, int):
+        names = ["first", "second"][: len(encoder.columns)]
+        return EmbeddingGraph(predictor), names, tuple(torch.randn(4, width, generator=generator) for _ in names)
+    advice = "Tables, pictures and embeddings of texts can be exported."
     raise ValueError(message("model", "no graph for this kind of input", encoder.kind, advice))
 
 

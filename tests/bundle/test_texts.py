@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from dir.bundle import BundleError, RowsError, load
+from dir.bundle import BundleError, RowsError, export, load
 from dir.bundle.cli import predict_main
 from dir.recipe.evaluate import evaluate_checkpoint
 
@@ -73,6 +74,17 @@ def test_frames_and_tuples_of_two_texts(pair_run: Path, table: pd.DataFrame, sen
         model.predict(test[["word"]])
     with pytest.raises(BundleError, match="text_encoder"):
         load(pair_run).predict(pairs)
+
+
+def test_a_model_on_one_embedding_is_exported(text_run: Run, tmp_path: Path, sentence_encoder: Path) -> None:
+    run = text_run("+experiment=text", "data.text=sentence", "data.cache_dir=null")
+    model = load(run, text_encoder=sentence_encoder)
+    assert export(model, tmp_path / "model.pt2", format="torch_export") == ["first"]
+    exported = torch.export.load(tmp_path / "model.pt2").module()
+    rows = model.encoder.open(["a cat", "two tall dogs"])
+    with torch.no_grad():
+        found = exported(rows.batch([0, 1])[1]).numpy()
+    np.testing.assert_allclose(found, model.predict(["a cat", "two tall dogs"]), rtol=1e-5, atol=1e-6)
 
 
 def test_one_text_of_a_trained_transformer(
