@@ -88,7 +88,8 @@ def export(model: Model, output: str | Path, format: Format = "onnx") -> list[st
     """Export a model and compare the predictions of the export with those of the model.
 
     The batch size is dynamic. Tables take ``numbers`` and ``codes`` (:class:`TableGraph`), pictures take ``images``
-    (:class:`ImageGraph`), models on embeddings take ``first``, and ``second`` for two texts: encoding text stays outside.
+    (:class:`ImageGraph`), models on embeddings take ``first``, and ``second`` for two texts: encoding text stays
+    outside.
 
     Args:
         model: a loaded bundle.
