@@ -80,11 +80,15 @@ class TextMLPEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.mlp = text_mlp(in_features, texts, hidden, dropout, views, symmetric)
+        self.in_features = in_features
         self.factor = math.sqrt(in_features / views)
         self.num_features = hidden
 
     def forward(self, inputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
         """Return the features of the texts; see the class for shapes."""
+        width = (inputs if isinstance(inputs, Tensor) else inputs[0]).shape[-1]
+        if width != self.in_features:
+            raise ValueError(message("inputs", f"expected embeddings [N, {self.in_features}]", width))
         if isinstance(inputs, Tensor):
             features: Tensor = self.mlp(inputs * self.factor)
         else:

@@ -31,7 +31,8 @@ def tiny_encoder(tmp_path: Path) -> Callable[..., Path]:
             max_position_embeddings=32,
         )
         transformers.BertModel(config).save_pretrained(folder)
-        transformers.BertTokenizerFast(vocab_file=str(vocabulary)).save_pretrained(folder)
+        # By position: transformers 5 ignores vocab_file=, and every word would be unknown.
+        transformers.BertTokenizerFast(str(vocabulary)).save_pretrained(folder)
         return folder
 
     return make

@@ -22,6 +22,8 @@ def test_one_text_is_scaled_and_encoded_by_one_layer() -> None:
     expected = (3**0.5 * u @ layer.weight.T + layer.bias).clamp(min=0)
     torch.testing.assert_close(encoder(u), expected)
     assert encoder.num_features == 5
+    with pytest.raises(ValueError, match=r"inputs: expected embeddings \[N, 6\], got 5"):
+        encoder(u[:, :5])
 
 
 def test_two_texts_are_compared_by_pair_features() -> None:
