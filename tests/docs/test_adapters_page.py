@@ -79,3 +79,13 @@ def test_the_module_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     loader = build(cfg).data.test_dataloader()
     now, by_hand = (run("run, data", f"run, {way}", loader=loader) for way in ("now", "by hand"))
     torch.testing.assert_close(torch.cat(now["predictions"]), torch.cat(by_hand["predictions"]))
+
+
+@pytest.mark.filterwarnings("ignore:FDS. most", "ignore:.*pin_memory")
+def test_the_trainer_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("accelerate", reason="needs the extra 'huggingface'")
+    monkeypatch.chdir(tmp_path)
+    now, by_hand = (run("trainer, data", f"trainer, {way}") for way in ("now", "by hand"))
+    torch.testing.assert_close(dict(now["model"].state_dict()), dict(by_hand["model"].state_dict()), rtol=0, atol=0)
+    assert int(now["trainer"].fds.epoch) == 2
+    assert (tmp_path / "out/checkpoint-16/dir_state_0.pt").is_file()
