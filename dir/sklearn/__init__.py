@@ -20,11 +20,15 @@ except ImportError as error:
 if TYPE_CHECKING:
     from dir.sklearn.imbalanced_regressor import ImbalancedRegressor as ImbalancedRegressor
     from dir.sklearn.sample_weighter import SampleWeighter as SampleWeighter
+    from dir.sklearn.scorers import balanced_mae_scorer as balanced_mae_scorer
+    from dir.sklearn.scorers import shot_mae_scorer as shot_mae_scorer
     from dir.sklearn.target_power import TargetPower as TargetPower
 
 _HOMES = {
     "ImbalancedRegressor": "imbalanced_regressor",
     "SampleWeighter": "sample_weighter",
     "TargetPower": "target_power",
+    "balanced_mae_scorer": "scorers",
+    "shot_mae_scorer": "scorers",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _HOMES)
