@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": Command("dir.recipe.cli:evaluate_main", "print the tables of a run again, or of other test rows"),
     "predict": Command("dir.bundle.cli:predict_main", "predict the rows of a file with a trained model"),
     "compare": Command("dir.compare.cli:main", "compare runs: mean and spread over seeds, paired differences"),
+    "report": Command("dir.compare.html.cli:main", "write one page of HTML about finished runs"),
     "tradeoff": Command("dir.compare.tradeoff_cli:main", "errors of runs at each power of the label prior"),
     "ensemble": Command("dir.compare.ensemble_cli:main", "average the predictions of finished runs"),
     "audit": Command("dir.recipe.audit_cli:main", "list training labels that look wrong"),

@@ -1,0 +1,215 @@
+"""The content of a report, from finished runs, and the page made of it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dir import __version__
+from dir._checks import message
+from dir.compare.groups import GROUPS
+from dir.compare.html.figures import error_by_label, frequent_and_rare, method_id, prediction_maps
+from dir.compare.html.series import label_series
+from dir.compare.report import EMPTY, decimals, difference_cell, remarks, spread_cell
+from dir.compare.runs import Run
+from dir.compare.statistics import Comparison, compare
+from dir.metrics.table import BEST_AT, HIGHER_IS_BETTER
+
+# With fewer seeds an interval says little.
+_FEW_SEEDS = 3
+_TEMPLATE = Path(__file__).with_name("page.html.j2")
+_OPTIONS = {"logger", "name", "seed", "method", "resume", "best"}
+
+
+def report_page(
+    found: Sequence[tuple[Sequence[Run], Sequence[Path]]], split: str = "test", baseline: str | None = None
+) -> str:
+    """Return the HTML of the report.
+
+    Args:
+        found: runs of each experiment with its unfinished folders, see :func:`dir.compare.runs.find_runs`.
+        split: "test" or "val".
+        baseline: row that the others are compared with. Default: "vanilla", if it exists.
+
+    Raises:
+        ValueError: no runs, a run without the split, or an unknown baseline.
+    """
+    try:
+        from jinja2 import Environment, select_autoescape
+    except ImportError as error:
+        raise ImportError(message("dir-report", "needs Jinja2", advice="pip install jinja2.")) from error
+    if not found:
+        raise ValueError(message("runs", "expected at least one folder of finished runs", len(found)))
+    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    sections = [_section(runs, compare(runs, split, baseline, None, unfinished)) for runs, unfinished in found]
+    return template.render(sections=sections, split=split, version=__version__)
+
+
+def _section(runs: Sequence[Run], one: Comparison) -> dict[str, Any]:
+    """Return the content of the section of one experiment."""
+    labels = [row.label for row in one.rows]
+    unit = _unit(runs)
+    along = label_series(runs) if one.split == "test" else None
+    figures = []
+    pair = _groups_of_the_frontier(one)
+    if pair is not None and len(one.rows) > 1:
+        figures.append(
+            (
+                frequent_and_rare(one, labels, pair, "mae"),
+                "Each point is a method, with its standard errors over the seeds. Lower left is better for both.",
+            )
+        )
+    if along is not None:
+        figures += [
+            (
+                error_by_label(along, labels, unit, "mae"),
+                "Error along the label, over all seeds. The bars behind the lines are test rows, darker where the "
+                "training has more samples of the label.",
+            ),
+            (
+                error_by_label(along, labels, unit, "bias"),
+                "Bias along the label. Above 0 the predictions are too high. Rare labels are often predicted towards "
+                "the frequent labels.",
+            ),
+            (
+                prediction_maps(along, labels, unit),
+                "Where the predictions of each label lie: brighter is more frequent, a share of 0.5 is brightest. "
+                "On the dashed line predictions equal labels."
+                + (" The first six methods are shown." if len(along.series) > 6 else ""),
+            ),
+        ]
+    return {
+        "title": one.title,
+        "rows": [{"label": label, "id": method_id(label, labels)} for label in labels],
+        "tables": [_table(one, metric, labels) for metric in one.metrics],
+        "figures": figures,
+        "remarks": remarks(one),
+        "warnings": warnings(runs, one),
+        "commands": commands(runs),
+        "facts": _facts(runs),
+        "baseline": one.baseline,
+    }
+
+
+def _table(one: Comparison, metric: str, labels: Sequence[str]) -> dict[str, Any]:
+    """Return a table: mean and spread by group, and the paired difference to the baseline, with values to sort by."""
+    groups = [group for group in one.groups if any(row.spread[metric, group].n for row in one.rows)]
+    places = decimals(row.spread[metric, group].mean for row in one.rows for group in groups)
+    lines = []
+    for row in one.rows:
+        cells: list[dict[str, Any]] = [
+            {
+                "text": spread_cell(row.spread[metric, group], places, len(row.seeds)),
+                "value": _sortable(row.spread[metric, group].mean),
+            }
+            for group in groups
+        ]
+        for group in groups:
+            difference = row.difference.get((metric, group))
+            text = "" if difference is None else difference_cell(difference, places, len(row.seeds))
+            sure = difference is not None and (difference.low > 0 or difference.high < 0)
+            value = math.inf if difference is None else difference.mean
+            cells.append({"text": text, "value": _sortable(value), "sure": sure})
+        lines.append(
+            {"label": row.label, "id": method_id(row.label, labels), "seeds": len(row.seeds), "cells": cells}
+        )
+    better = (
+        "higher is better"
+        if metric in HIGHER_IS_BETTER
+        else f"best at {BEST_AT[metric]:g}"
+        if metric in BEST_AT
+        else "lower is better"
+    )
+    return {"metric": metric, "better": better, "groups": groups, "lines": lines}
+
+
+def _sortable(value: float) -> str:
+    return f"{value:.8g}" if math.isfinite(value) else "inf"
+
+
+def _groups_of_the_frontier(one: Comparison) -> tuple[str, str] | None:
+    """Return the most and the least frequent group that all rows have, of the groups with test rows."""
+    filled = [group for group in GROUPS[1:] if one.sizes.get(group, (0, 0))[0] > 0]
+    return (filled[0], filled[-1]) if len(filled) > 1 and "mae" in one.metrics else None
+
+
+def _unit(runs: Sequence[Run]) -> str:
+    target = next(
+        (part.split("=", 1)[1] for run in runs for part in _overrides(run) if part.startswith("data.target=")), None
+    )
+    return target or "label unit"
+
+
+def _overrides(run: Run) -> list[str]:
+    return [str(part) for part in run.content.get("run", {}).get("overrides") or []]
+
+
+def warnings(runs: Sequence[Run], one: Comparison) -> list[str]:
+    """Return, in words, the reasons to read the numbers with care."""
+    found = []
+    few = sorted({row.label for row in one.rows if len(row.seeds) < _FEW_SEEDS})
+    if few:
+        found.append(f"Fewer than {_FEW_SEEDS} seeds: {', '.join(few)}. Their intervals say little.")
+    empty = [group for group in one.groups if group not in ("all", "zero") and one.sizes[group][1] == 0]
+    if empty:
+        names = " or ".join(f"{group}-shot" for group in empty)
+        found.append(f"No test row is {names}. task.shots.by=quantile makes groups that are not empty.")
+    facts = [run.content.get("run", {}) for run in runs]
+    if len({str(fact.get("shots")) for fact in facts if fact.get("shots")}) > 1:
+        found.append("The runs use different shot groups, so that their columns are not the same rows.")
+    if any(str(fact.get("commit") or "").endswith("-dirty") for fact in facts):
+        found.append("Some runs were made with uncommitted changes of the code.")
+    if len({fact.get("commit") for fact in facts if fact.get("commit")}) > 1:
+        found.append("The runs were made with different commits of the code.")
+    if any(fact.get("correction") for fact in facts) and one.split == "val":
+        found.append("Corrections were fitted on the validation split: their validation metrics are too optimistic.")
+    found += [f"Left out, because unfinished: {path.name} of {path.parent.name}." for path in one.unfinished]
+    return found
+
+
+def commands(runs: Sequence[Run]) -> list[str]:
+    """Return the command that repeats each method, over its seeds. Paths are those of the runs."""
+    by_line: dict[tuple[str, ...], list[int]] = {}
+    for run in runs:
+        parts = _overrides(run)
+        if parts:
+            by_line.setdefault(tuple(part for part in parts if not part.startswith("seed=")), []).append(run.seed)
+    return [
+        f"dir-train {'-m ' if len(seeds) > 1 else ''}{shlex.join(line)} seed={','.join(map(str, sorted(seeds)))}"
+        for line, seeds in by_line.items()
+    ]
+
+
+def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Return facts of the runs: data, environment and duration, each with its distinct values."""
+    facts = [run.content.get("run", {}) for run in runs]
+    rows = [fact["data"]["rows"] for fact in facts if fact.get("data")]
+    shown = {
+        "rows": ", ".join(f"{split} {count}" for split, count in rows[0].items()) if rows else EMPTY,
+        "data (hash of files, settings and rows)": _distinct(
+            str((fact.get("data") or {}).get("hash", ""))[:12] for fact in facts
+        ),
+        "best epoch chosen by": _distinct(str(fact.get("monitor", "")) for fact in facts),
+        "shot groups": _distinct(_shots(fact.get("shots")) for fact in facts),
+        "device": _distinct(str(fact.get("device", "")) for fact in facts),
+        "PyTorch": _distinct(str(fact.get("torch", "")) for fact in facts),
+        "commit": _distinct(str(fact.get("commit") or "")[:12] for fact in facts),
+        "seconds of training, all runs": f"{sum(float(fact.get('seconds') or 0) for fact in facts):.0f}",
+    }
+    return list(shown.items())
+
+
+def _shots(shots: Any) -> str:
+    if not isinstance(shots, dict):
+        return ""
+    return f"by {shots.get('by', 'count')}: many above {shots.get('many')}, few below {shots.get('few')}"
+
+
+def _distinct(values: Any) -> str:
+    found = sorted({value for value in values if value})
+    shown = ", ".join(found[:4])
+    return f"{shown} and {len(found) - 4} more" if len(found) > 4 else shown or EMPTY

@@ -1,0 +1,190 @@
+"""The report: one page without requests, with tables that sort and methods that can be switched off."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dir.compare.html.cli import main
+from dir.compare.html.series import figure_edges, label_series
+from dir.compare.runs import find_runs
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SHOTS = ("many", "median", "few")
+# A method's name that would be markup if it was not escaped.
+EVIL = "<b onclick=alert(1)>"
+
+
+def write_run(root: Path, method: str, seed: int, error: float) -> None:
+    folder = root / "houses" / method / f"seed_{seed}"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    label = rng.gamma(2.0, 10.0, 300)
+    prediction = label + error * rng.normal(size=300)
+    shot = np.select([label < 20, label < 40], ["many", "median"], "few").astype("U6")
+    np.savez(folder / "predictions.npz", label=label, prediction=prediction, shot=shot, bin=label.astype(int))
+
+    def group(rows: np.ndarray) -> dict:
+        gap = np.abs(prediction - label)[rows]
+        return {"n": int(rows.sum()), "mae": float(gap.mean()), "pearson": 0.9}
+
+    groups = {"all": group(np.ones(300, bool))} | {name: group(shot == name) for name in SHOTS}
+    run = {
+        "method": method,
+        "overrides": [
+            "+experiment=tabular",
+            "data.path=my houses.csv",
+            "data.target=price",
+            f"method={method}",
+            f"seed={seed}",
+        ],
+        "monitor": "val/all/mae",
+        "shots": {"by": "count", "many": 100, "few": 20},
+        "commit": "abc-dirty",
+        "torch": "2.9",
+    }
+    (folder / "metrics.json").write_text(json.dumps({"val": groups, "test": groups, "run": run}))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    root = tmp_path_factory.mktemp("report")
+    for method, error in (("vanilla", 4.0), ("lds", 3.0), (EVIL.replace("/", ""), 2.0)):
+        for seed in (0, 1):
+            write_run(root / "outputs", method, seed, error)
+    main([str(root / "outputs/houses"), "--out", str(root / "report.html")])
+    return root / "report.html"
+
+
+class Names(HTMLParser):
+    """Collect the tags and attributes of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_page_asks_for_nothing_and_runs_no_foreign_markup(page):
+    text = page.read_text()
+    names = Names()
+    names.feed(text)
+    for _, attributes in names.tags:
+        for key in ("src", "href", "xlink:href"):
+            link = attributes.get(key)
+            assert link is None or link.startswith(("#", "data:")), link
+        assert not [key for key in attributes if key.startswith("on")]
+    assert "@import" not in text
+    assert "default-src 'none'" in text
+    assert "<b " not in text
+
+
+def test_identities_are_unique_and_every_reference_has_one(page):
+    text = page.read_text()
+    found = re.findall(r'\sid="([^"]+)"', text)
+    assert len(set(found)) == len(found)
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= set(found)
+
+
+def test_tables_warnings_and_commands(page):
+    text = page.read_text()
+    assert "Fewer than 3 seeds: " in text
+    assert "uncommitted changes" in text
+    assert (
+        "dir-train -m +experiment=tabular &#39;data.path=my houses.csv&#39; data.target=price method=lds seed=0,1"
+        in text
+    )
+    assert "<strong>mae</strong> (lower is better)" in text
+    assert "(higher is better)" in text
+
+
+def test_the_page_holds_no_row_of_the_data(page):
+    label = np.load(page.parent / "outputs/houses/lds/seed_0/predictions.npz")["label"]
+    text = page.read_text()
+    assert not [value for value in label[:50] if f"{value:.6g}" in text]
+
+
+def test_the_page_is_small(page):
+    assert page.stat().st_size < 1_000_000
+
+
+def test_series_equal_a_loop(page):
+    runs, _ = find_runs(page.parent / "outputs/houses")
+    found = label_series(runs)
+    one = next(series for series in found.series if series.label == "lds")
+    label, prediction = (
+        np.concatenate(
+            [np.load(page.parent / f"outputs/houses/lds/seed_{seed}/predictions.npz")[name] for seed in (0, 1)]
+        )
+        for name in ("label", "prediction")
+    )
+    low, high = found.edges[3], found.edges[4]
+    rows = (label >= low) & (label < high)
+    assert found.rows[3] == rows.sum()
+    assert one.mae[3] == pytest.approx(np.abs(prediction - label)[rows].mean())
+    assert one.bias[3] == pytest.approx((prediction - label)[rows].mean())
+    np.testing.assert_allclose(one.map[3].sum(), 1.0)
+
+
+def test_bins_of_the_figures_hold_whole_numbers_alike():
+    edges = figure_edges(np.arange(0.0, 101.0))
+    assert set(np.diff(edges)) == {5.0}
+    assert edges[0] == -0.5
+    assert edges[-1] >= 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["nowhere"], "nowhere"),
+        (["{outputs}", "--out", "report.pdf"], "--out: expected a file that ends in .html"),
+        (["{outputs}", "--baseline", "ldss"], "lds"),
+    ],
+)
+def test_bad_arguments_write_nothing(page, tmp_path, monkeypatch, capsys, arguments, problem):
+    monkeypatch.chdir(tmp_path)
+    outputs = str(page.parent / "outputs/houses")
+    with pytest.raises(SystemExit):
+        main([part.format(outputs=outputs) for part in arguments])
+    assert problem in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_sorting_and_switching_in_a_browser(page, tmp_path):
+    # The page of the test clicks by itself, because the browser only prints the page at its end.
+    script = """<script>
+    const errors = []; window.onerror = (text) => errors.push(text);
+    document.querySelectorAll("thead button")[2].click();
+    const box = document.querySelector("[data-toggle=m0]");
+    box.checked = false; box.dispatchEvent(new Event("change"));
+    const names = [...document.querySelector("tbody").rows].map((row) => row.cells[0].textContent);
+    const hidden = document.querySelectorAll("[data-method=m0]:not([data-off])").length;
+    document.title = JSON.stringify({names, hidden, errors, wide: document.documentElement.scrollWidth});
+    </script></body>"""
+    copy = tmp_path / "page.html"
+    copy.write_text(page.read_text().replace("</body>", script))
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--window-size=500,900",
+        "--dump-dom",
+        copy.as_uri(),
+    ]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    found = json.loads(re.search(r"<title>(.*?)</title>", shown)[1].replace("&lt;", "<").replace("&gt;", ">"))
+    # Lowest error first.
+    assert found["names"] == [EVIL, "lds", "vanilla"]
+    assert found["hidden"] == 0
+    assert found["errors"] == []
+    # Wide tables scroll in their own box: the page does not.
+    assert found["wide"] <= 500
