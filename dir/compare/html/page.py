@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dir import __version__
 from dir._checks import message
 from dir.compare.groups import GROUPS
 from dir.compare.html.figures import error_by_label, frequent_and_rare, method_id, prediction_maps
@@ -46,7 +45,7 @@ def report_page(
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     sections = [_section(runs, compare(runs, split, baseline, None, unfinished)) for runs, unfinished in found]
-    return template.render(sections=sections, split=split, version=__version__)
+    return template.render(sections=sections, split=split)
 
 
 def _section(runs: Sequence[Run], one: Comparison) -> dict[str, Any]:
