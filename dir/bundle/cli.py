@@ -21,7 +21,8 @@ PREDICT = (
     "       [on_error=raise|skip] [unknown=refuse|zeros] [batch_size=N] [device=cpu|cuda] [text_encoder=FOLDER]\n"
     "       [data.sep=C] [data.decimal=C] [data.thousands=C] [data.encoding=NAME] [data.quoting=minimal|none]:\n"
     "       how the csv is written\n"
-    "       [power=P: power of the label prior, in place of the power that the model keeps]"
+    "       [power=P: power of the label prior, in place of the power that the model keeps]\n"
+    "       [under=U over=O: predict the lowest expected cost, at U and O per unit below and above the label]"
 )
 # Arguments that say how a csv file is written, and the fields of CsvOptions.
 _DIALECT = {f"data.{name}": name for name in ("sep", "decimal", "thousands", "encoding", "quoting")}
@@ -35,7 +36,7 @@ def predict_main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: wrong arguments, or rows that cannot be predicted, with the reason for each.
     """
     needed = ("model", "input", "output")
-    optional = ("on_error", "unknown", "batch_size", "device", "text_encoder", "power", *_DIALECT)
+    optional = ("on_error", "unknown", "batch_size", "device", "text_encoder", "power", "under", "over", *_DIALECT)
     given = _parse(arguments, needed, optional, PREDICT.format(program=program("predict")))
     try:
         _predict(given)
@@ -73,7 +74,8 @@ def _predict(given: dict[str, str]) -> None:
     size = given.get("batch_size")
     if size is not None and not size.isdigit():
         raise ValueError(message("batch_size", "expected an integer >= 1", size))
-    power = None if "power" not in given else _power(given["power"])
+    power = None if "power" not in given else _number("power", given["power"])
+    prices = {name: _number(name, given[name]) for name in ("under", "over") if name in given}
     find_bundle(Path(given["model"]))
     check_input(source)
 
@@ -85,6 +87,7 @@ def _predict(given: dict[str, str]) -> None:
     from dir.bundle.inputs.tables import TableInputs
     from dir.bundle.inputs.texts import TextInputs
     from dir.bundle.loading import load
+    from dir.costs import LinearCost
 
     device = given.get("device", "cuda" if torch.cuda.is_available() else "cpu")
     model = load(given["model"], device, text_encoder=given.get("text_encoder"))
@@ -103,6 +106,7 @@ def _predict(given: dict[str, str]) -> None:
         progress=sys.stderr.isatty(),
         on_error="raise" if on_error == "raise" else "nan",
         power=power,
+        cost=LinearCost(**prices) if prices else None,
         **options,
     )
     columns = {"input_row": range(1, len(predicted.predictions) + 1), "prediction": predicted.predictions}
@@ -129,17 +133,18 @@ def _predict(given: dict[str, str]) -> None:
     unit = model.description.target.get("unit")
     used = model.power if power is None else power
     at = "" if used is None else f" at power {used:g} of the label prior"
+    at += f", decisions of lowest expected cost ({prices})" if prices else ""
     print(f"{len(table) - len(skipped)} predictions in {unit}{at}, written to {target}")
     if skipped:
         shown = "\n".join(f"  row {row + 1}: {predicted.problems[row]}" for row in skipped[:20])
         print(f"{len(skipped)} rows skipped, all listed in {listing}:\n{shown}", file=sys.stderr)
 
 
-def _power(text: str) -> float:
+def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(message("power", "expected a number >= 0", text)) from None
+        raise ValueError(message(name, "expected a number >= 0", text)) from None
 
 
 def _parse(

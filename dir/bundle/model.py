@@ -13,6 +13,7 @@ from dir._checks import check_choice, check_integer, check_interval, check_not_n
 from dir.bundle.description import Description
 from dir.bundle.inputs.rows import InputEncoder, Rows, RowsError
 from dir.bundle.predictor import Predictor
+from dir.costs import Cost, CostName
 from dir.models.heads_distribution import DistributionHead
 
 OnError = Literal["raise", "nan"]
@@ -54,6 +55,7 @@ class Model:
         progress: bool = False,
         on_error: OnError = "raise",
         power: float | None = None,
+        cost: Cost | CostName | None = None,
         **options: Any,
     ) -> NDArray[Any]:
         """Return the predictions [N] in raw label units.
@@ -69,15 +71,25 @@ class Model:
                 NaN for these rows.
             power: power of the label prior, >= 0: 0 predicts as the network was trained, and 1 as if all labels were
                 equally frequent. None (default): the power that the bundle keeps, :attr:`power`.
+            cost: predict the value of lowest expected cost under the predicted distribution: "mse", "mae", a cost of
+                :mod:`dir.costs` such as ``LinearCost(under=5, over=1)``, or a function. None (default): the mean, or
+                the median for L1 criteria.
             options: of the kind of input; tables have ``unknown="refuse"`` or ``"zeros"``.
 
         Raises:
             RowsError: rows that cannot be predicted.
-            TypeError: a power for a model without a label prior.
+            TypeError: a power or a cost for a model without a predicted distribution.
             ValueError: inputs of another form, or a negative power.
         """
         found = self.predict_rows(
-            inputs, batch_size=batch_size, device=device, progress=progress, on_error=on_error, power=power, **options
+            inputs,
+            batch_size=batch_size,
+            device=device,
+            progress=progress,
+            on_error=on_error,
+            power=power,
+            cost=cost,
+            **options,
         )
         return found.predictions
 
@@ -148,6 +160,7 @@ class Model:
         progress: bool = False,
         on_error: OnError = "raise",
         power: float | None = None,
+        cost: Cost | CostName | None = None,
         _levels: tuple[float, float] | None = None,
         **options: Any,
     ) -> Predicted:
@@ -156,6 +169,8 @@ class Model:
         check_choice("on_error", on_error, ["raise", "nan"])
         if power is not None:
             self._check_power(power)
+        if cost is not None:
+            self._network("cost").require_power("cost")
         size = self.description.batch_size if batch_size is None else batch_size
         check_integer("batch_size", size)
         rows = self.encoder.open(inputs, **options)
@@ -168,7 +183,7 @@ class Model:
             if not good:
                 continue
             skip = on_error == "raise" and bool(rows.problems)
-            read, values, spread = self._predict_batch(rows, good, skip, power, _levels)
+            read, values, spread = self._predict_batch(rows, good, skip, power, cost, _levels)
             if values is not None:
                 predictions[read] = values
             if variances is not None and spread is not None:
@@ -179,7 +194,13 @@ class Model:
 
     @torch.no_grad()
     def _predict_batch(
-        self, rows: Rows, indices: list[int], skip: bool, power: float | None, levels: tuple[float, float] | None
+        self,
+        rows: Rows,
+        indices: list[int],
+        skip: bool,
+        power: float | None,
+        cost: Cost | CostName | None,
+        levels: tuple[float, float] | None,
     ) -> tuple[list[int], NDArray[Any] | None, NDArray[Any] | None]:
         if self.module is None:
             return indices, np.asarray(self.estimator.predict(rows.frame(indices)), dtype=self.dtype), None
@@ -193,14 +214,19 @@ class Model:
             ends = self.module.quantiles(moved, levels, power).cpu().numpy()
             return read, ends[:, 0], ends[:, 1]
         prediction, variance = self.module.predict_variance(moved, power)
+        if cost is not None:
+            prediction = self.module.decide(moved, cost, power)
         return read, prediction.cpu().numpy(), None if variance is None else variance.cpu().numpy()
 
     def _check_power(self, power: float) -> None:
+        self._network("power").require_power()
+        check_not_negative("power", power)
+
+    def _network(self, argument: str) -> Predictor:
         if self.module is None:
             problem = "the model has no label prior: it is a scikit-learn regressor"
-            raise TypeError(message("power", problem, advice="Train with method=histogram_prior."))
-        self.module.require_power()
-        check_not_negative("power", power)
+            raise TypeError(message(argument, problem, advice="Train with method=histogram_prior."))
+        return self.module
 
     def _require_variance(self, method: str) -> None:
         if not self.has_variance:

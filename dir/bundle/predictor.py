@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dir._checks import message
+from dir.costs import Cost, CostName
+from dir.models.decision import decide_raw
 from dir.models.heads_distribution import DistributionHead
 from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits
@@ -104,6 +106,15 @@ class Predictor(nn.Module):
         """Return the predictions in raw units, [N]."""
         return self._raw(self.regressor.predict(self.regressor(inputs)))
 
+    def decide(self, inputs: Any, cost: Cost | CostName, power: float | None = None) -> Tensor:
+        """Return the predictions with the lowest expected cost in raw units, [N]; see :func:`dir.costs.decide`.
+
+        Raises:
+            TypeError: a head without a predicted distribution.
+        """
+        head = self.require_power("cost")
+        return decide_raw(head, self.regressor(inputs), self.units, cost, power)
+
     def predict_variance(self, inputs: Any, power: float | None = None) -> tuple[Tensor, Tensor | None]:
         """Return the predictions [N] in raw units, and their variances [N] in squared units or None.
 
@@ -143,8 +154,11 @@ class Predictor(nn.Module):
         middle, deviation = self.regressor.predict(output).double(), variance.double().sqrt()
         return self.units.to_raw64(middle[:, None] + deviation[:, None] * places).to(self.dtype)
 
-    def require_power(self) -> DistributionHead:
+    def require_power(self, argument: str = "power") -> DistributionHead:
         """Return the head, which corrects a predicted distribution by a power of the label density.
+
+        Args:
+            argument: argument that needs the distribution, for the message.
 
         Raises:
             TypeError: a head without a power.
@@ -153,7 +167,7 @@ class Predictor(nn.Module):
         if not isinstance(head, DistributionHead):
             problem = f"the model has no label prior: its head is a {type(head).__name__}"
             advice = "Train with method=histogram_prior, histogram or another method with a predicted distribution."
-            raise TypeError(message("power", problem, advice=advice))
+            raise TypeError(message(argument, problem, advice=advice))
         return head
 
     def _raw(self, prediction: Tensor) -> Tensor:

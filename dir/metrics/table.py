@@ -49,6 +49,8 @@ TABLE = (
         "coverage90", "interval_coverage", "share of labels inside the 90 % interval", "nearest", 0.9, by_shot=False
     ),
     MetricInfo("ause", "ause", "area under the sparsification error curve", by_shot=False),
+    MetricInfo("cost", "mean_cost", "mean cost in your units, by the cost of the run", by_shot=False),
+    MetricInfo("weighted_cost", "mean_cost", "mean cost, weighted by importance", by_shot=False),
     MetricInfo("weighted_mae", "mean_cost", "mean absolute error, weighted by importance", by_shot=False),
     MetricInfo("weighted_mse", "mean_cost", "mean squared error, weighted by importance", by_shot=False),
 )

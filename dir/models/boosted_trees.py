@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 
-from dir._checks import check_choice, check_integer, message
+from dir._checks import check_choice, check_integer, check_interval, message
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
@@ -115,6 +115,8 @@ class HistGBDT(BoostedTrees):
         learning_rate, max_leaf_nodes, min_samples_leaf, l2_regularization: see
             :class:`sklearn.ensemble.HistGradientBoostingRegressor`.
         max_iter, patience, monitor, random_state: see :class:`BoostedTrees`.
+        quantile: q in (0, 1): the trees predict this quantile of the label, and its pinball loss on the validation
+            rows chooses their number, in place of ``monitor``. None (default): the mean.
 
     Example:
         >>> X = np.linspace(0, 1, 200)[:, None]
@@ -135,6 +137,7 @@ class HistGBDT(BoostedTrees):
         patience: int = 50,
         monitor: Monitor = "mse",
         random_state: int | None = None,
+        quantile: float | None = None,
     ) -> None:
         self.learning_rate = learning_rate
         self.max_leaf_nodes = max_leaf_nodes
@@ -144,6 +147,12 @@ class HistGBDT(BoostedTrees):
         self.patience = patience
         self.monitor = monitor
         self.random_state = random_state
+        self.quantile = quantile
+
+    def check(self, prefix: str = "") -> None:
+        super().check(prefix)
+        if self.quantile is not None:
+            check_interval(f"{prefix}quantile", self.quantile, "(0, 1)")
 
     def _fit(self, train: Rows, val: Rows) -> None:
         from sklearn.ensemble import HistGradientBoostingRegressor
@@ -154,20 +163,27 @@ class HistGBDT(BoostedTrees):
             min_samples_leaf=self.min_samples_leaf,
             l2_regularization=self.l2_regularization,
             early_stopping=False,
+            loss="squared_error" if self.quantile is None else "quantile",
+            quantile=self.quantile,
             random_state=self.random_state,
         )
         growing = clone(plain).set_params(warm_start=True)
         errors: list[float] = []
-        power = 2 if self.monitor == "mse" else 1
         while len(errors) < self.max_iter and len(errors) - _best(errors) < self.patience:
             growing.set_params(max_iter=min(len(errors) + _CHUNK, self.max_iter))
             growing.fit(train.inputs, train.labels, sample_weight=train.weights)
             staged = growing.staged_predict(val.inputs)
-            errors = [float((np.abs(predictions - val.labels) ** power).mean()) for predictions in staged]
+            errors = [self._error(val.labels - predictions) for predictions in staged]
         self.iterations_, self.best_iteration_ = len(errors), _best(errors)
         # Boosting without random choices: the same trees again, without those after the best one.
         plain.set_params(max_iter=self.best_iteration_)
         self.trees_ = plain.fit(train.inputs, train.labels, sample_weight=train.weights)
+
+    def _error(self, residuals: NDArray[Any]) -> float:
+        """Return the error on the validation rows, from labels minus predictions."""
+        if self.quantile is not None:
+            return float(np.maximum(self.quantile * residuals, (self.quantile - 1) * residuals).mean())
+        return float((residuals**2 if self.monitor == "mse" else np.abs(residuals)).mean())
 
 
 def _best(errors: list[float]) -> int:

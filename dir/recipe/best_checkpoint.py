@@ -14,7 +14,7 @@ from dir._checks import message
 from dir.recipe.checkpoints import AtomicCheckpointIO, read_checkpoint
 from dir.recipe.evaluate import load_weights
 from dir.recipe.parts import Parts
-from dir.recipe.predictions import predict, summarise
+from dir.recipe.predictions import predict, summarise_split
 from dir.recipe.run_folder import RunFolder
 
 # Entries of a checkpoint that holds weights alone.
@@ -77,7 +77,7 @@ def recompute_best(folder: RunFolder, parts: Parts) -> float:
             print(f"best=recompute: skipped {path.name}. {error}")
             continue
         found = predict(module, parts.data.whole("val"), torch.device("cpu"))
-        value = summarise(module.metrics, *found[:3])["all"][monitor]
+        value = summarise_split(module.metrics, found, module.cost)["all"][monitor]
         values[path] = math.inf if value is None else float(value)
         print(f"best=recompute: {path.name}, epoch {epoch}: val/all/{monitor} {values[path]:.4f}")
     if not values:

@@ -24,6 +24,7 @@ from dir.models.members import MemberHead, MemberLoss, attach_head
 from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits, log_labels
 from dir.posthoc import Correction
+from dir.recipe.cost import TRAIN_ON_COST, cost_loss_of, make_cost
 from dir.recipe.module import RegressionModule, importance_scale
 from dir.recipe.nodes import instantiate_with, last_stage, make_regularizers
 from dir.recipe.parts import Parts, RunSettings
@@ -183,7 +184,12 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
     units = target_units(cfg.task.target_offset, cfg.task.target_scale, train, data.log1p, data.label_dtype)
     target_bins = units.bins(bins)
     head = attach_head(encoder, partial(instantiate_with, cfg.method.head, bins=target_bins))
-    criterion = instantiate_with(cfg.method.loss)
+    cost = make_cost(cfg, trained)
+    criterion = (
+        cost_loss_of(cost, units, trained)
+        if cost and cfg.method.loss == TRAIN_ON_COST
+        else (instantiate_with(cfg.method.loss))
+    )
     module = RegressionModule(
         model=Regressor(encoder, head, fds),
         criterion=MemberLoss(criterion) if isinstance(head, MemberHead) else criterion,
@@ -198,6 +204,7 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
         target_scale=float(units.scale),
         log1p=units.log1p,
         label_dtype=units.dtype,
+        cost=cost,
         importance_scale=importance_scale(data.importance("train"), None if lds is None else lds(trained)),
     )
     if units.log1p:

@@ -56,6 +56,7 @@ def check(cfg: DictConfig) -> None:
         advice = "Set method.lds.kernel or choose method=lds."
         problem = "smoothing is set, but method.lds.kernel is null"
         raise ValueError(message(f"method.lds.{unused[0]}", problem, lds[unused[0]], advice))
+    _check_cost(cfg)
     if cfg.early_stopping.patience is not None:
         check_integer("early_stopping.patience", cfg.early_stopping.patience, advice="null trains all epochs.")
     if cfg.method.estimator is not None:
@@ -67,6 +68,24 @@ def check(cfg: DictConfig) -> None:
         )
     if cfg.method.retrain is not None:
         _check_retrain(cfg)
+
+
+def _check_cost(cfg: DictConfig) -> None:
+    """Raise a ValueError for settings that need a cost in a run without one, or that contradict its cost."""
+    objective = str(cfg.method.get("power_objective") or "").rpartition("/")[2]
+    if cfg.get("cost") is None:
+        for key, uses in (
+            ("method.loss", cfg.method.loss == "cost"),
+            ("method.power_objective", objective == "cost"),
+        ):
+            if uses:
+                advice = "Set +cost=linear cost.under=5 cost.over=1, or another cost of docs/costs.md."
+                raise ValueError(message(key, "the run has no cost", "cost", advice))
+    elif cfg.method.loss == "cost" and cfg.method.posthoc is not None:
+        problem = "a correction towards the mean label would undo the training for a cost"
+        raise ValueError(message("method.posthoc", problem, cfg.method.posthoc, "Set method.posthoc=null."))
+    elif isinstance(cfg.method.loss, str) and cfg.method.loss != "cost":
+        raise ValueError(message("method.loss", "expected a loss or 'cost'", cfg.method.loss))
 
 
 def _check_nodes(cfg: DictConfig) -> None:
@@ -84,7 +103,8 @@ def _check_nodes(cfg: DictConfig) -> None:
             raise ValueError(
                 message(f"method.{part}.{key}", f"this method has no {name}", node[key], f"Choose method={methods}.")
             )
-    for part, choice in (("regularizer", "+regularizer"), ("protocol", "+protocol"), ("scheduler", "scheduler")):
+    choices = {"regularizer": "+regularizer", "cost": "+cost", "protocol": "+protocol", "scheduler": "scheduler"}
+    for part, choice in choices.items():
         node = cfg.get(part)
         if node is not None and "_target_" not in node:
             key = next(iter(node), "")

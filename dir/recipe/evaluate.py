@@ -17,6 +17,7 @@ from dir.data.base import RegressionData
 from dir.data.csv_reading import as_options
 from dir.recipe.build import build, build_data
 from dir.recipe.checkpoints import mismatches, read_checkpoint
+from dir.recipe.cost import make_cost
 from dir.recipe.evaluate_file import evaluate_file
 from dir.recipe.kept_encoding import check_encoding, kept_encoding
 from dir.recipe.module import RegressionModule
@@ -66,7 +67,9 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
     run = checkpoint.resolve().parents[1]
     bundle = RunFolder(run).model
     about = read(bundle)[0] if (bundle / DESCRIPTION).is_file() else None
-    if test_files and about is not None and _bundle_suffices(about, checkpoint, overrides, trust):
+    # A bundle does not know the cost of the run.
+    suffices = about is not None and cfg.get("cost") is None and _bundle_suffices(about, checkpoint, overrides, trust)
+    if test_files and suffices:
         groups = _evaluate_by_bundle(bundle, cfg, Path(test_files[-1]), overrides)
         print_summary({"test": groups}, cfg.task.unit)
         return {"test": groups}
@@ -84,8 +87,9 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
             data.replace_test(test_files[-1])
 
     if cfg.method.estimator is not None:
-        data, _, _, metrics = build_data(cfg, set_up)
-        results = evaluate_estimator(load(checkpoint.resolve().parent).estimator, data, metrics)
+        data, _, labels, metrics = build_data(cfg, set_up)
+        estimator, cost = load(checkpoint.resolve().parent).estimator, make_cost(cfg, labels)
+        results = evaluate_estimator(estimator, data, metrics, cost=cost)
     else:
         parts = build(cfg, set_up)
         load_weights(parts.module, checkpoint)

@@ -14,10 +14,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from dir._checks import check_positive, message
 from dir.bins import LabelBins
+from dir.costs import Cost
 from dir.fds.output import OutputFDS
 from dir.losses.base import Criterion, Regularizer
-from dir.metrics import ShotMetrics
+from dir.metrics import MeanCost, ShotMetrics
 from dir.mixup import CMixup
+from dir.models.decision import decide_raw
+from dir.models.heads_distribution import DistributionHead
 from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits
 from dir.recipe.checkpoints import read_checkpoint
@@ -76,6 +79,8 @@ class RegressionModule(LightningModule):
             transformed back before metrics. scale > 0.
         log1p: whether the criterion sees ``(log(1 + label) - offset) / scale``. Default: False.
         label_dtype: type of raw labels and predictions, float32 (default) or float64.
+        cost: cost of raw predictions and labels: the validation logs its mean, and a head with a predicted
+            distribution predicts the decision of lowest expected cost. None (default): no cost.
         importance_scale: factor of the weights of a batch with importance, see :func:`importance_scale`. Default 1.
 
     State:
@@ -104,6 +109,7 @@ class RegressionModule(LightningModule):
         log1p: bool = False,
         label_dtype: torch.dtype = torch.float32,
         importance_scale: float = 1.0,
+        cost: Cost | None = None,
     ) -> None:
         super().__init__()
         check_positive("target_scale", target_scale)
@@ -119,6 +125,8 @@ class RegressionModule(LightningModule):
         self.log1p = log1p
         self.label_dtype = label_dtype
         self.importance_scale = importance_scale
+        self.cost = cost
+        self.mean_cost = None if cost is None else MeanCost(cost)
         self.register_buffer("target_offset", torch.tensor(float(target_offset), dtype=label_dtype))
         self.register_buffer("target_scale", torch.tensor(float(target_scale), dtype=label_dtype))
 
@@ -198,7 +206,7 @@ class RegressionModule(LightningModule):
 
     def forward(self, inputs: Any) -> Tensor:
         """Return predictions in raw units, [N]."""
-        return self.to_raw(self.model.predict(self.model(inputs)))
+        return self.decide(self.model(inputs))
 
     def predict_variance(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
         """Return predictions [N] in raw units and variances [N] in squared raw units, None if the head gives none."""
@@ -208,7 +216,24 @@ class RegressionModule(LightningModule):
         """Return the same as :meth:`predict_variance` from the output of the model."""
         prediction, variance = self.model.predict(output), self.model.variance(output)
         scaled = None if variance is None else self.units.raw_variance(prediction, variance)
-        return self.to_raw(prediction), scaled
+        return (self.decide(output) if self.decides else self.to_raw(prediction)), scaled
+
+    @property
+    def decides(self) -> bool:
+        """Whether predictions are decisions of lowest expected cost rather than the point of the head."""
+        return self.cost is not None and isinstance(self.model.head, DistributionHead)
+
+    def decide(self, output: Tensor, power: float | None = None) -> Tensor:
+        """Return raw predictions [N] from the output of the model: decisions under the cost, where the head can.
+
+        Args:
+            output: output of the model.
+            power: power of the label prior for decisions. Default: that of the head.
+        """
+        head = self.model.head
+        if self.cost is not None and isinstance(head, DistributionHead):
+            return decide_raw(head, output, self.units, self.cost, power)
+        return self.to_raw(self.model.predict(output))
 
     def to_raw(self, prediction: Tensor) -> Tensor:
         """Return predictions in raw units, in the type of the labels."""
@@ -262,7 +287,10 @@ class RegressionModule(LightningModule):
 
     def validation_step(self, batch: tuple[Any, Tensor], batch_idx: int) -> None:
         inputs, labels = batch
-        self.metrics.update(self(inputs), labels)
+        predictions = self(inputs)
+        self.metrics.update(predictions, labels)
+        if self.mean_cost is not None:
+            self.mean_cost.update(predictions, labels)
 
     def on_validation_epoch_end(self) -> None:
         groups = self.metrics.compute()
@@ -274,6 +302,9 @@ class RegressionModule(LightningModule):
         for group, values in groups.items():
             if values["n"] > 0:
                 self.log_dict({f"val/{group}/{name}": value.float() for name, value in values.items()})
+        if self.mean_cost is not None:
+            self.log("val/all/cost", self.mean_cost.compute().float())
+            self.mean_cost.reset()
 
     def on_train_epoch_end(self) -> None:
         optimizer = cast("Optimizer", self.optimizers())

@@ -17,6 +17,7 @@ from dir._checks import message
 from dir.bins import LabelBins
 from dir.data.base import RegressionData
 from dir.posthoc import Correction
+from dir.recipe.cost import cost_settings
 from dir.recipe.module import RegressionModule
 
 Made = TypeVar("Made")
@@ -41,6 +42,7 @@ class RunSettings:
         encoder_of_last_epoch: whether a second stage starts from the last epoch of its first stage, not its best.
         shots: arguments of the shot groups, such as ``many`` and ``few``; see :class:`dir.metrics.ShotMetrics`.
         power_objective: metric of the validation split that chooses the power of the head after training; or None.
+        cost: settings of the cost of the run, for metrics.json; or None. With a cost, ``monitor`` is "cost".
         density_kernel: ``kernel_size`` and ``sigma`` of the effective density in the figure of a run without LDS.
     """
 
@@ -57,6 +59,7 @@ class RunSettings:
     encoder_of_last_epoch: bool = False
     shots: dict[str, Any] = field(default_factory=dict)
     power_objective: str | None = None
+    cost: dict[str, Any] | None = None
     density_kernel: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -67,7 +70,7 @@ class RunSettings:
             name=cfg.name,
             seed=cfg.seed,
             unit=cfg.task.unit,
-            monitor=cfg.task.monitor,
+            monitor=cfg.task.monitor if cfg.get("cost") is None else "cost",
             resume=cfg.resume,
             best=cfg.get("best"),
             # A run of an earlier version has no such setting.
@@ -78,6 +81,7 @@ class RunSettings:
             encoder_of_last_epoch=retrain is not None and retrain.features_only,
             shots=instantiate(cfg.task.shots, _convert_="all"),
             power_objective=cfg.method.get("power_objective"),
+            cost=cost_settings(cfg),
             density_kernel={"kernel_size": cfg.task.lds.kernel_size, "sigma": cfg.task.lds.sigma},
         )
 

@@ -34,7 +34,7 @@ def split_objective(objective: str) -> tuple[str, str]:
         (('all', 'balanced_mae'), ('few', 'mae'))
     """
     group, _, metric = objective.rpartition("/")
-    check_choice("method.power_objective", metric, (*MONITORS, "nll"), _ADVICE)
+    check_choice("method.power_objective", metric, (*MONITORS, "nll", "cost"), _ADVICE)
     check_choice("method.power_objective", group or "all", ("all", *SHOTS), _ADVICE)
     return group or "all", metric
 
@@ -151,6 +151,8 @@ def fit_power(
     by_group: dict[str, list[float]] = {name: [] for name in ("all", *SHOTS)}
 
     def predict(power: float) -> Tensor:
+        if metric == "cost":
+            return module.decide(output, power).cpu()[None]
         prediction = head.predict(output, power)
         found = [module.to_raw(prediction)]
         if metric == "nll":

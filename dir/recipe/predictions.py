@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dir.costs import Cost, CostName
 from dir.metrics import SHOTS, ShotMetrics
 from dir.metrics.functional import ause, gaussian_nll, interval_coverage, mean_cost
 from dir.models import DistributionHead
@@ -25,7 +26,8 @@ class Predictions(NamedTuple):
 
     ``log_mass`` ``[N, K]`` holds the log-probabilities of the cells before any correction, for heads with a label
     prior: float16, with the largest of each row shifted to 0, see :func:`to_half`. ``importance`` ``[N]`` is that of
-    the rows, if the data has one.
+    the rows, if the data has one. Where predictions are decisions under a cost, ``points`` ``[N]`` holds the mean or
+    median of each distribution, about which the variance lies.
     """
 
     labels: Tensor
@@ -33,6 +35,7 @@ class Predictions(NamedTuple):
     variances: Tensor | None
     log_mass: Tensor | None = None
     importance: Tensor | None = None
+    points: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ def evaluate_splits(parts: Parts, device: torch.device) -> Results:
         parts.data.whole("val"),
         device,
         parts.settings.power_objective,
-        lambda predictions, labels, variances: summarise(parts.module.metrics, labels, predictions, variances),
+        lambda predictions, labels, variances: summarise(
+            parts.module.metrics, labels, predictions, variances, cost=parts.module.cost
+        ),
     )
     found = {
         split: predict(parts.module, parts.data.whole(split), device)._replace(
@@ -68,10 +73,8 @@ def evaluate_splits(parts: Parts, device: torch.device) -> Results:
     if parts.correction is not None:
         correct = parts.correction.fit(found["val"].predictions, found["val"].labels)
         found = {name: split._replace(predictions=correct(split.predictions)) for name, split in found.items()}
-    metrics = {
-        name: summarise(parts.module.metrics, *split[:3], importance=split.importance)
-        for name, split in found.items()
-    }
+    module = parts.module
+    metrics = {name: summarise_split(module.metrics, split, module.cost) for name, split in found.items()}
     return Results(metrics, found, fitted)
 
 
@@ -84,7 +87,7 @@ def predict(module: RegressionModule, loader: DataLoader[Any], device: torch.dev
     """
     module = module.to(device).eval()
     head = module.model.head
-    labels, predictions, variances, masses = [], [], [], []
+    labels, predictions, variances, masses, points = [], [], [], [], []
     for inputs, label in loader:
         output = module.model(module.transfer_batch_to_device(inputs, device, 0))
         prediction, variance = module.read_output(output)
@@ -94,11 +97,14 @@ def predict(module: RegressionModule, loader: DataLoader[Any], device: torch.dev
             variances.append(variance.cpu())
         if isinstance(head, DistributionHead):
             masses.append(to_half(head.log_mass(output)).cpu())
+        if module.decides:
+            points.append(module.to_raw(module.model.predict(output)).cpu())
     return Predictions(
         torch.cat(labels),
         torch.cat(predictions),
         torch.cat(variances) if variances else None,
         torch.cat(masses) if masses else None,
+        points=torch.cat(points) if points else None,
     )
 
 
@@ -117,18 +123,25 @@ def to_half(log_mass: Tensor) -> Tensor:
     return torch.where(shifted == -torch.inf, shifted, shifted.clamp(min=limit)).half()
 
 
+def summarise_split(metrics: ShotMetrics, found: Predictions, cost: Cost | None) -> Groups:
+    """Return :func:`summarise` of all that the predictions of a split hold."""
+    return summarise(metrics, *found[:3], importance=found.importance, cost=cost, points=found.points)
+
+
 def summarise(
     metrics: ShotMetrics,
     labels: Tensor,
     predictions: Tensor,
     variances: Tensor | None = None,
     importance: Tensor | None = None,
+    cost: Cost | None = None,
+    points: Tensor | None = None,
 ) -> Groups:
     """Return the shot metrics of a split as plain numbers.
 
     A value is None where its group is empty or its statistic is undefined. Variances add ``nll``, ``coverage90`` and
-    ``ause`` (of the absolute error) to every group, and an importance of the rows adds ``weighted_mae`` and
-    ``weighted_mse``.
+    ``ause`` (of the absolute error) to every group: those of ``points``, where predictions are decisions. A cost adds
+    ``cost``, and an importance of the rows adds ``weighted_mae``, ``weighted_mse`` and ``weighted_cost``.
     """
     # Only the first process evaluates, with all samples: a copy that does not gather.
     metrics = copy.deepcopy(metrics).cpu()
@@ -140,9 +153,10 @@ def summarise(
     for group, member in zip(("all", *SHOTS), metrics.members, strict=True):
         rows = member[index]
         if variances is not None:
-            computed[group] |= uncertainty(predictions[rows], variances[rows], labels[rows])
-        if importance is not None:
-            computed[group] |= weighted_errors(predictions[rows], labels[rows], importance[rows])
+            middle = predictions if points is None else points
+            computed[group] |= uncertainty(middle[rows], variances[rows], labels[rows])
+        weight = None if importance is None else importance[rows]
+        computed[group] |= costs(predictions[rows], labels[rows], weight, cost)
     return {
         group: {name: int(value) if name == "n" else _finite(float(value)) for name, value in values.items()}
         for group, values in computed.items()
@@ -160,12 +174,17 @@ def uncertainty(predictions: Tensor, variances: Tensor, labels: Tensor) -> dict[
     }
 
 
-def weighted_errors(predictions: Tensor, labels: Tensor, importance: Tensor) -> dict[str, Tensor]:
-    """Return the errors weighted by importance [N]; NaN if it is 0 for all rows."""
-    return {
-        "weighted_mae": mean_cost(predictions, labels, "mae", importance),
-        "weighted_mse": mean_cost(predictions, labels, "mse", importance),
-    }
+def costs(predictions: Tensor, labels: Tensor, importance: Tensor | None, cost: Cost | None) -> dict[str, Tensor]:
+    """Return the mean cost, and errors and cost weighted by importance [N]; NaN if it is 0 for all rows."""
+    found = {} if cost is None else {"cost": mean_cost(predictions, labels, cost)}
+    if importance is not None:
+        weighted: dict[str, Cost | CostName] = {"mae": "mae", "mse": "mse"}
+        if cost is not None:
+            weighted["cost"] = cost
+        found |= {
+            f"weighted_{name}": mean_cost(predictions, labels, one, importance) for name, one in weighted.items()
+        }
+    return found
 
 
 def _finite(value: float) -> float | None:

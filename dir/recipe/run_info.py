@@ -30,7 +30,10 @@ def settings_info(
     if record is not None:
         target = {"target": record.description["target"]} if "target" in record.description else {}
         data = {"hash": record.hash, "rows": {split: len(ids) for split, ids in record.split.items()}}
-    return {"monitor": f"val/all/{settings.monitor}", "shots": shots, "correction": fitted, "data": data} | target
+    cost = {} if settings.cost is None else {"cost": settings.cost}
+    return (
+        {"monitor": f"val/all/{settings.monitor}", "shots": shots, "correction": fitted, "data": data} | target | cost
+    )
 
 
 def commit() -> str | None:

@@ -260,6 +260,7 @@ class Run:
     optimizer: Any = MISSING
     scheduler: Any = None
     regularizer: Any = None
+    cost: Any = None
     protocol: Any = None
     trainer: Any = MISSING
     logger: Any = None

@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from dir._checks import message
+from dir.costs import Cost
 from dir.data.base import RegressionData
 from dir.data.describe import format_description
 from dir.data.tabular import TabularData
 from dir.metrics import ShotMetrics
 from dir.models import BoostedTrees, EncodedRegressor, EncodedTrees
 from dir.recipe.build import build_data, target_units
+from dir.recipe.cost import make_cost
 from dir.recipe.export_bundle import save_estimator
 from dir.recipe.finish import Training, finish_run
 from dir.recipe.module import importance_scale
 from dir.recipe.nodes import instantiate_with
 from dir.recipe.parts import RunSettings
 from dir.recipe.prediction_file import prediction_arrays
-from dir.recipe.predictions import Predictions, Results, summarise
+from dir.recipe.predictions import Predictions, Results, summarise_split
 from dir.recipe.run_data import check_same_data, record_of
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import settings_info
@@ -40,6 +42,7 @@ class EstimatorRun:
         data: table, set up.
         model: regressor to fit on the training rows.
         lds: fitted reweighter of the training rows for boosted trees, or None.
+        cost: cost of raw predictions and labels, for the metrics; or None.
         metrics: shot metrics, in raw units.
         settings: plain settings of the run.
         config: resolved config, for config.yaml.
@@ -53,6 +56,7 @@ class EstimatorRun:
     config: dict[str, Any]
     folder: RunFolder
     lds: Reweighter | None = None
+    cost: Cost | None = None
 
     def fit(self, run_info: dict[str, Any]) -> float:
         """Fit the regressor, finish the run folder and return ``val/all/<monitor>``.
@@ -79,7 +83,7 @@ class EstimatorRun:
             advice = "Change the setting under method.estimator or method.ensemble."
             raise ValueError(message("method", str(error).rstrip("."), advice=advice)) from error
         training = Training(time.perf_counter() - began, "cpu", {})
-        results = evaluate_estimator(model, data, self.metrics, fitted)
+        results = evaluate_estimator(model, data, self.metrics, fitted, self.cost)
         save_estimator(folder.model, model, data, self.settings, results.metrics, self.metrics)
         return finish_run(
             folder,
@@ -113,7 +117,11 @@ class EstimatorRun:
 
 
 def evaluate_estimator(
-    model: Any, data: RegressionData, metrics: ShotMetrics, fitted: dict[str, Any] | None = None
+    model: Any,
+    data: RegressionData,
+    metrics: ShotMetrics,
+    fitted: dict[str, Any] | None = None,
+    cost: Cost | None = None,
 ) -> Results:
     """Return predictions and shot metrics of a fitted regressor on val and test.
 
@@ -122,14 +130,15 @@ def evaluate_estimator(
         data: table, set up.
         metrics: shot metrics, in raw units.
         fitted: values chosen on the validation split, for metrics.json.
+        cost: cost of raw predictions and labels, for the metrics; or None.
     """
     results = Results({}, {}, fitted or {})
     for split in ("val", "test"):
         rows = data.table(split)[0]
         predictions = torch.from_numpy(np.asarray(model.predict(rows), np.float64)).to(data.label_dtype)
-        importance = data.importance(split)
-        results.predictions[split] = Predictions(data.labels(split), predictions, None, importance=importance)
-        results.metrics[split] = summarise(metrics, data.labels(split), predictions, importance=importance)
+        found = Predictions(data.labels(split), predictions, None, importance=data.importance(split))
+        results.predictions[split] = found
+        results.metrics[split] = summarise_split(metrics, found, cost)
     return results
 
 
@@ -166,4 +175,6 @@ def build_estimators(cfg: DictConfig, folder: RunFolder) -> list[EstimatorRun]:
     if cfg.method.lds is not None:
         lds = instantiate_with(cfg.method.lds, bins=bins).fit(data.labels("train"))
     config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    return [EstimatorRun(data, model, metrics, RunSettings.from_config(cfg), config, folder, lds)]
+    return [
+        EstimatorRun(data, model, metrics, RunSettings.from_config(cfg), config, folder, lds, make_cost(cfg, labels))
+    ]

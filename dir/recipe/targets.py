@@ -28,6 +28,7 @@ def _names(module: str, names: str) -> set[str]:
 
 TARGETS = frozenset(
     _names("dir", "LDS DenseWeight FDS ProbabilisticFDS CMixup Relevance LabelPrior LabelCells")
+    | _names("dir.costs", "SquaredCost LinearCost LinearCost.of_quantile UtilityCost")
     | _names("dir.LabelBins", "uniform integers from_edges")
     | _names("dir.losses", "WeightedL1 WeightedMSE WeightedHuber FocalR BMC BNI GAI RegressionByClassification")
     | _names(

@@ -22,7 +22,8 @@ from dir.metrics.functional import shots
 from dir.metrics.table import TABLE, MetricInfo
 
 BINS = LabelBins.integers(0, 9)
-WEIGHTED = ("weighted_mae", "weighted_mse")
+# Costs of the metrics that need the importance of each row, or a cost.
+COSTS = {"cost": "mae", "weighted_cost": "mae", "weighted_mae": "mae", "weighted_mse": "mse"}
 COUNTS = torch.tensor([500, 101, 100, 60, 20, 19, 5, 1, 0, 0])
 
 
@@ -126,7 +127,7 @@ def test_each_row_of_the_table_is_computed() -> None:
     preds, target = sample()
     by_shot = functional.shot_metrics(preds, target, BINS, COUNTS)["all"]
     variance = torch.ones_like(preds)
-    weighted = {name: {"cost": name.removeprefix("weighted_"), "importance": target + 1} for name in WEIGHTED}
+    weighted = {name: {"cost": cost, "importance": target + 1} for name, cost in COSTS.items()}
     arguments: dict[str, dict[str, Any]] = {"balanced_mae": {"bins": BINS}, **weighted}
     for info in TABLE:
         inputs = (preds, target) if info.by_shot or info.name in weighted else (preds, variance, target)
