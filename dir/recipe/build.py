@@ -25,10 +25,11 @@ from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits, log_labels
 from dir.posthoc import Correction
 from dir.recipe.cost import TRAIN_ON_COST, cost_loss_of, make_cost
-from dir.recipe.module import RegressionModule, importance_scale
+from dir.recipe.module import RegressionModule
 from dir.recipe.nodes import instantiate_with, last_stage, make_regularizers
 from dir.recipe.parts import Parts, RunSettings
 from dir.recipe.power import check_power_objective
+from dir.recipe.row_weights import importance_scale
 from dir.recipe.trial_forward import check_log_target, check_parts
 from dir.reweighter import Reweighter
 

@@ -25,33 +25,11 @@ from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits
 from dir.recipe.checkpoints import read_checkpoint
 from dir.recipe.restored import restored
+from dir.recipe.row_weights import mix
 from dir.reweighter import Reweighter
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
-
-
-def importance_scale(importance: Tensor | None, weights: Tensor | None) -> float:
-    """Return the factor with which the products of weight and importance of the training rows have mean one.
-
-    Example:
-        >>> importance_scale(torch.tensor([1.0, 3.0]), None), importance_scale(None, torch.tensor([2.0, 0.0]))
-        (0.5, 1.0)
-    """
-    if importance is None:
-        return 1.0
-    products = importance.double() if weights is None else importance.double() * weights.double()
-    return 1.0 / products.mean().item()
-
-
-def mix(mixup: CMixup, inputs: Any, target: Tensor, importance: Tensor | None) -> tuple[Any, Tensor, Tensor | None]:
-    """Return mixed inputs, targets and importance: a mixed sample has the mixed importance of its two samples."""
-    if importance is None:
-        return *mixup(inputs, target), None
-    parts = inputs if isinstance(inputs, tuple | list) else (inputs,)
-    (*mixed, importance), target = mixup((*parts, importance), target)
-    return (tuple(mixed) if isinstance(inputs, tuple | list) else mixed[0]), target, importance
-
 
 MakeOptimizer = Callable[[Iterator[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
@@ -81,7 +59,7 @@ class RegressionModule(LightningModule):
         label_dtype: type of raw labels and predictions, float32 (default) or float64.
         cost: cost of raw predictions and labels: the validation logs its mean, and a head with a predicted
             distribution predicts the decision of lowest expected cost. None (default): no cost.
-        importance_scale: factor of the weights of a batch with importance, see :func:`importance_scale`. Default 1.
+        importance_scale: factor of the weights of a batch with importance. Default 1.
 
     State:
         - ``target_offset``, ``target_scale``: 0-dim buffers, so that a checkpoint contains its units.

@@ -23,11 +23,11 @@ from dir.recipe.build import build_data, target_units
 from dir.recipe.cost import make_cost
 from dir.recipe.export_bundle import save_estimator
 from dir.recipe.finish import Training, finish_run
-from dir.recipe.module import importance_scale
 from dir.recipe.nodes import instantiate_with
 from dir.recipe.parts import RunSettings
 from dir.recipe.prediction_file import prediction_arrays
 from dir.recipe.predictions import Predictions, Results, summarise_split
+from dir.recipe.row_weights import importance_scale
 from dir.recipe.run_data import check_same_data, record_of
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import settings_info

@@ -18,7 +18,8 @@ from dir.mixup import CMixup
 from dir.recipe.build import build
 from dir.recipe.cli import config_dir, register_configs
 from dir.recipe.evaluate import evaluate_checkpoint
-from dir.recipe.module import RegressionModule, mix
+from dir.recipe.module import RegressionModule
+from dir.recipe.row_weights import mix
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.sklearn_estimators import build_estimators
 from dir.recipe.train import train
