@@ -104,16 +104,24 @@ def experiment_file(overrides: Sequence[str], comment: str) -> str:
     return f"# @package _global_\n# {comment}\n{text}"
 
 
-def write_experiment(folder: Path, name: str, overrides: Sequence[str], comment: str) -> tuple[Path, str]:
+def write_experiment(
+    folder: Path, name: str, overrides: Sequence[str], comment: str, replace: bool = False
+) -> tuple[Path, str]:
     """Write FOLDER/experiment/NAME.yaml, and return the file and the command that trains with it.
 
+    Args:
+        folder: folder of the user's configs.
+        name: name of the experiment.
+        overrides, comment: see :func:`experiment_file`.
+        replace: whether to replace another file of this name.
+
     Raises:
-        ValueError: the file exists and differs.
+        ValueError: the file exists and differs, and ``replace`` is false.
     """
     stem = re.sub(r"[^A-Za-z0-9_-]", "_", name)
     path = folder / "experiment" / f"{stem}.yaml"
     text = experiment_file(overrides, comment)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    if not replace and path.exists() and path.read_text(encoding="utf-8") != text:
         raise ValueError(
             message("--config", f"{path} exists and differs", advice="Remove it, or choose another folder.")
         )

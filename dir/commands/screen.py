@@ -11,11 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dir.commands.judging import INTERVALS
+from dir.compare.report import Grid, print_grids
 from dir.metrics.table import SHOTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+ERRORS = ("all", "balanced", "many", "few")
 LINES, BAR, WIDTH = 16, 46, 114
 
 
@@ -37,10 +40,11 @@ def print_report(report: Mapping[str, Any], console: Console | None = None) -> N
         console.print(grid)
     for note in report["notes"]:
         _say(console, note)
-    if report["command"]:
+    if report["suggested"] or report["command"]:
         _say(console, "")
-        for override, reason in report["suggested"]:
-            _say(console, f"{override}: {reason}")
+    for override, reason in report["suggested"]:
+        _say(console, f"{override}: {reason}")
+    if report["command"]:
         console.print(Text(report["command"], style="bold"), soft_wrap=True)
 
 
@@ -154,7 +158,42 @@ def _input_sentences(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         f"{one['shared_rows']:,} of {one['rows']:,} {one['split']} rows have an input of {one['other']}"
         for one in shared
     )
-    return [("equal inputs", text), ("between splits", f"{leaks}." if shared else "No input is in two splits.")]
+    lines = [("equal inputs", text)]
+    if found["leakage"]:
+        lines.append(("between splits", f"{leaks}." if shared else "No input is in two splits."))
+    return lines
+
+
+def print_recommendation(result: Mapping[str, Any]) -> None:
+    """Print the ranked candidates, the curve of the label prior, the advice and the command."""
+    rows = []
+    for one in result["candidates"]:
+        gap = one["to_best"]
+        worse = "" if one is result["candidates"][0] else f"{gap['mean']:.3f} [{gap['low']:.3f}, {gap['high']:.3f}]"
+        value = f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
+        rows.append((one["name"], str(one["seeds"]), value, worse, *map(_number, one["errors"].values())))
+    title = f"validation, {result['rows']:,} rows, objective {result['objective']}"
+    header = ("model", "seeds", result["metric"], "worse by", *ERRORS)
+    tables = [Grid(title, header, tuple(rows), INTERVALS)]
+    if result["curve"]:
+        points = [
+            (f"{point['power']:g}", *(_number(value) for key, value in point.items() if key != "power"))
+            for point in result["curve"]
+        ]
+        tables.append(Grid("label prior, on validation", ("power", *ERRORS), tuple(points)))
+    console = print_grids(tables)
+    for run, reason in result["failed"].items():
+        _say(console, f"Failed: {run}: {reason}")
+    if result["not_tried"]:
+        _say(console, f"Not tried, the budget ended: {'; '.join(result['not_tried'])}. The same command goes on.")
+    _say(console, "")
+    _say(console, result["advice"], style="bold")
+    _say(console, f"written to {result['config']}")
+    console.print(Text(result["command"], style="bold"), soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def picture(report: Mapping[str, Any]) -> Figure:
