@@ -32,6 +32,7 @@ ENCODERS = (
     "ResNetEncoder",
     "TabMEncoder",
     "TextMLPEncoder",
+    "TimmEncoder",
     "TransformerPairEncoder",
     "TransformerTextEncoder",
 )
@@ -97,6 +98,9 @@ def describe(part: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
         if isinstance(value, Tensor):
             # The values are among the weights.
             described[key] = {"zeros": list(value.shape)}
+    if str(part.get("_target_")).endswith("TimmEncoder"):
+        # The weights are in the bundle: loading fetches nothing.
+        described |= {"pretrained": False, "weights": None}
     if str(part.get("_target_")).endswith(("TransformerPairEncoder", "TransformerTextEncoder")):
         from dir.bundle.transformer import config_to_dict
 

@@ -84,8 +84,6 @@ def _predict(given: dict[str, str]) -> None:
 
     from dir.bundle.files import read_inputs
     from dir.bundle.inputs.rows import RowsError
-    from dir.bundle.inputs.tables import TableInputs
-    from dir.bundle.inputs.texts import TextInputs
     from dir.bundle.loading import load
     from dir.costs import LinearCost
 
@@ -94,8 +92,8 @@ def _predict(given: dict[str, str]) -> None:
     dialect: dict[str, Any] = {_DIALECT[key]: value for key, value in given.items() if key in _DIALECT}
     if dialect:
         encoder = model.encoder
-        if not isinstance(encoder, TableInputs | TextInputs) or encoder.csv is None:
-            advice = "Remove the argument: the model does not read tables."
+        if encoder.csv is None:
+            advice = "Remove the argument: the files of the model's inputs have one form."
             raise ValueError(message(f"data.{next(iter(dialect))}", "no csv option of this model", advice=advice))
         encoder.csv = replace(encoder.csv, **dialect)
     file = read_inputs(model, source)

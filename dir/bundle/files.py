@@ -28,6 +28,8 @@ class InputFile:
 
     inputs: Any
     keys: pd.DataFrame
+    # Column of the pictures' files.
+    column: str = "path"
 
 
 def read_inputs(model: Model, path: Path) -> InputFile:
@@ -67,12 +69,18 @@ def _images(encoder: ImageInputs, path: Path) -> InputFile:
     if path.suffix == ".npz":
         pictures = _npz(path, encoder.key)
         return InputFile(pictures, pd.DataFrame(index=range(len(pictures))))
-    frame = _csv(path, ",", {"path": str})
-    if "path" not in frame:
-        raise ValueError(message(str(path), f"no column 'path' (found: {list(frame.columns)})"))
+    column = "path"
+    if encoder.csv is None:
+        frame = _csv(path, ",", {column: str})
+        if column not in frame:
+            raise ValueError(message(str(path), f"no column 'path' (found: {list(frame.columns)})"))
+    else:
+        column = encoder.key
+        frame = read_table(path, "input", encoder.csv, [column])
+        require_columns(frame, [column], path, "a column of the model", sniff(path, encoder.csv))
     # An empty cell names no file, and is reported as such.
-    files = [path.parent / name if isinstance(name, str) else Path() for name in frame["path"]]
-    return InputFile(files, frame)
+    files = [path.parent / name if isinstance(name, str) else Path() for name in frame[column]]
+    return InputFile(files, frame, column)
 
 
 def _pairs(path: Path) -> InputFile:

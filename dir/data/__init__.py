@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dir.data.arrays import automatic_bins as automatic_bins
     from dir.data.base import RegressionData as RegressionData
     from dir.data.csv_images import CsvImages as CsvImages
+    from dir.data.labelled_images import LabelledImages as LabelledImages
     from dir.data.npz_images import NpzImages as NpzImages
     from dir.data.protocols import Protocol as Protocol
     from dir.data.stsb import STSBEmbeddings as STSBEmbeddings
@@ -24,6 +25,7 @@ _HOMES = {
     "RegressionData": "base",
     "automatic_bins": "arrays",
     "CsvImages": "csv_images",
+    "LabelledImages": "labelled_images",
     "NpzImages": "npz_images",
     "Protocol": "protocols",
     "STSBEmbeddings": "stsb",

@@ -114,6 +114,8 @@ class CsvImages(RegressionData):
     """
 
     augments = True
+    # Column of the files; a subclass may have another one.
+    file_column = "path"
 
     def __init__(
         self,
@@ -162,13 +164,13 @@ class CsvImages(RegressionData):
         labels = torch.from_numpy(table[self.label].to_numpy(np.float32))
         check_float32(table[self.label].to_numpy(np.float64), f"{self.csv}: column {self.label!r}")
         files = self._files(table)
-        values = label_bytes(table[self.label].to_numpy(np.float64))
-        placed = self.place_rows(lambda: self._row_ids(files, values), lambda: self._names(table))
         cache = None
         if self.cache_dir is not None:
             cache = self._cache(files)
         else:
             self._refuse_broken(find_broken(files, decode=self.check_images))
+        values = label_bytes(table[self.label].to_numpy(np.float64))
+        placed = self.place_rows(lambda: self._row_ids(files, values), lambda: self._names(table))
         datasets: dict[str, Dataset[Any]] = {}
         for name in SPLITS:
             rows = placed[name]
@@ -198,7 +200,7 @@ class CsvImages(RegressionData):
             "resize": True,
             # The arithmetic of self.plain, see ToDtype and Normalize.
             "steps": [["multiply", 1.0 / 255.0], ["subtract", 0.5], ["divide", 0.5]],
-            "key": "path",
+            "key": self.file_column,
             "target": self.label,
         }
 
@@ -248,16 +250,16 @@ class CsvImages(RegressionData):
         return table.assign(**{self.label: labels})
 
     def _files(self, table: pd.DataFrame) -> list[Path]:
-        files = [self.path / str(name) for name in table["path"]]
+        files = [self.path / str(name) for name in table[self.file_column]]
         if not self.outside:
             folder = os.path.realpath(self.path)
             inside = [os.path.realpath(file).startswith(folder + os.sep) for file in files]
             bad = np.flatnonzero(~np.array(inside))
             if len(bad):
-                first = shown(str(table["path"].iloc[bad[0]]))
+                first = shown(str(table[self.file_column].iloc[bad[0]]))
                 problem = f"{len(bad)} paths lead out of {self.path}, in rows {show_rows(bad)}; the first is {first}"
                 advice = "Set data.outside=true if you trust the file."
-                raise ValueError(message(f"{self.csv}: column 'path'", problem, advice=advice))
+                raise ValueError(message(f"{self.csv}: column {self.file_column!r}", problem, advice=advice))
         return files
 
     def _refuse_broken(self, broken: list[str]) -> None:

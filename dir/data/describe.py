@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dir.bins import LabelBins
 from dir.data.problems import shown
 
 EXAMPLES = 3
@@ -106,3 +107,35 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in rows
     ]
+
+
+def shared_rows(rows: Sequence[Hashable], placed: Mapping[str, NDArray[np.int64]]) -> dict[str, int]:
+    """Return how many rows of val and of test equal a training row.
+
+    Args:
+        rows: content of each row without its label.
+        placed: numbers of the rows of each split.
+
+    Example:
+        >>> placed = {"train": np.array([0]), "val": np.array([1]), "test": np.array([2])}
+        >>> shared_rows(["a", "b", "a"], placed)
+        {'val': 0, 'test': 1}
+    """
+    train = {rows[row] for row in placed["train"]}
+    return {name: sum(rows[row] in train for row in placed[name]) for name in ("val", "test")}
+
+
+def describe_bins(bins: LabelBins) -> str:
+    """Return number, width and range of label bins as text.
+
+    Example:
+        >>> describe_bins(LabelBins.integers(3, 9)), describe_bins(LabelBins.uniform(0.0, 2.0, 50))
+        ('bins: 7, one for each whole number from 3 to 9', 'bins: 50 of width 0.04 from 0 to 2')
+    """
+    edges = bins.edges.double()
+    low, high, widths = float(edges[0]), float(edges[-1]), edges.diff()
+    if bool((widths == 1).all()) and (low + 0.5).is_integer():
+        return f"bins: {bins.num_bins}, one for each whole number from {low + 0.5:g} to {high - 0.5:g}"
+    even = bool((widths - widths.mean()).abs().max() <= 1e-3 * widths.mean())
+    kind = f"of width {float(widths.mean()):.4g}" if even else "of different widths"
+    return f"bins: {bins.num_bins} {kind} from {low:.6g} to {high:.6g}"

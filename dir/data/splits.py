@@ -185,3 +185,22 @@ def read_split(values: NDArray[Any], where: str, first_row: int = 0) -> Names:
                 message(where, f"no sample of {name}", advice="Each of train, val and test needs samples.")
             )
     return names
+
+
+def refuse_shared_groups(names: Names, groups: NDArray[np.str_], where: str) -> None:
+    """Raise a ValueError for groups with rows in two splits.
+
+    Args:
+        names: split of each row, [N].
+        groups: group of each row, [N].
+        where: name of the column of groups in the error message.
+    """
+    found, index = np.unique(groups, return_inverse=True)
+    spread = sum((np.bincount(index, names == name, len(found)) > 0).astype(int) for name in SPLITS)
+    shared = found[spread > 1]
+    if len(shared):
+        problem = (
+            f"{len(shared)} groups are in more than one split, such as {', '.join(map(repr, shared[:5].tolist()))}"
+        )
+        advice = "Remove data.split_column to draw splits of whole groups, or remove data.group."
+        raise ValueError(message(where, problem, advice=advice))

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from dir._checks import message
 from dir.data.csv_reading import CsvOptions, read_cells, read_table, sniff
-from dir.data.problems import Problems, listed, show_rows, shown
-from dir.data.splits import SPLITS, Names, read_split
+from dir.data.problems import Problems, show_rows, shown
+from dir.data.splits import Names, read_split, refuse_shared_groups
 from dir.data.table_checks import find_columns, find_numbers
 
 
@@ -118,7 +117,7 @@ def read_texts(
         split = read_split(table[split_column].to_numpy(dtype="U"), where, first_row=1)
     groups = None if group is None else table[group].to_numpy(dtype="U")
     if split is not None and groups is not None:
-        _refuse_shared_groups(split, groups, f"{path}: column {shown(group)}")
+        refuse_shared_groups(split, groups, f"{path}: column {shown(group)}")
     columns = [table[name].tolist() for name in text]
     return Texts(columns, labels.to_numpy(np.float64), split, groups)
 
@@ -138,25 +137,3 @@ def _check_quoting(path: Path, options: CsvOptions) -> None:
     if len(lines) > rows and all(len(line) == len(header) for line in lines):
         problem = f"{rows} rows below the header, and {len(lines)} rows if quotation marks are part of the texts"
         raise ValueError(message(str(path), problem, advice=advice))
-
-
-def _refuse_shared_groups(split: Names, groups: NDArray[np.str_], where: str) -> None:
-    """Raise a ValueError for groups of which the file puts rows into two splits."""
-    counts = pd.DataFrame({"group": groups, "split": split}).groupby("group")["split"].nunique()
-    shared = counts.index[counts > 1]
-    if len(shared):
-        problem = f"{len(shared)} groups are in more than one split, such as {listed(shared[:5])}"
-        advice = "Remove data.split_column to draw splits of whole groups, or remove data.group."
-        raise ValueError(message(where, problem, advice=advice))
-
-
-def shared_rows(rows: Sequence[tuple[str, ...]], placed: dict[str, NDArray[np.int64]]) -> dict[str, int]:
-    """Return how many rows of val and of test have the texts of a training row.
-
-    Example:
-        >>> placed = {"train": np.array([0]), "val": np.array([1]), "test": np.array([2])}
-        >>> shared_rows([("a",), ("b",), ("a",)], placed)
-        {'val': 0, 'test': 1}
-    """
-    train = {rows[row] for row in placed["train"]}
-    return {name: sum(rows[row] in train for row in placed[name]) for name in SPLITS[1:]}

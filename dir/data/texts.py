@@ -15,12 +15,13 @@ from dir._sentence_encoder import check_max_length, cut_texts, default_encoder, 
 from dir.data.arrays import ArrayDataset, Inputs
 from dir.data.base import RegressionData
 from dir.data.csv_reading import as_options
+from dir.data.describe import shared_rows
 from dir.data.embeddings import View, sentence_embeddings
 from dir.data.identity import text_ids
 from dir.data.label_types import needs_float64
 from dir.data.splits import SPLITS, Names, check_share
 from dir.data.table_splits import split_copies
-from dir.data.text_reading import Texts, read_texts, shared_rows, text_columns
+from dir.data.text_reading import Texts, read_texts, text_columns
 
 
 class TextData(RegressionData):

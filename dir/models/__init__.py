@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dir.models.resnet import ResNetEncoder as ResNetEncoder
     from dir.models.tabm import TabMEncoder as TabMEncoder
     from dir.models.text import TextMLPEncoder as TextMLPEncoder
+    from dir.models.timm_encoder import TimmEncoder as TimmEncoder
     from dir.models.transformer import TransformerPairEncoder as TransformerPairEncoder
     from dir.models.transformer import TransformerTextEncoder as TransformerTextEncoder
 
@@ -71,6 +72,7 @@ _HOMES = {
     "ResNetEncoder": "resnet",
     "TabMEncoder": "tabm",
     "TextMLPEncoder": "text",
+    "TimmEncoder": "timm_encoder",
     "TransformerPairEncoder": "transformer",
     "TransformerTextEncoder": "transformer",
 }

@@ -11,8 +11,6 @@ from omegaconf import DictConfig
 from dir._checks import message
 from dir.bundle import load
 from dir.bundle.description import DESCRIPTION, ESTIMATOR, Description, read
-from dir.bundle.inputs.tables import TableInputs
-from dir.bundle.inputs.texts import TextInputs
 from dir.data.base import RegressionData
 from dir.data.csv_reading import as_options
 from dir.recipe.build import build, build_data
@@ -64,6 +62,9 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
     test_files = [line.removeprefix(TEST_FILE) for line in overrides if line.startswith(TEST_FILE)]
     overrides = [line for line in overrides if not line.startswith(TEST_FILE)]
     cfg = load_config(checkpoint, overrides, trust)
+    if "pretrained" in cfg.model.encoder:
+        # The weights are those of the checkpoint: none are fetched.
+        cfg.model.encoder.pretrained, cfg.model.encoder.weights = False, None
     run = checkpoint.resolve().parents[1]
     bundle = RunFolder(run).model
     about = read(bundle)[0] if (bundle / DESCRIPTION).is_file() else None
@@ -115,9 +116,10 @@ def _evaluate_by_bundle(bundle: Path, cfg: DictConfig, path: Path, overrides: li
     model = load(bundle, text_encoder=encoder if encoder and Path(encoder).is_dir() else None)
     inputs = model.encoder
     names = [name for name in _DIALECT if any(line.startswith(f"data.{name}=") for line in overrides)]
-    if names and isinstance(inputs, TableInputs | TextInputs) and inputs.csv is not None:
+    if names and inputs.csv is not None:
         inputs.csv = as_options(**asdict(inputs.csv) | {name: cfg.data[name] for name in names})
-    pictures = Path(cfg.data.path) if "csv" in cfg.data else None
+    # Without data.path the names of pictures start from the folder of their csv.
+    pictures = Path(cfg.data.path) if "csv" in cfg.data and cfg.data.path else None
     trainer = instantiate(cfg.trainer, _convert_="all", logger=False, enable_progress_bar=False)
     print(f"{path}: encoded and predicted by {bundle}")
     outside = bool(cfg.data.get("outside", False))

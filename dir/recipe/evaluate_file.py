@@ -100,7 +100,7 @@ def _read(model: Model, path: Path, pictures: Path | None, outside: bool) -> Lab
         file = read_inputs(model, path)
         labels = _finite(file.keys, target, path)
         folder = path.parent if pictures is None else pictures
-        return LabelledRows(_inside(folder, file.keys["path"], path, outside), labels)
+        return LabelledRows(_inside(folder, file.keys[file.column], path, outside), labels)
     advice = "Predict your own arrays in Python: dir.bundle.load(RUN).predict(inputs)."
     problem = "the data of the run is generated or given as arrays, and no file has its form"
     raise ValueError(message(_PATH, problem, str(path), advice))
@@ -142,7 +142,7 @@ def _inside(folder: Path, names: pd.Series[Any], path: Path, outside: bool) -> l
         shown = ", ".join(map(str, bad[:20]))
         problem = f"{len(bad)} paths lead out of {folder} or are missing, first in rows {shown}"
         advice = "Set data.outside=true if you trust the file."
-        raise ValueError(message(f"{path}: column 'path'", problem, advice=advice))
+        raise ValueError(message(f"{path}: column {str(names.name)!r}", problem, advice=advice))
     return files
 
 

@@ -32,3 +32,12 @@ class TextModel(Model):
     """A network on one or two texts; ``symmetric``: the order of two texts does not matter."""
 
     symmetric: bool = False
+
+
+@dataclass
+class TimmModel(Model):
+    """A model of the package timm, see :class:`dir.models.TimmEncoder`."""
+
+    name: str = "resnet18"
+    pretrained: bool = False
+    weights: str | None = None

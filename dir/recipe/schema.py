@@ -17,7 +17,7 @@ from omegaconf import MISSING, OmegaConf
 from dir.metrics.shot_thresholds import default_threshold
 from dir.recipe.families import loss_family
 from dir.recipe.folder_name import UNNAMED, run_name, suffix
-from dir.recipe.model_schema import Model, TextModel
+from dir.recipe.model_schema import Model, TextModel, TimmModel
 
 
 def _of_family(key: str) -> str:
@@ -283,6 +283,7 @@ def register_configs() -> None:
     store.store(group="method", name="_trees", node=TreesMethod, provider="dir")
     store.store(group="method", name="_second_stage", node=Retrain, provider="dir")
     store.store(group="model", name="_text", node=TextModel, provider="dir")
+    store.store(group="model", name="_timm", node=TimmModel, provider="dir")
     OmegaConf.register_new_resolver("dir_stem", lambda path: Path(str(path)).stem, replace=True)
     OmegaConf.register_new_resolver("plus_one", lambda number: int(number) + 1, replace=True)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from dir._checks import message
 from dir.callbacks.lightning import EndEpoch
-from dir.data.describe import format_description
+from dir.data.describe import describe_bins, format_description
 from dir.lds import LDS
 from dir.models.members import MemberLoss
 from dir.recipe.best_checkpoint import check_best, recompute_best
@@ -191,6 +191,7 @@ def open_folder(run: Run) -> None:
     run.stage.folder.start(run.stage.config, run.record)
     if run.record is not None:
         print(format_description(run.record.description))
+    print(describe_bins(run.stage.parts.bins))
     if isinstance(run.logger, TensorBoardLogger):
         run.logger.experiment.add_figure("label density", run.figure)
 

@@ -25,6 +25,11 @@ def check_parts(cfg: DictConfig, module: RegressionModule, data: RegressionData)
     if module.lds is not None and getattr(criterion, "corrects_imbalance", False):
         problem = f"{type(own_loss).__name__} already corrects the imbalance, and weights would correct it twice"
         raise ValueError(message("method.lds", problem, advice="Set method.lds=null or choose another method.loss."))
+    wanted, size = getattr(model.encoder, "image_size", None), getattr(data, "image_size", None)
+    if wanted is not None and size is not None and wanted != (size, size):
+        advice = f"Set data.image_size={wanted[0]}, or choose another model.name."
+        problem = f"the model takes pictures of {wanted[0]} x {wanted[1]} pixels"
+        raise ValueError(message("data.image_size", problem, size, advice))
     labels = data.labels("train")[:2]
     target = module.to_target(labels)
     head_training = model.head.training

@@ -221,7 +221,7 @@ def test_absent_data_says_what_to_fetch(tmp_path: Path) -> None:
         ({"age": [np.nan, *range(7), np.nan]}, r"'age': missing values in rows 1, 9\."),
         ({"age": [np.inf, *range(8)]}, r"'age'.*not finite numbers.*rows 1\b"),
         ({"path": [None, *"bcdefghi"]}, r"'path': missing values in rows 1\."),
-        ({"split": ["train", "val", "test", "dev", *["train"] * 5]}, r"'split'.*'dev' \(row 4\)"),
+        ({"split": ["train", "val", "test", "held", *["train"] * 5]}, r"'split'.*'held' \(row 4\)"),
         ({"split": ["train"] * 8 + ["val"]}, "no sample of test"),
     ],
 )

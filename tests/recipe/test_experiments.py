@@ -27,6 +27,7 @@ FDS_METHODS = {"fds", "fds_shrink", "lds_fds", "lds_fds_shrink"}
 # Overrides that a user must give to an experiment that takes any file.
 GIVEN = {
     "tabular": ["data.path=nowhere/x.csv", "data.target=y"],
+    "images": ["data.csv=nowhere/x.csv", "data.target=age"],
     "images_npz": ["data.path=nowhere/x.npz", "data.label=y"],
     "text": ["data.path=nowhere/x.tsv", "data.text=sentence1", "data.target=score"],
     "text_finetune": ["data.path=nowhere/x.tsv", "data.text=[sentence1,sentence2]", "data.target=score"],
@@ -44,6 +45,7 @@ def test_the_experiments_and_methods_of_the_readme_exist() -> None:
     assert set(EXPERIMENTS) == {
         "age_synthetic",
         "agedb",
+        "images",
         "images_npz",
         "imdb_wiki",
         "sts_synthetic",
@@ -71,8 +73,9 @@ def test_an_experiment_holds_deltas_only(experiment: str) -> None:
 def test_every_experiment_composes_with_every_method_and_vanilla_has_neither_lds_nor_fds(
     experiment: str,
 ) -> None:
-    # text_finetune has the task of text, whose settings every method takes.
-    methods = METHODS if experiment != "text_finetune" else [*sorted(LDS_METHODS | FDS_METHODS), "vanilla"]
+    # These have the tasks of text and images_npz, whose settings every method takes.
+    short = experiment in ("text_finetune", "images")
+    methods = [*sorted(LDS_METHODS | FDS_METHODS), "vanilla"] if short else METHODS
     for method in methods:
         cfg = config(experiment, f"method={method}")
         OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -150,6 +153,12 @@ def written_images(folder: Path) -> list[str]:
     ]
 
 
+def written_own_images(folder: Path) -> list[str]:
+    written_images(folder)
+    own = ["data.target=age", "data.split_column=split", "data.image_size=16", "data.batch_size=4"]
+    return [f"data.csv={folder / 'list.csv'}", *own]
+
+
 def written_table(folder: Path) -> list[str]:
     values = np.random.default_rng(0).normal(size=(200, 2))
     lines = [f"{a:.3f},{b:.3f},{a + b:.3f}" for a, b in values]
@@ -183,6 +192,7 @@ def test_every_experiment_runs_for_one_step(experiment: str, tmp_path: Path) -> 
         "sts_synthetic": lambda: ["data.limit=40"],
         "agedb": lambda: written_images(data),
         "imdb_wiki": lambda: written_images(data),
+        "images": lambda: written_own_images(data),
         "tabular": lambda: written_table(data),
         "images_npz": lambda: written_npz(data),
         "stsb_glove": lambda: [

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dir._checks import message
 from dir.bundle.fields import BundleError, Fields
+from dir.bundle.inputs.csv_options import read_csv_options
 from dir.bundle.inputs.rows import InputEncoder, Inputs, Rows, no_options
 
 # A picture of more pixels is refused before it is decoded: a file of a few kilobytes can ask for gigabytes.
@@ -31,6 +32,7 @@ class ImageInputs(InputEncoder):
         resize: whether pictures of another size are resized, as in training; otherwise they are refused.
         steps: arithmetic from 0..255 to the network's range, such as ``[("multiply", 1 / 255), ("subtract", 0.5)]``.
         key: column or array that holds the pictures in the training file.
+        csv: how a csv of pictures is written; None for a csv with commas and a column "path".
     """
 
     kind = "images"
@@ -44,6 +46,7 @@ class ImageInputs(InputEncoder):
         self.resize = fields.flag("resize")
         self.key = fields.text("key")
         self.steps = _read_steps(fields)
+        self.csv = read_csv_options(fields.section("csv")) if "csv" in fields.values else None
 
     def open(self, inputs: Any, **options: Any) -> Rows:
         no_options(options)

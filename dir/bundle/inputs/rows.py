@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from dir.data.csv_reading import CsvOptions
+
 Inputs = Tensor | tuple[Tensor, ...]
 SHOWN = 20
 _LONGEST = 200
@@ -62,6 +64,8 @@ class InputEncoder(ABC):
     """Turn the raw inputs of one kind into :class:`Rows`."""
 
     kind: str
+    # How a file of such rows is written, where the bundle tells it.
+    csv: CsvOptions | None = None
 
     @abstractmethod
     def open(self, inputs: Any, **options: Any) -> Rows:

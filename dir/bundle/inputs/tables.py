@@ -13,6 +13,7 @@ from dir._checks import check_choice, message
 from dir.bundle.fields import BundleError, Fields
 from dir.bundle.inputs.csv_options import read_csv_options
 from dir.bundle.inputs.rows import InputEncoder, Inputs, Rows, no_options
+from dir.data.csv_reading import CsvOptions
 from dir.data.tables import (
     DATE_PARTS,
     TableEncoder,
@@ -66,7 +67,7 @@ class TableInputs(InputEncoder):
         if not positions <= set(self.columns):
             raise BundleError(message(fields.name("letters"), "positions that are no columns", self.letters))
         self.raw = [name for name in self.columns if name not in parts | positions] + self.dates + [*self.letters]
-        self.csv = read_csv_options(fields.section("csv"))
+        self.csv: CsvOptions = read_csv_options(fields.section("csv"))
         self.encoder = _read_encoder(fields.section("encoder"), self.columns)
         # Names of categories that pandas once read as numbers: "1" and "1.0" are one category.
         self._numeric_names = {

@@ -22,7 +22,6 @@ from dir._sentence_encoder import (
 from dir.bundle.fields import BundleError, Fields
 from dir.bundle.inputs.csv_options import read_csv_options
 from dir.bundle.inputs.rows import InputEncoder, Inputs, Rows, no_options
-from dir.data.csv_reading import CsvOptions
 from dir.data.glove import PAD, tokenize
 
 COLUMNS = ("sentence1", "sentence2")
@@ -69,7 +68,6 @@ class TextInputs(InputEncoder):
     def __init__(self, fields: Fields) -> None:
         self.kind = fields.choice("kind", ["pairs", "texts"])
         self.columns: tuple[str, ...] = COLUMNS
-        self.csv: CsvOptions | None = None
         self.target: str | None = None
         if self.kind == "texts":
             self.columns = tuple(fields.texts("columns"))
