@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.settle.plan import DATA, NUM_TRIALS, SEED_STAGES, trainings_of
 
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "settle"
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
 @dataclass(frozen=True)
