@@ -183,8 +183,8 @@ class DIRCallback(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write the state of this rank into the checkpoint folder."""
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        if not args.save_only_model:
-            folder.mkdir(parents=True, exist_ok=True)
+        # Trials of a hyper-parameter search save elsewhere, and nothing resumes them.
+        if folder.is_dir() and not args.save_only_model:
             parts = {name: part.state_dict() for name, part in self.trainer._parts().items()}
             content = {"parts": parts, "closed_step": self.closed_step, "world_size": args.world_size}
             torch.save(content, self.trainer._state_file(folder))

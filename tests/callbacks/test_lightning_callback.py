@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from dir.bins import LabelBins
 from dir.callbacks.lightning import EndEpoch, FDSCallback
-from dir.fds import FDS
+from dir.fds import FDS, attach_fds
 from dir.losses import SRL
 
 pytestmark = [
@@ -200,3 +200,35 @@ def test_training_with_the_callback_equals_a_plain_loop(tmp_path: Path) -> None:
         plain.fds[0].end_epoch()
     for name, value in net.state_dict().items():
         torch.testing.assert_close(value, plain.state_dict()[name])
+
+
+class Attached(LightningModule):
+    """A finished network with an FDS that is attached before its last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(2, D), nn.Tanh(), nn.Linear(D, 1))
+        self.fds = attach_fds(self.net, FDS(D, LabelBins.integers(0, B - 1)), before="2")
+
+    def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+        with self.fds.labels(batch[1]):
+            return (self.net(batch[0]).squeeze(1) - batch[1]).abs().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+
+def test_an_attached_fds_is_closed_once_and_resumes_exactly(tmp_path: Path) -> None:
+    keep = ModelCheckpoint(dirpath=tmp_path, filename="{epoch}", save_top_k=-1)
+    straight = Attached()
+    run = trainer(tmp_path, 3, callbacks=[keep], enable_checkpointing=True)
+    run.fit(straight, loader())
+    assert int(straight.fds.epoch) == 3
+    assert float(run.callback_metrics["fds/bins_seen"]) == B
+    saved = torch.load(tmp_path / "epoch=0.ckpt", weights_only=True)["state_dict"]
+    assert [name for name in saved if "running_mean" in name] == ["fds.running_mean"]
+    resumed = Attached()
+    trainer(tmp_path, 3).fit(resumed, loader(), ckpt_path=tmp_path / "epoch=0.ckpt")
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
