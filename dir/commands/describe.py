@@ -20,7 +20,8 @@ _ABOUT = """Describe the labels of a data set, and suggest settings.
 
 %(prog)s data.path=FILE.csv data.target=COLUMN [data.KEY=VALUE ...]   a table, as dir-train reads it
 %(prog)s data.path=FILE.npz data.label=KEY                            pictures, or an array of labels
-%(prog)s data.csv=FILE.csv data.target=COLUMN                         a list of pictures: the label column alone
+%(prog)s data.csv=FILE.csv data.target=COLUMN [data.path=FOLDER]      a list of pictures
+%(prog)s data.path=FILE.tsv data.text=COLUMN data.target=COLUMN       texts: the label column alone
 %(prog)s data.path=FILE.txt                                           a column of numbers (also .npy)
 %(prog)s +experiment=NAME [data.KEY=VALUE ...]                        the data of a recipe
 """
@@ -52,9 +53,9 @@ def check_overrides(arguments: argparse.ArgumentParser, overrides: Sequence[str]
     given = dict(line.lstrip("+").partition("=")[::2] for line in overrides)
     if not {"experiment", "data.path", "data.csv"} & set(given):
         arguments.error(message("data.path", "no data given", advice="Give data.path=FILE data.target=COLUMN."))
-    path = given.get("data.path" if "data.path" in given else "data.csv")
-    if "experiment" not in given and path is not None and not Path(path).is_file():
-        arguments.error(message("data.path", f"file {path!r} not found"))
+    name = "data.csv" if "data.csv" in given else "data.path"
+    if "experiment" not in given and not Path(given[name]).is_file():
+        arguments.error(message(name, f"file {given[name]!r} not found"))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

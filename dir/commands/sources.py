@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,10 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
 def open_source(overrides: Sequence[str]) -> Source:
     """Return the labels of an experiment's data, or of ``data.path=FILE``.
 
-    A csv file with a header and ``data.target`` is read as the recipe ``tabular`` reads it, an npz file with images
-    as ``images_npz``. If the recipe refuses a csv file, its target column is described alone, and the note holds the
-    recipe's reasons. Other files are columns of numbers without splits.
+    A csv file with a header and ``data.target`` is read as the recipe ``tabular`` reads it, ``data.csv`` as
+    ``images``, and an npz file with images as ``images_npz``. If the recipe refuses a csv file, its target column is
+    described alone, and the note holds the recipe's reasons; so is the target column of a file with ``data.text``,
+    whose texts are not read. Other files are columns of numbers without splits.
 
     Raises:
         ValueError, FileNotFoundError: no data is named, or it cannot be read.
@@ -96,9 +97,9 @@ def open_source(overrides: Sequence[str]) -> Source:
     given = dict(line.lstrip("+").partition("=")[::2] for line in overrides)
     if "experiment" in given:
         return from_recipe(overrides, given["experiment"])
-    path = Path(given.get("data.path") or given.get("data.csv") or "")
+    name = "data.csv" if "data.csv" in given else "data.path"
+    path = Path(given.get(name, ""))
     if not path.is_file():
-        name = "data.path" if "data.path" in given or "data.csv" not in given else "data.csv"
         advice = "Give data.path=FILE data.target=COLUMN, or +experiment=NAME with the settings of its data."
         raise FileNotFoundError(message(name, f"file {str(path)!r} not found", advice=advice))
     if path.suffix == ".npz":
@@ -110,13 +111,15 @@ def open_source(overrides: Sequence[str]) -> Source:
         raise ValueError(message("data.path", problem, path.name))
     if "data.target" not in given:
         return _from_column(path)
-    if "data.csv" in given:
-        return _from_csv(path, given, ())
-    lines = ("+experiment=tabular", *overrides)
+    if "data.text" in given:
+        lines = ("+experiment=text", *overrides)
+        compose_config(lines)
+        return replace(_from_csv(path, given, ("The texts were not read: labels of all rows.",)), overrides=lines)
+    recipe = "images" if name == "data.csv" else "tabular"
     try:
-        return from_recipe(lines, path.name)
-    except ValueError as error:
-        return _from_csv(path, given, (f"The recipe `tabular` refuses the file:\n{error}",))
+        return from_recipe((f"+experiment={recipe}", *overrides), path.name)
+    except (ValueError, FileNotFoundError) as error:
+        return _from_csv(path, given, (f"The recipe `{recipe}` refuses the file:\n{error}",))
 
 
 def from_recipe(overrides: Sequence[str], name: str) -> Source:
@@ -170,6 +173,8 @@ def _from_csv(path: Path, given: Mapping[str, str], notes: tuple[str, ...]) -> S
     dialect: dict[str, Any] = {
         name: given[f"data.{name}"].strip("\"'") for name in _DIALECT if f"data.{name}" in given
     }
+    if path.suffix == ".tsv":
+        dialect.setdefault("sep", "\t")
     options = CsvOptions(**dialect)
     table = read_table(path, "data.path", options)
     target = given["data.target"]

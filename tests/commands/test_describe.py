@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from PIL import Image
 
 from dir.commands.advice import suggest_overrides
 from dir.commands.describe import describe, main
@@ -131,6 +132,31 @@ def test_a_list_of_pictures_is_described_by_its_label_and_split(
         "test": 10,
     }
     assert found["repeats"]["distinct"] == 7
+
+    assert "refuses the file" in found["notes"][0]
+
+
+def test_pictures_are_read_by_their_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"{n}.png" for n in range(60)]
+    for n, name in enumerate(names):
+        pixels = np.full((8, 8, 3), n if n else 1, dtype=np.uint8)  # pictures 0 and 1 are equal
+        Image.fromarray(pixels).save(tmp_path / name)
+    pd.DataFrame({"file": names, "weight": np.arange(60) % 7 + 0.5}).to_csv(tmp_path / "list.csv", index=False)
+    found = described(capsys, f"data.csv={tmp_path / 'list.csv'}", "data.target=weight")
+    assert found["notes"] == []
+    assert sum(labels["rows"] for labels in found["labels"].values()) == 60
+    assert found["inputs"]["rows"] == 2
+    assert found["command"].startswith("dir-train +experiment=images")
+
+
+def test_the_labels_of_texts_are_described_without_the_texts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"a text, with a comma {n}\t{n % 5}" for n in range(50)]
+    (tmp_path / "mood.tsv").write_text("\n".join(["text\tscore", *rows]))
+    found = described(capsys, f"data.path={tmp_path / 'mood.tsv'}", "data.text=text", "data.target=score")
+    assert found["labels"]["train"]["rows"] == 50
+    assert found["command"].startswith("dir-train +experiment=text ")
 
 
 @pytest.mark.parametrize("kind", ["header", "plain", "npy", "npz"])
