@@ -40,9 +40,9 @@ from dir.recipe.train import train
 
 CONDITIONS = [(0.05, "uniform"), (0.05, "tail"), (0.15, "uniform"), (0.15, "tail")]
 RANKINGS = {
-    "score": "audit score",
+    "score": "mean of the ranks of both errors",
     "held_out": "held-out error alone",
-    "training": "error over the epochs alone",
+    "training": "error over the epochs alone (the score)",
     "knn": "distance to the mean label of 20 neighbours",
     "cleanlab": "cleanlab's regression learner on boosted trees",
 }
@@ -93,7 +93,7 @@ def measure(file: Path, target: str, share: float, kind: str, seed: int) -> dict
     scaled = ((encoded - encoded.mean()) / encoded.std()).to_numpy()
     neighbours = NearestNeighbors(n_neighbors=21).fit(scaled).kneighbors(scaled)[1][:, 1:]
     rankings = {
-        "score": score_rows(found.held_out_error, found.training_error),
+        "score": score_rows(found.held_out_error) + score_rows(found.training_error),
         "held_out": found.held_out_error,
         "training": found.training_error,
         "knn": np.abs(found.label - found.label[neighbours].mean(axis=1)),

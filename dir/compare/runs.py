@@ -34,7 +34,7 @@ METHOD_ORDER = (
     *("lds_label_shrink", "lds_prediction_shrink", "lds_affine", "lds_isotonic"),
 )
 # A result file holds file names instead of paths for these overrides, because paths differ between machines.
-PATH_KEYS = {"data.path", "data.csv", "data.glove", "data.cache_dir", "data.test_path"}
+PATH_KEYS = {"data.path", "data.csv", "data.glove", "data.cache_dir", "data.test_path", "noise.audit"}
 _METRICS_FORMAT = '{split: {group: {"n": ..., metric: number or null}}} with the group "all"'
 _LINE_FORMAT = '{"method": name, "seed": integer, "suffix": text, "metrics": the content of a metrics.json}'
 

@@ -88,6 +88,7 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
         if self._splits is not None:
             return
         self._make_ids = self._importance = None
+        self.importance_source, self.importance_notes = "", ()
         splits = self.build()
         missing = [split for split in SPLITS if split not in splits]
         if missing:

@@ -95,11 +95,12 @@ def format_description(description: Mapping[str, Any]) -> str:
 
 
 def _importance_lines(importance: Mapping[str, Any]) -> list[str]:
-    return [
+    lines = [
         f"importance of {split} rows ({importance['source']}): mean {found['mean']:.4g}, {found['min']:.4g} to "
         f"{found['max']:.4g}, {found['zeros']} zeros"
         for split, found in importance.get("splits", {}).items()
     ]
+    return lines + list(importance.get("notes", []))
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ class IdentifiedRows:
     _saved: Mapping[str, Sequence[str]] | None = None
     _make_ids: Callable[[], list[str]] | None = None
     _ids: list[str] | None = None
+    # Files beside the data that decide the weights of its rows, by config key.
+    side_files: Mapping[str, Path] = MappingProxyType({})
     # Rows of each split as set up, and as restricted by a protocol; a resampled split has no rows of the file.
     _placed: dict[str, Indices]
     _current: dict[str, Indices | None]
@@ -112,7 +115,7 @@ class IdentifiedRows:
         splits = self.split_ids()
         return {
             "class": type(self).__name__,
-            "files": {key: file_record(path) for key, path in self.files().items()},
+            "files": {key: file_record(path) for key, path in {**self.files(), **self.side_files}.items()},
             "settings": self.settings(),
             "rows": {split: {"count": len(ids), "ids": hash_ids(ids)} for split, ids in splits.items()},
         }

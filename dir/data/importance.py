@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,8 @@ class ImportantRows:
 
     _importance: dict[str, Tensor] | None = None
     importance_source = ""
+    # Lines about the importance, for the description of the data.
+    importance_notes: Sequence[str] = ()
 
     def importance(self, split: str) -> Tensor | None:
         """Return the importance of each row of a split, float32 [N], in the order of the split; None without one."""
@@ -88,6 +90,21 @@ class ImportantRows:
             raise ValueError(message(where, f"the importance of all {len(numbers)} training rows is 0"))
         self._importance = (self._importance or {}) | {split: torch.tensor(numbers, dtype=torch.float32)}
 
+    def multiply_importance(self, split: str, weights: ArrayLike, where: str, notes: Sequence[str] = ()) -> None:
+        """Multiply the importance of the rows of one split, 1 where it has none.
+
+        Args:
+            split: name of the split.
+            weights: finite numbers >= 0, [N].
+            where: name of their source.
+            notes: lines for the description of the data.
+        """
+        before, source = self.importance(split), self.importance_source
+        self.importance_source = f"{source}, {where}" if source else where
+        factor = np.asarray(weights, np.float64)
+        self.update_importance(split, factor if before is None else factor * before.double().numpy())
+        self.importance_notes = (*self.importance_notes, *notes)
+
     def describe_importance(self) -> dict[str, Any]:
         """Return source, mean, smallest, largest value and number of zeros by split; nothing without importance."""
         if self._importance is None:
@@ -101,7 +118,8 @@ class ImportantRows:
             }
             for split, values in self._importance.items()
         }
-        return {"importance": {"source": self.importance_source, "splits": splits}}
+        notes = {"notes": list(self.importance_notes)} if self.importance_notes else {}
+        return {"importance": {"source": self.importance_source, "splits": splits, **notes}}
 
     def _restrict_importance(self, split: str, rows: Tensor) -> None:
         if self._importance is not None and split in self._importance:

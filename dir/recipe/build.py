@@ -27,6 +27,7 @@ from dir.posthoc import Correction
 from dir.recipe.cost import TRAIN_ON_COST, cost_loss_of, make_cost
 from dir.recipe.module import RegressionModule
 from dir.recipe.nodes import instantiate_with, last_stage, make_regularizers
+from dir.recipe.noise import apply_noise
 from dir.recipe.parts import Parts, RunSettings
 from dir.recipe.power import check_power_objective
 from dir.recipe.row_weights import importance_scale
@@ -109,9 +110,12 @@ def build_data(
         apply_protocol(instantiate_with(cfg.protocol), data, bins)
     train = data.labels("train")
     seen = bins_of_all_labels(bins, torch.cat([data.labels(split) for split in SPLITS]))
+    metrics = ShotMetrics(seen, seen.counts(train), **instantiate(cfg.task.shots, _convert_="all"))
+    if cfg.get("noise") is not None:
+        apply_noise(cfg.noise, data, metrics)
     if cfg.method.resample is not None:
         data.resample(instantiate_with(cfg.method.resample))
-    return data, bins, train, ShotMetrics(seen, seen.counts(train), **instantiate(cfg.task.shots, _convert_="all"))
+    return data, bins, train, metrics
 
 
 def make_encoder(node: DictConfig, arguments: dict[str, Any], data: str) -> nn.Module:

@@ -103,6 +103,11 @@ def _check_nodes(cfg: DictConfig) -> None:
             raise ValueError(
                 message(f"method.{part}.{key}", f"this method has no {name}", node[key], f"Choose method={methods}.")
             )
+    noise = cfg.get("noise")
+    if noise is not None and "signal" not in noise:
+        key = next(iter(noise), "")
+        advice = "Choose it by +noise=downweight."
+        raise ValueError(message(f"noise.{key}", "this run has no noise=downweight", noise[key], advice))
     choices = {"regularizer": "+regularizer", "cost": "+cost", "protocol": "+protocol", "scheduler": "scheduler"}
     for part, choice in choices.items():
         node = cfg.get(part)

@@ -65,6 +65,9 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
     if "pretrained" in cfg.model.encoder:
         # The weights are those of the checkpoint: none are fetched.
         cfg.model.encoder.pretrained, cfg.model.encoder.weights = False, None
+    if cfg.get("noise") is not None:
+        # Weights of training rows change no evaluation, and their file may be gone.
+        cfg.noise = None
     run = checkpoint.resolve().parents[1]
     bundle = RunFolder(run).model
     about = read(bundle)[0] if (bundle / DESCRIPTION).is_file() else None

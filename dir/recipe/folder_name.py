@@ -48,6 +48,7 @@ def suffix(overrides: Iterable[str]) -> str:
     if not any(_key(line) in ("experiment", "name") for line in lines):
         omitted = (OMITTED | {"data", "model"}) - {"data.path", "data.csv", "data.label", "data.target"}
         lines = [_without_folder(line) if _key(line) in ("data.path", "data.csv") else line for line in lines]
+    lines = [_without_folder(line) if _key(line) == "noise.audit" else line for line in lines]
     kept = sorted(line for line in lines if _key(line) not in omitted)
     text = "".join(f",{re.sub(r'[^A-Za-z0-9_.=~+@-]', '_', line)}" for line in kept)
     if len(text) > MAX_SUFFIX:

@@ -261,6 +261,7 @@ class Run:
     scheduler: Any = None
     regularizer: Any = None
     cost: Any = None
+    noise: Any = None
     protocol: Any = None
     trainer: Any = MISSING
     logger: Any = None

@@ -113,8 +113,10 @@ def test_a_method_that_resamples_is_refused(tmp_path: Path) -> None:
         audit_run(path / "checkpoints" / "best.ckpt")
 
 
-def test_score_is_the_mean_rank() -> None:
-    np.testing.assert_allclose(score_rows(np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0])), 2 / 3)
+def test_score_is_the_rank_of_the_error_over_the_epochs(audited: tuple[Path, pd.DataFrame]) -> None:
+    np.testing.assert_allclose(score_rows(np.array([3.0, 2.0, 1.0])), [1, 2 / 3, 1 / 3])
+    found = audit_run(audited[0] / "checkpoints" / "best.ckpt", folds=2, progress=False)
+    assert np.array_equal(np.argsort(found.score, kind="stable"), np.argsort(found.training_error, kind="stable"))
 
 
 def test_row_numbers_name_the_rows_of_the_file(audited: tuple[Path, pd.DataFrame]) -> None:
