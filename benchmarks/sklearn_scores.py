@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from dir.sklearn import ImbalancedRegressor, SampleWeighter, TargetPower, balanc
 
 SEEDS = (0, 1, 2)
 FOLDS = 3
-COLUMNS = {"mae": "MAE", "balanced_mae": "balanced MAE", "few_mae": "few-shot MAE", "seconds": "seconds per fit"}
+COLUMNS = {"mae": "MAE", "balanced_mae": "balanced MAE", "few_mae": "few-shot MAE"}
 
 
 def models(seed: int) -> dict[str, BaseEstimator]:
@@ -51,8 +52,8 @@ def models(seed: int) -> dict[str, BaseEstimator]:
     return found
 
 
-def measure(path: Path, target: str) -> dict[str, Any]:
-    """Return the scores of every model, seed and fold on a table."""
+def measure(path: Path, target: str) -> Iterator[dict[str, Any]]:
+    """Yield the scores of every model, seed and fold on a table, after each seed."""
     frame = pd.read_csv(path)
     X, y = frame.drop(columns=target), frame[target].astype(float)  # noqa: N806
     text = X.select_dtypes(exclude="number").columns.tolist()
@@ -70,26 +71,25 @@ def measure(path: Path, target: str) -> dict[str, Any]:
             pipeline = make_pipeline(columns, model)
             found = cross_validate(pipeline, X, y, cv=folds, scoring=scoring, error_score="raise")
             kept = results.setdefault(name, {key: [] for key in COLUMNS})
-            for key in scoring:
+            for key in COLUMNS:
                 kept[key].append((-found[f"test_{key}"]).round(5).tolist())
-            kept["seconds"].append(found["fit_time"].round(2).tolist())
             print(f"{path.stem} seed {seed} {name}: {time.perf_counter() - began:.0f} s", flush=True)
-    return {"target": target, "rows": len(y), "models": results}
+        yield {"target": target, "rows": len(y), "models": results}
 
 
 def table(content: dict[str, Any]) -> str:
     """Return the results as tables in Markdown."""
     lines = []
     for name, data in content["data"].items():
-        lines += ["", f"{name}.csv, target `{data['target']}`, {data['rows']} rows:", ""]
+        seeds = len(next(iter(data["models"].values()))["mae"])
+        lines += ["", f"{name}.csv, target `{data['target']}`, {data['rows']} rows, {seeds} seeds:", ""]
         lines += [f"| model | {' | '.join(COLUMNS.values())} |", "|---|" + "---|" * len(COLUMNS)]
         for model, scores in data["models"].items():
             cells = []
             for key in COLUMNS:
                 by_seed = np.mean(scores[key], axis=1)
-                digits = 1 if key == "seconds" else 2
-                spread = "" if key == "seconds" else f" ± {by_seed.std(ddof=1):.{digits}f}"
-                cells.append(f"{by_seed.mean():.{digits}f}{spread}")
+                spread = f" ± {by_seed.std(ddof=1):.2f}" if len(by_seed) > 1 else ""
+                cells.append(f"{by_seed.mean():.2f}{spread}")
             lines.append(f"| `{model}` | {' | '.join(cells)} |")
     return "\n".join(lines[1:])
 
@@ -110,9 +110,10 @@ def main() -> None:
     if given.out is not None and given.out.exists():
         content = json.loads(given.out.read_text(encoding="utf-8"))
     content["versions"] = {"scikit-learn": sklearn.__version__, "torch": str(torch.__version__)}
-    content["data"][given.path.stem] = measure(given.path, given.target)
-    if given.out is not None:
-        given.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    for results in measure(given.path, given.target):
+        content["data"][given.path.stem] = results
+        if given.out is not None:
+            given.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(table(content))
 
 
