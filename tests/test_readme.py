@@ -59,6 +59,10 @@ def test_the_printed_table_of_the_readme_is_that_of_the_committed_run(capsys: py
     assert block == printed
 
 
+def test_the_readme_stays_short():
+    assert len(README.read_text(encoding="utf-8").splitlines()) < 120
+
+
 def test_every_relative_link_of_the_pages_has_a_target():
     for page in [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]:
         links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
