@@ -51,8 +51,8 @@ def shot_mae_scorer(
         y: training labels, whose number per bin decides the groups. All folds share the groups.
         group: ``"many"``, ``"median"``, ``"few"`` or ``"zero"``.
         num_bins: number of bins; whole numbers with a range of at most 200 get a bin each.
-        many, few, by: thresholds of the groups, see :class:`dir.metrics.ShotMetrics`. The default counts rows per bin: many
-            above 100, few below 20.
+        many, few, by: thresholds of the groups, see :class:`dir.metrics.ShotMetrics`. The default counts rows
+            per bin: many above 100, few below 20.
 
     Raises:
         ValueError: an unknown group, or wrong thresholds.
