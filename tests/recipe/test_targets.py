@@ -37,7 +37,8 @@ def test_every_target_of_the_configs_is_listed_and_every_listed_target_exists() 
     text = "\n".join(path.read_text() for path in Path(config_dir()).rglob("*.yaml"))
     named = set(re.findall(r"_target_: ([\w.]+)", text))
     assert len(named) > 40
-    assert named <= TARGETS
+    # A callback of Hydra itself, which no config.yaml of a run folder holds.
+    assert named - {"dir.commands.sweep.SweepReport"} <= TARGETS
     assert all(callable(get_object(target)) for target in TARGETS)
 
 
