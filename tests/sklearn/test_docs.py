@@ -1,7 +1,8 @@
-"""docs/sklearn.md: its script runs."""
+"""docs/sklearn.md: its script runs, and its tables are those of the committed results."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.sklearn_scores import table
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "sklearn.md").read_text(encoding="utf-8")
+RESULTS = ROOT / "benchmarks" / "results" / "sklearn_scores.json"
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +51,8 @@ def test_each_errand_takes_as_many_lines_of_its_own_as_its_heading_says(name: st
     (lines,) = (lines for lines, block in sections if re.search(rf"import .*{name}", block))
     (block,) = (block for _, block in sections if re.search(rf"import .*{name}", block))
     assert sum(name in line for line in block.splitlines()) == int(lines)
+
+
+def test_the_tables_are_those_of_the_committed_results() -> None:
+    shown = table(json.loads(RESULTS.read_text(encoding="utf-8")))
+    assert shown in PAGE
