@@ -145,8 +145,8 @@ class Search:
         self.failures: dict[str, str] = {}
         self.table = folder / "train_val.csv"
         cfg = table_config(overrides)
-        for run in RUNS.values():
-            compose_config([*overrides, *run])
+        for method in dict.fromkeys(run[0] for run in RUNS.values()):
+            compose_config([*overrides, method])
         # The digest of the file without its test rows: other test rows are the same search.
         fresh = folder / "new.csv"
         try:

@@ -145,8 +145,7 @@ def test_the_command_prints_the_report_and_the_result(
         assert part in printed
     assert result["command"] in printed
     assert "test" not in printed.split("Search in")[0]
-    main([*arguments, "--json"])
-    assert json.loads(capsys.readouterr().out) == result
+    assert json.loads((folder / "search/recommend_balanced.json").read_text()) == result
 
 
 @pytest.mark.parametrize(
