@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 from hydra import compose, initialize_config_dir
 
-from benchmarks.audit import CONDITIONS, plant
+from benchmarks.audit import plant
 from dir._atomic import write_atomic
 from dir.data.arrays import automatic_bins
 from dir.data.tabular import TabularData
@@ -35,15 +35,14 @@ from dir.recipe.run_info import commit
 from dir.recipe.schema import register_configs
 from dir.recipe.train import train
 
-CLEAN = (0.0, "clean")
+CONDITIONS = [(0.0, "clean"), (0.15, "uniform"), (0.05, "uniform"), (0.15, "tail")]
 # Runs by name: method, and the comparison of +noise=downweight or none.
 RUNS = {
     "vanilla": ("vanilla", None),
-    "vanilla, downweight by=shot": ("vanilla", "shot"),
-    "vanilla, downweight by=all": ("vanilla", "all"),
-    "lds": ("lds", None),
-    "lds, downweight by=shot": ("lds", "shot"),
-    "lds, downweight by=all": ("lds", "all"),
+    "vanilla, by=shot": ("vanilla", "shot"),
+    "hist_gbdt": ("hist_gbdt", None),
+    "hist_gbdt, by=shot": ("hist_gbdt", "shot"),
+    "hist_gbdt, by=all": ("hist_gbdt", "all"),
 }
 
 
@@ -79,7 +78,7 @@ def measure(file: Path, target: str, share: float, kind: str, seed: int, folds: 
             index = bins(torch.from_numpy(found["label"]).float())
             few, many = counts[index].numpy() < 20, counts[index].numpy() > 100
             errors[run] = {"all": error.mean(), "many": error[many].mean(), "few": error[few].mean()}
-            if by is not None and method == "vanilla":
+            if by is not None and method == "hist_gbdt":
                 weights[by] = _notes(folder / str(number))
             if number == 0:
                 audit = audit_run(folder / "0" / "checkpoints" / "best.ckpt", folds=folds, progress=False)
@@ -95,7 +94,7 @@ def _notes(run: Path) -> list[str]:
 
 def table(content: dict[str, Any]) -> str:
     """Return the markdown table of a result file: test MAE of all and of few-shot labels by condition."""
-    conditions = [CLEAN, *CONDITIONS]
+    conditions = CONDITIONS
     names = ["clean" if not share else f"{share:.0%} {kind}" for share, kind in conditions]
     lines = [f"| run | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
     for run in RUNS:
@@ -127,7 +126,7 @@ def main() -> None:
     facts |= {"data": args.file.name, "folds": args.folds}
     runs = []
     for seed in range(args.seeds):
-        for share, kind in [CLEAN, *CONDITIONS]:
+        for share, kind in CONDITIONS:
             runs.append(measure(args.file, args.target, share, kind, seed, args.folds))
             print(json.dumps(runs[-1]), flush=True)
             # After each condition, so that an interrupted benchmark keeps what it has measured.
