@@ -51,7 +51,11 @@ class EndEpoch(Callback):
         for name, module in modules.items():
             prefix = name if not isinstance(module, FDS) else f"fds/{name}" if several else "fds"
             diagnostics = cast("_EpochModule", module).end_epoch()
-            pl_module.log_dict({f"{prefix}/{key}": value for key, value in diagnostics.items()})
+            self.log_diagnostics(pl_module, {f"{prefix}/{key}": value for key, value in diagnostics.items()})
+
+    def log_diagnostics(self, pl_module: LightningModule, diagnostics: dict[str, float]) -> None:
+        """Log the diagnostics of one module with ``log_dict``. Override the method to write them elsewhere."""
+        pl_module.log_dict(diagnostics)
 
 
 FDSCallback = EndEpoch

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -13,7 +14,9 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 
+from dir.callbacks.lightning import EndEpoch
 from dir.data.seeds import seed_all
+from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder
 
 
@@ -33,6 +36,13 @@ class KeepFolder(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.folder.keep()
+
+
+class EndRecipeEpoch(EndEpoch):
+    """EndEpoch whose diagnostics go to the loggers of a run directly, see :meth:`RegressionModule.log_epoch`."""
+
+    def log_diagnostics(self, pl_module: LightningModule, diagnostics: dict[str, float]) -> None:
+        cast("RegressionModule", pl_module).log_epoch(diagnostics)
 
 
 class EpochSeed(Callback):
@@ -133,35 +143,54 @@ def should_check(device: torch.device, step: int) -> bool:
     return device.type == "cpu" or step % EVERY == EVERY - 1
 
 
-class ExplodingLoss(Callback):
-    """Raise a RuntimeError for a loss that is not finite, with its epoch, step, labels and weights.
+class TrainingLoss(Callback):
+    """Log the mean loss of each epoch as ``train/loss``, and raise a RuntimeError for a loss that is not finite.
 
-    The device records the first such step. The record is read where :func:`should_check` says so, and at the end of
-    each epoch. The callback checks the loss and not the gradients: a gradient scaler skips infinite gradients by
-    design.
+    The mean weighs each batch by its rows. The callback keeps a running sum and logs once per epoch, because each
+    call of Lightning's ``log`` takes as long as a layer of a small network.
+
+    The error names epoch, step, labels and weights. On the CPU each loss is read. Another device records the first
+    step whose loss is not finite; the record is read where :func:`should_check` says so, and at the end of each
+    epoch. The callback checks the loss and not the gradients: a gradient scaler skips infinite gradients by design.
     """
 
     def __init__(self) -> None:
         # Step, lowest and highest label, lowest and highest weight of the batch. The step is -1 while all is well.
         self._first: Tensor | None = None
+        self._sum: Tensor | None = None
+        self._rows = 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        loss, labels = outputs["loss"].detach(), batch[1]
-        lds: nn.Module | None = getattr(pl_module, "lds", None)
-        weights = torch.ones_like(labels) if lds is None else lds(labels)
-        if self._first is None or self._first.device != loss.device:
-            self._first = torch.full((5,), -1.0, device=loss.device)
-        step = torch.full((), batch_idx, dtype=labels.dtype, device=labels.device)
-        now = torch.stack([step, *labels.aminmax(), *weights.aminmax()]).to(self._first)
-        exploded = ~torch.isfinite(loss) & (self._first[0] < 0)
-        self._first = torch.where(exploded, now, self._first)
+        # Lightning has divided the loss by the number of accumulated batches.
+        loss: Tensor = outputs["loss"]
+        rows = len(batch[1])
+        weighted = loss * (rows * trainer.accumulate_grad_batches)
+        self._sum = weighted if self._sum is None else self._sum + weighted
+        self._rows += rows
+        if loss.device.type == "cpu" and math.isfinite(loss.item()):
+            return
+        self._record(loss, batch[1], getattr(pl_module, "lds", None), batch_idx)
         if should_check(loss.device, batch_idx):
             self._check(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._check(trainer)
+        if self._sum is not None:
+            mean = self._sum / self._rows
+            pl_module.log("train/loss", mean, prog_bar=True, logger=False)
+            cast("RegressionModule", pl_module).log_epoch({"train/loss": mean})
+        self._sum, self._rows = None, 0
+
+    def _record(self, loss: Tensor, labels: Tensor, lds: nn.Module | None, step: int) -> None:
+        weights = torch.ones_like(labels) if lds is None else lds(labels)
+        if self._first is None or self._first.device != loss.device:
+            self._first = torch.full((5,), -1.0, device=loss.device)
+        number = torch.full((), step, dtype=labels.dtype, device=labels.device)
+        now = torch.stack([number, *labels.aminmax(), *weights.aminmax()]).to(self._first)
+        exploded = ~torch.isfinite(loss) & (self._first[0] < 0)
+        self._first = torch.where(exploded, now, self._first)
 
     def _check(self, trainer: Trainer) -> None:
         if self._first is None:

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,14 @@ class RunCheckpoint(ModelCheckpoint):
     # first process knows until the checkpoint is loaded.
     recomputing: bool = False
     recomputed: float = float("nan")
+
+    @cached_property
+    def state_key(self) -> str:
+        """The key of the state in a checkpoint, made once: Lightning asks for it in every hook of every step."""
+        return super().state_key
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        """Do nothing: no checkpoint of a run is counted in steps."""
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_end(trainer, pl_module)

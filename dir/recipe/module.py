@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -24,6 +23,7 @@ from dir.models.heads_distribution import DistributionHead
 from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits
 from dir.recipe.checkpoints import read_checkpoint
+from dir.recipe.light_steps import LightModule
 from dir.recipe.restored import restored
 from dir.recipe.row_weights import mix
 from dir.reweighter import Reweighter
@@ -35,7 +35,7 @@ MakeOptimizer = Callable[[Iterator[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
 
 
-class RegressionModule(LightningModule):
+class RegressionModule(LightModule):
     r"""``loss = criterion(model(x, y), t, weight=lds(y)) + sum(regularizer(features, t, prediction))``.
 
     ``t = (y - offset) / scale`` is the target, the label in the criterion's units, with ``log(1 + y)`` in place of
@@ -231,7 +231,6 @@ class RegressionModule(LightningModule):
         loss: Tensor = self.criterion(output, target, weight=weight)
         for regularizer in self.regularizers:
             loss = loss + regularizer(features, target, self.model.predict(output))
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
         return loss
 
     def weight(self, labels: Tensor, importance: Tensor | None) -> Tensor | None:
@@ -277,16 +276,17 @@ class RegressionModule(LightningModule):
             problem = f"training diverged: the predictions are not finite in epoch {self.current_epoch + 1}"
             advice = "Lower optimizer.lr, set trainer.gradient_clip_val, or look for extreme inputs."
             raise RuntimeError(message("validation", problem, advice=advice))
-        for group, values in groups.items():
-            if values["n"] > 0:
-                self.log_dict({f"val/{group}/{name}": value.float() for name, value in values.items()})
+        found = [(group, values) for group, values in groups.items() if values["n"] > 0]
+        logged = {f"val/{group}/{name}": value.float() for group, of in found for name, value in of.items()}
         if self.mean_cost is not None:
-            self.log("val/all/cost", self.mean_cost.compute().float())
+            logged["val/all/cost"] = self.mean_cost.compute().float()
             self.mean_cost.reset()
+        self.log_validation(logged)
 
     def on_train_epoch_end(self) -> None:
         optimizer = cast("Optimizer", self.optimizers())
-        self.log("lr", optimizer.param_groups[0]["lr"])
+        self.log_epoch({"lr": optimizer.param_groups[0]["lr"]})
+        self.write_epoch()
 
     def configure_optimizers(self) -> Any:
         optimizer = self._make_optimizer(p for p in self.parameters() if p.requires_grad)

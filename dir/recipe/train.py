@@ -15,27 +15,26 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from dir._checks import message
-from dir.callbacks.lightning import EndEpoch
 from dir.data.describe import describe_bins, format_description
 from dir.lds import LDS
 from dir.models.members import MemberLoss
 from dir.recipe.best_checkpoint import check_best, recompute_best
-from dir.recipe.callbacks import EndsTogether, EpochSeed, ExplodingLoss, KeepFolder, PlainProgress, StopEarly
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from dir.recipe.compatibility import check
 from dir.recipe.evaluate import load_weights
 from dir.recipe.export_bundle import save_network
 from dir.recipe.figures import density_figure, power_figure
 from dir.recipe.finish import Training, finish_run
+from dir.recipe.light_steps import quick_cuda_check, skip_profiling
 from dir.recipe.module import RegressionModule
-from dir.recipe.parts import Parts, RunSettings
+from dir.recipe.parts import Parts
 from dir.recipe.prediction_file import prediction_arrays, prior_arrays
 from dir.recipe.predictions import Results, evaluate_splits
 from dir.recipe.quiet import quiet_lightning
 from dir.recipe.resume import check_resumable
+from dir.recipe.run_callbacks import make_callbacks
 from dir.recipe.run_data import DataRecord, check_same_data, record_of
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import settings_info
@@ -134,6 +133,7 @@ def prepare(stage: Stage) -> Run:
         enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
         plugins=[AtomicCheckpointIO(parts.settings.checkpoint_every_seconds)],
     )
+    skip_profiling(trainer)
     if parts.data.label_dtype == torch.float64:
         check_float64_labels(trainer)
     return Run(stage, logger, figure, trainer, resume_from, record)
@@ -157,33 +157,6 @@ def check_optimizer(module: RegressionModule) -> None:
         module.configure_optimizers()
     except (TypeError, ValueError) as error:
         raise ValueError(message("optimizer, scheduler", str(error))) from error
-
-
-def make_callbacks(settings: RunSettings, folder: RunFolder) -> list[Callback]:
-    """Return the callbacks of a run: FDS epochs, random state, checkpoints, early stopping and progress."""
-    monitor = f"val/all/{settings.monitor}"
-    callbacks: list[Callback] = [
-        KeepFolder(folder),
-        EndEpoch(),
-        EpochSeed(settings.seed),
-        ExplodingLoss(),
-        EndsTogether(),
-        # Saves at the end of an epoch, after EndEpoch, or after each validation if validations are counted in steps.
-        RunCheckpoint(
-            folder.checkpoints,
-            "best",
-            monitor=monitor,
-            mode="min",
-            save_weights_only=True,
-            enable_version_counter=False,
-        ),
-        RunCheckpoint(folder.checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
-    ]
-    if settings.patience is not None:
-        callbacks.append(StopEarly(monitor, patience=settings.patience, mode="min", check_on_train_epoch_end=False))
-    if settings.show_progress:
-        callbacks.append(RichProgressBar() if Console().is_terminal else PlainProgress(monitor))
-    return callbacks
 
 
 def open_folder(run: Run) -> None:
@@ -244,7 +217,8 @@ def fit(run: Run) -> float:
     began = time.perf_counter()
     try:
         ckpt_path = None if run.resume_from is None else str(run.resume_from)
-        run.trainer.fit(run.stage.parts.module, datamodule=run.stage.parts.data, ckpt_path=ckpt_path)
+        with quick_cuda_check(run.trainer.strategy.root_device):
+            run.trainer.fit(run.stage.parts.module, datamodule=run.stage.parts.data, ckpt_path=ckpt_path)
     except SystemExit:
         # Lightning ends the process after Ctrl-C or SIGTERM, without instructions for resuming.
         if not run.trainer.interrupted:

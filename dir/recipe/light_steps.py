@@ -1,0 +1,125 @@
+"""Keeps Lightning's own work in a training step small, where a step of a small network takes two milliseconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+_CUDA_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
+
+
+class NoProfiler(PassThroughProfiler):
+    """Lightning's profiler that measures nothing, without a new context for each of its 140 calls in a step."""
+
+    _nothing: AbstractContextManager[Any] = nullcontext()
+
+    def profile(self, action_name: str) -> Any:
+        return self._nothing
+
+
+class LightModule(LightningModule):
+    """LightningModule that logs all values of an epoch at once.
+
+    Lightning keeps each logged value as a metric of its own, which takes some 20 times as long as the loggers.
+    Validation metrics that a callback monitors still pass through Lightning.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._epoch_log: dict[str, Tensor | float] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning records the running hook 50 times in a step. torch.nn.Module would compare each value with the
+        # types of parameters, buffers and modules.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def log_validation(self, values: Mapping[str, Tensor | float]) -> None:
+        """Log validation metrics."""
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            self.log_dict(values)
+        elif not self.trainer.sanity_checking:
+            callbacks: Any = (*self.trainer.checkpoint_callbacks, *self.trainer.early_stopping_callbacks)
+            watched = {callback.monitor for callback in callbacks}
+            self.log_dict({name: value for name, value in values.items() if name in watched}, logger=False)
+            self._write_log(values)
+
+    def log_epoch(self, values: Mapping[str, Tensor | float]) -> None:
+        """Keep values of the training epoch, which :meth:`write_epoch` gives to the loggers."""
+        self._epoch_log.update(values)
+
+    def write_epoch(self) -> None:
+        """Give the values of the epoch to the loggers, and let the loggers write their files."""
+        self._write_log(self._epoch_log)
+        self._epoch_log = {}
+        for logger in self.loggers:
+            logger.save()
+
+    def _write_log(self, values: Mapping[str, Tensor | float]) -> None:
+        if not self.loggers:
+            return
+        # One transfer from the device for all tensors.
+        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        read = torch.stack(list(tensors.values())).tolist() if tensors else []
+        numbers = {**values, **dict(zip(tensors, read, strict=True)), "epoch": self.current_epoch}
+        for logger in self.loggers:
+            # Lightning counts the steps of a log from zero.
+            logger.log_metrics(numbers, step=max(self.global_step - 1, 0))
+
+
+class CallbackGroup(Callback):
+    """Several callbacks without a state of their own, which Lightning calls as one and only where they do something.
+
+    Lightning calls six hooks of every callback in each step, also those that the callback does not override.
+
+    Args:
+        callbacks: called in this order.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        for hook in (name for name in vars(Callback) if name.startswith("on_") or name in ("setup", "teardown")):
+            calls = [
+                getattr(one, hook) for one in callbacks if getattr(type(one), hook) is not getattr(Callback, hook)
+            ]
+            if calls:
+                setattr(self, hook, partial(_call_each, calls))
+
+
+def _call_each(calls: Sequence[Callable[..., None]], *arguments: Any, **named: Any) -> None:
+    for call in calls:
+        call(*arguments, **named)
+
+
+def skip_profiling(trainer: Any) -> None:
+    """Replace the trainer's profiler if it measures nothing; ``+trainer.profiler=simple`` stays."""
+    if type(trainer.profiler) is PassThroughProfiler:
+        trainer.profiler = NoProfiler()
+
+
+@contextmanager
+def quick_cuda_check(device: torch.device) -> Iterator[None]:
+    """Let PyTorch check for CUDA in a microsecond while a run trains on the CPU.
+
+    Each step of an optimizer asks whether CUDA is there. Lightning makes this check load a library every time, to
+    keep CUDA usable in forked processes; a run on the CPU forks only workers that load data.
+    """
+    before = os.environ.get(_CUDA_CHECK)
+    if device.type != "cpu" or before is None:
+        yield
+        return
+    os.environ[_CUDA_CHECK] = "0"
+    try:
+        yield
+    finally:
+        os.environ[_CUDA_CHECK] = before

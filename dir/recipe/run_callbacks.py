@@ -1,0 +1,54 @@
+"""The callbacks of a run."""
+
+from __future__ import annotations
+
+from lightning import Callback
+from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Console
+
+from dir.recipe.callbacks import (
+    EndRecipeEpoch,
+    EndsTogether,
+    EpochSeed,
+    KeepFolder,
+    PlainProgress,
+    StopEarly,
+    TrainingLoss,
+)
+from dir.recipe.checkpoints import RunCheckpoint
+from dir.recipe.light_steps import CallbackGroup
+from dir.recipe.parts import RunSettings
+from dir.recipe.run_folder import RunFolder
+
+
+def make_callbacks(settings: RunSettings, folder: RunFolder) -> list[Callback]:
+    """Return the callbacks of a run: FDS epochs, random state, checkpoints, early stopping and progress."""
+    monitor = f"val/all/{settings.monitor}"
+    on_terminal = settings.show_progress and Console().is_terminal
+    small: list[Callback] = [
+        KeepFolder(folder),
+        TrainingLoss(),
+        EpochSeed(settings.seed),
+        EndsTogether(),
+        *([PlainProgress(monitor)] if settings.show_progress and not on_terminal else []),
+    ]
+    callbacks: list[Callback] = [
+        # Outside of the group: FDS looks for it among the callbacks of the trainer.
+        EndRecipeEpoch(),
+        CallbackGroup(small),
+        # Saves at the end of an epoch, after EndEpoch, or after each validation if validations are counted in steps.
+        RunCheckpoint(
+            folder.checkpoints,
+            "best",
+            monitor=monitor,
+            mode="min",
+            save_weights_only=True,
+            enable_version_counter=False,
+        ),
+        RunCheckpoint(folder.checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+    ]
+    if settings.patience is not None:
+        callbacks.append(StopEarly(monitor, patience=settings.patience, mode="min", check_on_train_epoch_end=False))
+    if on_terminal:
+        callbacks.append(RichProgressBar())
+    return callbacks
