@@ -89,7 +89,7 @@ def test_a_result_file_is_what_collect_would_write(file: Path) -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_run_keeps_the_overrides_that_reproduce_it_and_no_path_of_a_machine(file: Path) -> None:
     for run in read_results(file):
-        overrides = dict(override.split("=", 1) for override in run.content["run"]["overrides"])
+        overrides = dict(override.lstrip("+").split("=", 1) for override in run.content["run"]["overrides"])
         assert overrides["method"] == run.method
         assert overrides["seed"] == str(run.seed)
         assert set(overrides) >= {part.split("=")[0] for part in run.suffix.split(",") if part}
