@@ -86,7 +86,10 @@ def test_incomplete_data_sets_are_named_and_not_ranked(page):
 
 def test_goals(page):
     text = page.read_text()
-    assert "| abalone | few <= 2.9, all <= 1.85 | histogram_prior, power 0 | few 1.00, all 0.50 | met |" in text
+    # Only a point of the curve is within the bounds of abalone. The test errors pick its power: the goal is missed.
+    row, curve = "isotonic | few 3.20, all 1.60 | missed", "power 0: few 1.00, all 0.50 (within)"
+    assert f"| abalone | few <= 2.9, all <= 1.85 | {row} | {curve} |" in text
+    assert "| concrete | all <= 4, few <= 4 | isotonic | all 1.60, few 3.20 | met |" in text
     assert "| faces | all <= 7.1 | - | not run yet | - |" in text
     assert "2 of 2: concrete, abalone | open |" in text
 
