@@ -30,7 +30,7 @@ from dir.recipe.two_stage import Stage, build_stages
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = (ROOT / os.environ.get("DIR_SHARED", "../shared")).resolve() / "data/tabular/abalone.csv"
-EPOCHS, ROUNDS = 30, 5
+EPOCHS, ROUNDS = 30, 3
 # The time of the recipe over the time of the loop that computes the same metrics on val.
 GATE = 1.3
 LOOPS: dict[str, Evaluation] = {"loop": "metrics", "loop_mae": "mae", "loop_training": "none"}

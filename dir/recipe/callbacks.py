@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import threading
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -14,10 +14,11 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 
-from dir.callbacks.lightning import EndEpoch
 from dir.data.seeds import seed_all
-from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from dir.recipe.module import RegressionModule
 
 
 class KeepFolder(Callback):
@@ -36,13 +37,6 @@ class KeepFolder(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.folder.keep()
-
-
-class EndRecipeEpoch(EndEpoch):
-    """EndEpoch whose diagnostics go to the loggers of a run directly, see :meth:`RegressionModule.log_epoch`."""
-
-    def log_diagnostics(self, pl_module: LightningModule, diagnostics: dict[str, float]) -> None:
-        cast("RegressionModule", pl_module).log_epoch(diagnostics)
 
 
 class EpochSeed(Callback):

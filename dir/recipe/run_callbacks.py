@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from lightning import Callback
+from typing import cast
+
+from lightning import Callback, LightningModule
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
+from dir.callbacks.lightning import EndEpoch
 from dir.recipe.callbacks import (
-    EndRecipeEpoch,
     EndsTogether,
     EpochSeed,
     KeepFolder,
@@ -17,8 +19,16 @@ from dir.recipe.callbacks import (
 )
 from dir.recipe.checkpoints import RunCheckpoint
 from dir.recipe.light_steps import CallbackGroup
+from dir.recipe.module import RegressionModule
 from dir.recipe.parts import RunSettings
 from dir.recipe.run_folder import RunFolder
+
+
+class EndRecipeEpoch(EndEpoch):
+    """EndEpoch whose diagnostics go to the loggers of a run directly, see :meth:`RegressionModule.log_epoch`."""
+
+    def log_diagnostics(self, pl_module: LightningModule, diagnostics: dict[str, float]) -> None:
+        cast("RegressionModule", pl_module).log_epoch(diagnostics)
 
 
 def make_callbacks(settings: RunSettings, folder: RunFolder) -> list[Callback]:
