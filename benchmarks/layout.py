@@ -80,10 +80,13 @@ def box_of(module: str, sources: Mapping[str, str]) -> str:
 
 
 def count_arrows(imports: Imports, sources: Mapping[str, str]) -> Counter[tuple[str, str]]:
-    """Return the number of imports between each two boxes. The lazy face of the package does not count."""
+    """Return the number of imports between each two boxes.
+
+    The lazy face of the package and its door ``python -m dir`` do not count: both only name what lies above them.
+    """
     arrows: Counter[tuple[str, str]] = Counter()
     for module, targets in imports.items():
-        if module == PACKAGE:
+        if module in (PACKAGE, f"{PACKAGE}.__main__"):
             continue
         start = box_of(module, sources)
         arrows.update((start, end) for target in targets if (end := box_of(target, sources)) != start)
