@@ -26,10 +26,12 @@ from dir.models.regressor import Regressor
 ENCODERS = (
     "BiLSTMPairEncoder",
     "ConvEncoder",
+    "GRUEncoder",
     "GridEncoder",
     "MLPEncoder",
     "PairMLPEncoder",
     "ResNetEncoder",
+    "TCNEncoder",
     "TabMEncoder",
     "TextMLPEncoder",
     "TimmEncoder",

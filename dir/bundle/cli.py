@@ -107,22 +107,27 @@ def _predict(given: dict[str, str]) -> None:
         cost=LinearCost(**prices) if prices else None,
         **options,
     )
-    columns = {"input_row": range(1, len(predicted.predictions) + 1), "prediction": predicted.predictions}
+    keys = file.keys
+    numbers = list(range(len(keys))) if predicted.rows is None else predicted.rows
+    if predicted.rows is not None:
+        print(f"{len(keys) - len(numbers)} of {len(keys)} rows end no window of equal steps and have no prediction")
+        keys = keys.iloc[numbers].reset_index(drop=True)
+    columns = {"input_row": [row + 1 for row in numbers], "prediction": predicted.predictions}
     if predicted.variances is not None:
         columns["variance"] = predicted.variances
-    taken = [name for name in columns if name in file.keys]
+    taken = [name for name in columns if name in keys]
     if taken:
         advice = "Rename the column: dir-predict writes a column of this name."
         raise ValueError(message(str(source), f"the file has a column {taken[0]!r}", advice=advice))
     results = pd.DataFrame(columns)
-    table = pd.concat([results[["input_row"]], file.keys, results.drop(columns="input_row")], axis=1)
+    table = pd.concat([results[["input_row"]], keys, results.drop(columns="input_row")], axis=1)
     skipped = list(predicted.problems)
     if len(skipped) == len(table):
-        raise RowsError(predicted.problems, len(table))
+        raise RowsError(predicted.problems, len(table), predicted.rows)
     listing = target.with_name(f"{target.stem}.skipped.csv")
     if skipped:
         reasons = pd.DataFrame(
-            {"input_row": [row + 1 for row in skipped], "reason": list(predicted.problems.values())}
+            {"input_row": [numbers[row] + 1 for row in skipped], "reason": list(predicted.problems.values())}
         )
         write_atomic(listing, reasons.to_csv(index=False).encode())
     else:
@@ -134,7 +139,7 @@ def _predict(given: dict[str, str]) -> None:
     at += f", decisions of lowest expected cost ({prices})" if prices else ""
     print(f"{len(table) - len(skipped)} predictions in {unit}{at}, written to {target}")
     if skipped:
-        shown = "\n".join(f"  row {row + 1}: {predicted.problems[row]}" for row in skipped[:20])
+        shown = "\n".join(f"  row {numbers[row] + 1}: {predicted.problems[row]}" for row in skipped[:20])
         print(f"{len(skipped)} rows skipped, all listed in {listing}:\n{shown}", file=sys.stderr)
 
 

@@ -16,6 +16,7 @@ from dir.bundle.fields import BundleError
 # The types beyond the default list of skops that a bundle may hold.
 TRUSTED = (
     "dir.data.tables.TableEncoder",
+    "dir.data.window_encoder.WindowEncoder",
     "dir.models.boosted_trees_extra.CatBoostTrees",
     "dir.models.boosted_trees.HistGBDT",
     "dir.models.boosted_trees_extra.LightGBMTrees",

@@ -17,6 +17,7 @@ from dir.bundle.arguments import FORMATS, Format
 from dir.bundle.inputs.images import ImageInputs, scale
 from dir.bundle.inputs.tables import TableInputs
 from dir.bundle.inputs.texts import EmbeddingTexts
+from dir.bundle.inputs.windows import WindowInputs
 from dir.bundle.model import Model
 from dir.bundle.predictor import Predictor
 
@@ -46,6 +47,11 @@ class TableGraph(nn.Module):
         self.register_buffer("deviation", torch.from_numpy(np.array(inputs.encoder.scale, dtype=np.float64)))
 
     def forward(self, *inputs: Tensor) -> Tensor:
+        predicted: Tensor = self.predictor(self.encode(*inputs))
+        return predicted
+
+    def encode(self, *inputs: Tensor) -> Tensor:
+        """Return the encoded rows, float32 [N, width]."""
         parts: list[Tensor] = []
         if self.sizes:
             codes = inputs[-1]
@@ -55,7 +61,23 @@ class TableGraph(nn.Module):
         if len(self.mean):
             numbers = torch.where(torch.isnan(inputs[0]), self.fill, inputs[0])
             parts.append((numbers - self.mean) / self.deviation)
-        predicted: Tensor = self.predictor(torch.cat(parts, dim=1).to(torch.float32))
+        return torch.cat(parts, dim=1).to(torch.float32)
+
+
+class WindowGraph(TableGraph):
+    """Predict from windows of raw numbers and category codes, the oldest row first.
+
+    Shape:
+        numbers: ``[N, window, numbers]``; codes: ``[N, window, categories]``; as for :class:`TableGraph`.
+    """
+
+    def __init__(self, predictor: Predictor, inputs: WindowInputs) -> None:
+        super().__init__(predictor, inputs)
+        self.width = inputs.length * inputs.encoder.width
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        rows = self.encode(*(part.flatten(0, 1) for part in inputs))
+        predicted: Tensor = self.predictor(rows.reshape(-1, self.width))
         return predicted
 
 
@@ -125,10 +147,14 @@ def _graph(model: Model, predictor: Predictor) -> tuple[nn.Module, list[str], tu
     """Return the graph of a model, the names of its inputs, and four sample rows."""
     encoder, generator = model.encoder, torch.Generator().manual_seed(0)
     if isinstance(encoder, TableInputs):
-        table = TableGraph(predictor, encoder)
-        numbers = table.mean + table.deviation * torch.randn(4, len(table.mean), generator=generator).double()
-        codes = torch.stack([torch.randint(-1, size, (4,), generator=generator) for size in table.sizes] or [numbers])
-        kinds = [("numbers", numbers, len(table.mean)), ("codes", codes.T, len(table.sizes))]
+        shape: tuple[int, ...] = (4, encoder.length) if isinstance(encoder, WindowInputs) else (4,)
+        table = (
+            WindowGraph(predictor, encoder) if isinstance(encoder, WindowInputs) else TableGraph(predictor, encoder)
+        )
+        numbers = table.mean + table.deviation * torch.randn(*shape, len(table.mean), generator=generator).double()
+        columns = [torch.randint(-1, size, shape, generator=generator) for size in table.sizes]
+        codes = torch.stack(columns or [numbers], dim=-1)
+        kinds = [("numbers", numbers, len(table.mean)), ("codes", codes, len(table.sizes))]
         used = [(name, sample.contiguous()) for name, sample, width in kinds if width]
         return table, [name for name, _ in used], tuple(sample for _, sample in used)
     if isinstance(encoder, ImageInputs):

@@ -54,7 +54,7 @@ def read_inputs(model: Model, path: Path) -> InputFile:
 def _table(encoder: TableInputs, path: Path) -> InputFile:
     # Categories are read as text: "01" in a file of numbers alone would otherwise become 1.
     frame = read_table(path, "input", encoder.csv, [*encoder.encoder.categories, *encoder.letters])
-    require_columns(frame, encoder.raw, path, "a column of the model", sniff(path, encoder.csv))
+    require_columns(frame, encoder.needed, path, "a column of the model", sniff(path, encoder.csv))
     return InputFile(frame, frame.drop(columns=[name for name in encoder.raw if name in frame]))
 
 

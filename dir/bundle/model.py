@@ -20,11 +20,15 @@ OnError = Literal["raise", "nan"]
 
 
 class Predicted(NamedTuple):
-    """Predictions and variances [N] in raw units, NaN for the rows in ``problems``; some models give no variances."""
+    """Predictions and variances [N] in raw units, NaN for the rows in ``problems``; some models give no variances.
+
+    A model on windows gives one prediction for each window: ``rows`` are the numbers of their last rows, from 0.
+    """
 
     predictions: NDArray[Any]
     variances: NDArray[Any] | None
     problems: dict[int, str]
+    rows: list[int] | None = None
 
 
 class Model:
@@ -58,7 +62,7 @@ class Model:
         cost: Cost | CostName | None = None,
         **options: Any,
     ) -> NDArray[Any]:
-        """Return the predictions [N] in raw label units.
+        """Return the predictions [N] in raw label units; for windows [M], see :meth:`predict_rows`.
 
         Args:
             inputs: a frame, dictionary or array of columns; images as uint8 ``[N, H, W]`` or ``[N, H, W, C]`` or as
@@ -189,8 +193,8 @@ class Model:
             if variances is not None and spread is not None:
                 variances[read] = spread
         if rows.problems and on_error == "raise":
-            raise RowsError(rows.problems, rows.count)
-        return Predicted(predictions, variances, dict(sorted(rows.problems.items())))
+            raise RowsError(rows.problems, rows.count, rows.numbers)
+        return Predicted(predictions, variances, dict(sorted(rows.problems.items())), rows.numbers)
 
     @torch.no_grad()
     def _predict_batch(

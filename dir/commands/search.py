@@ -111,16 +111,17 @@ def write_search_file(cfg: DictConfig, target: Path) -> list[str]:
     data: TabularData = instantiate_with(cfg.data)
     data.setup()
     kept = data.split_ids()
-    header, lines, _ = read_cells(data.path, data.csv_options)
+    path, options = data.source.path, data.source.options
+    header, lines, _ = read_cells(path, options)
     if SPLIT_COLUMN in header:
-        raise ValueError(message(str(data.path), f"the file has a column {SPLIT_COLUMN!r}", advice="Rename it."))
-    rows = dict(zip(unique_ids(csv_row_ids(data.path, data.target, data.csv_options)), lines, strict=True))
+        raise ValueError(message(str(path), f"the file has a column {SPLIT_COLUMN!r}", advice="Rename it."))
+    rows = dict(zip(unique_ids(csv_row_ids(path, data.target, options)), lines, strict=True))
     text = io.StringIO()
-    writer = csv.writer(text, delimiter=data.csv_options.sep, lineterminator="\n")
+    writer = csv.writer(text, delimiter=options.sep, lineterminator="\n")
     writer.writerow([*header, SPLIT_COLUMN])
     for name, split in (("train", "train"), ("val", "val"), ("test", "val")):
         writer.writerows([*rows[one], name] for one in kept[split])
-    write_atomic(target, text.getvalue().encode(data.csv_options.encoding))
+    write_atomic(target, text.getvalue().encode(options.encoding))
     columns: dict[str, dict[str, Any]] = data.describe()["columns"]
     return [name for name, column in columns.items() if column["kind"] not in _FEATURES]
 

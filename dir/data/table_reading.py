@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -100,9 +100,17 @@ class CheckedTable(NamedTuple):
 
 
 def read_training_table(
-    path: Path, roles: ColumnRoles, options: CsvOptions, missing: Missing, leaks: Leaks
+    path: Path, roles: ColumnRoles, options: CsvOptions, missing: Missing, leaks: Leaks, lags: bool | None = None
 ) -> CheckedTable:
     """Read the file that a model is trained on.
+
+    Args:
+        path: the file.
+        roles: columns that the settings name.
+        options: how the file is written.
+        missing, leaks: policies, see :class:`dir.data.TabularData`.
+        lags: for windows, whether the target is an input. The target may be missing in windows, and the leaks of
+            windows are not looked for here. None (default): no windows.
 
     Raises:
         ValueError: with all problems of the file.
@@ -127,9 +135,9 @@ def read_training_table(
     kinds |= {name: kind for name, kind in named if name is not None}
     table, categorical = _check(table, roles, None, problems, kinds)
     letters = {name: find_letters(table[name], problems) for name in roles.letters}
-    kept = find_missing(table, roles.target, missing, problems)
+    kept = _complete(table, roles.target, missing, lags, problems)
     beside = _read_beside(raw, kept.index.to_numpy(), roles, path, problems)
-    if leaks == "refuse":
+    if leaks == "refuse" and lags is None:
         others = {*categorical, *roles.dates, *roles.letters, roles.target}
         numeric = [name for name in kept.columns if name not in others and kept[name].dtype == np.float64]
         find_leaks(kept, numeric, roles.target, problems)
@@ -141,14 +149,23 @@ def read_training_table(
 
 
 def read_test_table(
-    path: Path, training: CheckedTable, source: Path, roles: ColumnRoles, options: CsvOptions, missing: Missing
-) -> tuple[pd.DataFrame, NDArray[np.float64] | None]:
+    path: Path,
+    training: CheckedTable,
+    source: Path,
+    roles: ColumnRoles,
+    options: CsvOptions,
+    missing: Missing,
+    lags: bool | None = None,
+) -> tuple[pd.DataFrame, Beside]:
     """Read a file of test rows, with the columns of the training file; other columns are ignored.
 
     Args:
         path: the file.
         training: the training table, and ``source`` its file.
-        roles, options, missing: as for :func:`read_training_table`.
+        roles, options, missing, lags: as for :func:`read_training_table`.
+
+    Returns:
+        features and target; for windows also the time and the group of each row.
 
     Returns:
         features and target, and the importance of the rows or None.
@@ -157,18 +174,30 @@ def read_test_table(
         ValueError: with all problems of the file.
     """
     raw = read_table(path, "data.test_path", options, roles.letters)
-    needed = [*training.raw, *([] if roles.importance is None else [roles.importance])]
-    require_columns(raw, needed, path, f"a column of {source}", sniff(path, options))
+    apart = [] if lags is None else [*roles.time, *roles.group]
+    apart += [] if roles.importance is None else [roles.importance]
+    require_columns(raw, [*training.raw, *apart], path, f"a column of {source}", sniff(path, options))
     problems = Problems(str(path))
     table, _ = _check(raw[training.raw], roles, training.categorical, problems, {})
     for name, length in training.letters.items():
         find_letters(table[name], problems, length)
-    table = find_missing(table, roles.target, missing, problems)
-    importance = None
-    if roles.importance is not None:
-        importance = find_importance(raw[roles.importance].loc[table.index], problems)
+    table = _complete(table, roles.target, missing, lags, problems)
+    known = training.beside.time_columns
+    # Rows of a test file have their split already. Time and group only matter to windows.
+    beside_roles = replace(roles, split=None) if lags is not None else replace(roles, split=None, time=(), group=())
+    beside = _read_beside(raw, table.index.to_numpy(), beside_roles, path, problems, known)
     problems.raise_all()
-    return _expand(table, roles, training.letters, path), importance
+    return _expand(table, roles, training.letters, path), beside
+
+
+def _complete(
+    table: pd.DataFrame, target: str, missing: Missing, lags: bool | None, problems: Problems
+) -> pd.DataFrame:
+    """Apply the policy for missing values to features and target, or for windows to their inputs."""
+    if lags is None:
+        return find_missing(table, target, missing, problems)
+    inputs = table if lags else table.drop(columns=target)
+    return table.loc[find_missing(inputs, None, missing, problems).index]
 
 
 def _expand(table: pd.DataFrame, roles: ColumnRoles, letters: dict[str, int], path: Path) -> pd.DataFrame:
@@ -213,9 +242,14 @@ def _check(
 
 
 def _read_beside(
-    raw: pd.DataFrame, kept: NDArray[np.int64], roles: ColumnRoles, path: Path, problems: Problems
+    raw: pd.DataFrame,
+    kept: NDArray[np.int64],
+    roles: ColumnRoles,
+    path: Path,
+    problems: Problems,
+    known: TimeColumns | None = None,
 ) -> Beside:
-    """Return group, split, time and importance of the kept rows."""
+    """Return group, split, time and importance of the kept rows; ``known`` is the form of the training times."""
     group = split = time = columns = importance = None
     rows = raw.loc[kept]
     for name in roles.group:
@@ -230,7 +264,7 @@ def _read_beside(
         values = raw[roles.split].astype("str").to_numpy(dtype="U")
         split = read_split(values, f"{path}: column {roles.split!r}", first_row=1)[kept]
     if roles.time:
-        columns = decide_times(rows, roles.time, problems)
+        columns = decide_times(rows, roles.time, problems, known)
         time = None if columns is None else columns.values(rows)
     if roles.importance is not None:
         importance = find_importance(rows[roles.importance], problems)

@@ -87,20 +87,25 @@ class TimeColumns(NamedTuple):
         return float(found[0])
 
 
-def decide_times(table: pd.DataFrame, columns: Sequence[str], problems: Problems) -> TimeColumns | None:
+def decide_times(
+    table: pd.DataFrame, columns: Sequence[str], problems: Problems, known: TimeColumns | None = None
+) -> TimeColumns | None:
     """Return how the columns of ``data.time`` are read; missing values and values that are no times are problems.
 
     Args:
         table: rows with the columns.
         columns: one column of numbers or dates, or calendar columns (year, month, day, ...) in this order.
         problems: gets the problems.
+        known: how the same columns of the training file were read. Default: None, the values decide.
 
     Returns:
         None if there is a problem.
     """
     names = tuple(columns)
     kind = "times"
-    if len(names) > 1:
+    if known is not None:
+        times = known
+    elif len(names) > 1:
         if tuple(name.lower() for name in names) != CALENDAR[: len(names)]:
             problem = f"data.time={listed(names)}: several columns must be {', '.join(CALENDAR)}, from the year on"
             problems.add(problem, "Name one column of numbers or dates, or rename the columns.")

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from dir._checks import check_choice, message
 from dir.data.arrays import ArrayDataset
 from dir.data.base import SPLITS, RegressionData, Split
-from dir.data.csv_reading import as_options, csv_row_ids
+from dir.data.csv_reading import as_options
 from dir.data.label_types import needs_float64
 from dir.data.rows import check_labels
-from dir.data.splits import Names
-from dir.data.table_reading import (
-    CheckedTable,
-    ColumnRoles,
-    Leaks,
-    Missing,
-    as_names,
-    read_test_table,
-    read_training_table,
-)
-from dir.data.table_splits import SplitKind, SplitSettings, draw_split
+from dir.data.table_reading import ColumnRoles, Leaks, Missing, as_names
+from dir.data.table_source import TableSource
+from dir.data.table_splits import SplitKind, SplitSettings
 from dir.data.table_target import LogTarget, check_target, decide_target
-from dir.data.tables import TableEncoder, letter_columns, with_columns
+from dir.data.table_windows import window_settings
+from dir.data.tables import with_columns
 
 
 class TabularData(RegressionData):
@@ -71,15 +64,20 @@ class TabularData(RegressionData):
         split_column: column with the split of each row: train, val, test or 0, 1, 2. It is no feature. Default: None.
         time: column of the time of a row, numbers or dates; or calendar columns in the order year, month, day, hour,
             minute, second, from the year on. Columns of numbers are features too, unless ``drop`` lists them; dates
-            are features if ``dates`` lists them. Only with ``split="time"``.
+            are features if ``dates`` lists them. Only with ``split="time"`` or ``window``.
         val_from, test_from: first time of the val and of the test rows, such as 2014, [2014, 6] or "2014-06-01". None
             (default): the latest rows by ``share``. Equal times stay in one split.
+        window: rows of a window. The rows of a series (of ``group``) are sorted by ``time``, and a sample is a window
+            of rows at equal steps within one split. None (default): a sample is a row.
+        horizon: steps from the last row of a window to the row of its label. Default 1. With 0 the label is that of
+            the last row, and ``lags`` must be False.
+        lags: whether the target is an input of the rows of a window. Default True.
         batch_size, eval_batch_size, num_workers: see :class:`~dir.data.base.RegressionData`.
         seed: draws the split, and the training order.
 
     Shape:
-        A batch is (float32 [N, columns], float32 [N]); the labels are float64 where float32 is too coarse for them,
-        see :func:`~dir.data.label_types.needs_float64`.
+        A batch is (float32 [N, columns], float32 [N]), for windows [N, window * columns], the oldest row first. The
+        labels are float64 where float32 is too coarse for them, see :func:`~dir.data.label_types.needs_float64`.
 
     Raises:
         FileNotFoundError: if there is no file at ``path`` or ``test_path``.
@@ -118,11 +116,14 @@ class TabularData(RegressionData):
         letters: Sequence[str] = (),
         importance: str | None = None,
         quoting: str = "minimal",
+        window: int | None = None,
+        horizon: int = 1,
+        lags: bool = True,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         check_choice("data.missing", missing, ("refuse", "median", "drop"))
         check_choice("data.leaks", leaks, ("refuse", "allow"))
-        self.roles = ColumnRoles(
+        roles = ColumnRoles(
             target,
             None if categorical is None else tuple(categorical),
             tuple(drop),
@@ -133,27 +134,37 @@ class TabularData(RegressionData):
             as_names(time),
             importance,
         )
-        self.splitting = SplitSettings(split, share, split_bins, split_column, val_from, test_from, seed)
+        splitting = SplitSettings(split, share, split_bins, split_column, val_from, test_from, seed)
         others = {
             "data.drop": drop,
             "data.categorical": categorical or (),
             "data.dates": dates,
             "data.letters": letters,
         }
-        check_target(target, self.roles.beside, test_path, others, log_target)
-        self.splitting.check(self.roles.group, self.roles.time, False, test_path)
-        self.csv_options = as_options(sep, decimal, thousands, encoding, na_values, quoting)
-        self.path = Path(path)
-        self.test_path = None if test_path is None else Path(test_path)
+        check_target(target, roles.beside, test_path, others, log_target)
+        splitting.check(roles.group, roles.time, window is not None, test_path)
+        windows = window_settings(window, horizon, lags, roles.time)
+        if windows is not None and importance is not None:
+            problem = "rows have an importance, windows have none"
+            raise ValueError(message("data.importance", problem, importance, "Remove it, or remove data.window."))
+        self.source = TableSource(
+            Path(path),
+            None if test_path is None else Path(test_path),
+            roles,
+            as_options(sep, decimal, thousands, encoding, na_values, quoting),
+            missing,
+            leaks,
+            splitting,
+            windows,
+        )
         self.target = target
-        self.missing: Missing = missing
-        self.leaks: Leaks = leaks
         self.log_target = log_target
         # Settings that an earlier release did not have are kept where they are set, so that its runs resume.
         new = {
             "split_column": split_column,
-            "time": list(self.roles.time) or None,
+            "time": list(roles.time) or None,
             "letters": list(letters) or None,
+            "window": None if windows is None else asdict(windows),
             "val_from": val_from,
             "test_from": test_from,
             "importance": importance,
@@ -170,48 +181,30 @@ class TabularData(RegressionData):
             "split_bins": split_bins,
             "seed": seed,
         } | {name: value for name, value in new.items() if value is not None}
-        self._checked: CheckedTable
         self._tables: dict[str, pd.DataFrame] = {}
-        self._notes: list[str] = []
         self._target_report: dict[str, Any] = {}
 
     def build(self) -> dict[str, Dataset[Any]]:
-        checked = read_training_table(self.path, self.roles, self.csv_options, self.missing, self.leaks)
-        self._checked = checked
-        table = checked.table
-        self.label_dtype = torch.float64 if needs_float64(table[self.target].to_numpy(np.float64)) else torch.float32
-        pool, importance = [(self.path, table)], [checked.beside.importance]
-        if self.test_path is not None:
-            test, weights = self._read_test(self.test_path)
-            pool.append((self.test_path, test))
-            importance.append(weights)
-
-        def names() -> Names:
-            drawn, self._notes = draw_split(
-                table, self.target, self.splitting, str(self.path), checked.beside, len(pool) > 1
-            )
-            return np.concatenate([drawn, *(np.full(len(part), "test") for _, part in pool[1:])])
-
-        rows = self.place_rows(lambda: self._row_ids(pool), names)
-        whole = pd.concat([part for _, part in pool]) if len(pool) > 1 else table
-        tables: dict[str, pd.DataFrame] = {name: whole.iloc[rows[name]] for name in SPLITS}
+        source, target = self.source, self.target
+        samples = source.read()
+        self.label_dtype = torch.float64 if needs_float64(source.checked.table[target].to_numpy()) else torch.float32
+        rows = self.place_rows(source.row_ids, source.names)
+        tables: dict[str, pd.DataFrame] = {name: samples.iloc[rows[name]] for name in SPLITS}
         for name, part in tables.items():
             if part.empty:
-                problem = f"{len(table)} rows leave none for {name} with data.split={self.splitting.split}"
+                splitting = source.splitting
+                problem = f"{len(source.parts[0][1])} rows leave none for {name} with data.split={splitting.split}"
                 advice = "Give more rows, a larger data.share, or data.split=random."
                 raise ValueError(
-                    message(str(self.path), f"{problem} and data.share={self.splitting.share}", advice=advice)
+                    message(str(source.path), f"{problem} and data.share={splitting.share}", advice=advice)
                 )
-        if self.roles.importance is not None:
-            values, where = np.concatenate([part for part in importance if part is not None]), self.roles.importance
+        where = source.roles.importance
+        if where is not None:
+            values = source.importance()
             self.set_importance({name: values[rows[name]] for name in SPLITS}, f"data.importance={where}")
-        features = [name for name in table.columns if name != self.target]
         kept = self.kept_encoding
-        if kept is None:
-            alike = [letter_columns(name, length) for name, length in checked.letters.items()]
-            self.encode = TableEncoder(checked.categorical, alike).fit(tables["train"][features])
-        else:
-            self.encode = TableEncoder.from_dict(kept["encoder"])
+        features = samples.drop(columns=target)
+        self.encode = source.fit_encoder(features, rows["train"]) if kept is None else source.kept_encoder(kept)
         self._tables = tables
         labels = {name: part[self.target].to_numpy(np.float64) for name, part in tables.items()}
         self.log1p, self._target_report = decide_target(self.log_target, self.kept_log1p, labels, self.target)
@@ -219,24 +212,16 @@ class TabularData(RegressionData):
         return {name: self._encoded(part) for name, part in tables.items()}
 
     def files(self) -> dict[str, Path]:
-        paths = {"data.path": self.path, "data.test_path": self.test_path}
+        paths = {"data.path": self.source.path, "data.test_path": self.source.test_path}
         return {key: path for key, path in paths.items() if path is not None}
 
     def settings(self) -> dict[str, Any]:
         chosen = {"log1p": self.log1p} if self.log_target else {}
-        return self._settings | self.csv_options.to_dict() | chosen
+        return self._settings | self.source.options.to_dict() | chosen
 
     def describe(self) -> dict[str, Any]:
-        notes = {"notes": self._notes} if self._notes else {}
-        return {"columns": self._checked.columns, "target": self._target_report, **notes, **super().describe()}
-
-    def _row_ids(self, pool: list[tuple[Path, pd.DataFrame]]) -> list[str]:
-        """Return the id of each row of the files that is left after rows with missing values are dropped."""
-        ids = []
-        for path, table in pool:
-            own = csv_row_ids(path, self.target, self.csv_options)
-            ids += [own[row] for row in table.index.tolist()]
-        return ids
+        found = {"columns": self.source.checked.columns, "target": self._target_report}
+        return found | ({"notes": self.source.notes} if self.source.notes else {}) | super().describe()
 
     def encoder_args(self) -> dict[str, Any]:
         self.setup()
@@ -245,15 +230,7 @@ class TabularData(RegressionData):
     def encoding(self) -> dict[str, Any]:
         self.setup()
         columns = [name for name in self._tables["train"].columns if name != self.target]
-        return {
-            "kind": "table",
-            "columns": columns,
-            "target": self.target,
-            "missing": self.missing,
-            "encoder": self.encode.to_dict(),
-            "dates": list(self.roles.dates),
-            "csv": self.csv_options.to_dict(),
-        } | ({"letters": self._checked.letters} if self._checked.letters else {})
+        return self.source.encoding(columns, self.encode)
 
     def table(self, split: Split) -> tuple[pd.DataFrame, pd.Series[Any]]:
         """Return the rows of one split before they are encoded: a frame of features, and the labels.
@@ -275,9 +252,9 @@ class TabularData(RegressionData):
             ValueError: if the file lacks a column of the training rows, or its rows cannot be read.
         """
         self.setup()
-        test, importance = self._read_test(Path(path))
-        if importance is not None:
-            self.update_importance("test", importance)
+        test = self.source.read_test(Path(path))
+        if self.source.test_importance is not None:
+            self.update_importance("test", self.source.test_importance)
         self._tables["test"] = test[self._tables["train"].columns]
         data = self._encoded(self._tables["test"])
         check_labels("test", data)
@@ -295,6 +272,3 @@ class TabularData(RegressionData):
     def _encoded(self, table: pd.DataFrame) -> ArrayDataset:
         labels = torch.from_numpy(table[self.target].to_numpy(np.float64, copy=True)).to(self.label_dtype)
         return ArrayDataset(self.encode(table.drop(columns=self.target)), labels, label_dtype=self.label_dtype)
-
-    def _read_test(self, path: Path) -> tuple[pd.DataFrame, NDArray[np.float64] | None]:
-        return read_test_table(path, self._checked, self.path, self.roles, self.csv_options, self.missing)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from dir.models.timm_encoder import TimmEncoder as TimmEncoder
     from dir.models.transformer import TransformerPairEncoder as TransformerPairEncoder
     from dir.models.transformer import TransformerTextEncoder as TransformerTextEncoder
+    from dir.models.windows import GRUEncoder as GRUEncoder
+    from dir.models.windows import TCNEncoder as TCNEncoder
 
 _HOMES = {
     "BiLSTMPairEncoder": "bilstm",
@@ -50,6 +52,7 @@ _HOMES = {
     "ConvEncoder": "conv",
     "EncodedRegressor": "encoded_regressor",
     "EncodedTrees": "encoded_regressor",
+    "GRUEncoder": "windows",
     "GridEncoder": "grid",
     "Head": "heads",
     "LinearHead": "heads",
@@ -70,6 +73,7 @@ _HOMES = {
     "quantile_edges": "piecewise_linear",
     "Regressor": "regressor",
     "ResNetEncoder": "resnet",
+    "TCNEncoder": "windows",
     "TabMEncoder": "tabm",
     "TextMLPEncoder": "text",
     "TimmEncoder": "timm_encoder",

@@ -16,10 +16,11 @@ from dir._checks import message
 from dir.bundle import Model
 from dir.bundle.description import bins_from_dict, bins_to_dict
 from dir.bundle.fields import Fields
-from dir.bundle.files import read_inputs
+from dir.bundle.files import InputFile, read_inputs
 from dir.bundle.inputs.images import ImageInputs
 from dir.bundle.inputs.tables import TableInputs
 from dir.bundle.inputs.texts import TextInputs
+from dir.bundle.inputs.windows import WindowInputs
 from dir.data.stsb import read_stsb
 from dir.data.table_checks import as_numbers, require_columns
 from dir.metrics import SHOTS, ShotMetrics
@@ -70,10 +71,12 @@ def evaluate_file(model: Model, path: Path, pictures: Path | None, device: torch
         raise ValueError(message(_PATH, "the file has no rows", str(path)))
     options: dict[str, Any] = {"unknown": "zeros"} if isinstance(model.encoder, TableInputs) else {}
     found = model.predict_rows(rows.inputs, device=None if model.module is None else device, **options)
-    labels = torch.from_numpy(rows.labels.astype(model.dtype))
-    variances = None if found.variances is None else torch.from_numpy(found.variances)
+    # A window at the end of a file has no label yet.
+    known = np.isfinite(rows.labels)
+    labels = torch.from_numpy(rows.labels[known].astype(model.dtype))
+    variances = None if found.variances is None else torch.from_numpy(found.variances[known])
     metrics = _metrics(model, labels)
-    return summarise(metrics, labels, torch.from_numpy(found.predictions), variances)
+    return summarise(metrics, labels, torch.from_numpy(found.predictions[known]), variances)
 
 
 def _read(model: Model, path: Path, pictures: Path | None, outside: bool) -> LabelledRows:
@@ -84,6 +87,8 @@ def _read(model: Model, path: Path, pictures: Path | None, outside: bool) -> Lab
     if encoder.kind == "pairs":
         pairs = read_stsb(path)
         return LabelledRows(list(zip(pairs.first, pairs.second, strict=True)), pairs.scores.astype(np.float64))
+    if isinstance(encoder, WindowInputs):
+        return _windows(encoder, read_inputs(model, path), path)
     if isinstance(encoder, TableInputs):
         file = read_inputs(model, path)
         return _complete(encoder, file.inputs, _labels(file.keys, encoder.target, path), path)
@@ -131,6 +136,25 @@ def _complete(encoder: TableInputs, frame: pd.DataFrame, labels: pd.Series[Any],
         frame, labels = frame[kept], labels[kept]
     target = str(labels.name)
     return LabelledRows(frame, _finite(labels.to_frame(), target, path))
+
+
+def _windows(encoder: WindowInputs, file: InputFile, path: Path) -> LabelledRows:
+    """Return the rows of a table, and the label of each window that they form, NaN where it is missing."""
+    frame: pd.DataFrame = file.inputs
+    labels = _labels(frame, encoder.target, path).to_numpy(np.float64)
+    if encoder.missing == "drop":
+        kept = frame[encoder.raw].notna().all(axis=1).to_numpy()
+        if not kept.all():
+            print(f"{path}: {int((~kept).sum())} of {len(frame)} rows have a missing value and end windows.")
+        frame, labels = frame[kept].reset_index(drop=True), labels[kept]
+    found = encoder.find(frame)
+    ends = np.where(found.labels < 0, np.nan, labels[found.labels])
+    missing = int(np.isnan(ends).sum())
+    if missing == len(ends):
+        raise ValueError(message(str(path), "no window has a label", advice="Give rows after the windows."))
+    if missing:
+        print(f"{path}: {missing} of {len(ends)} windows have no label and are left out.")
+    return LabelledRows(frame, ends)
 
 
 def _inside(folder: Path, names: pd.Series[Any], path: Path, outside: bool) -> list[Path]:

@@ -9,12 +9,12 @@ from typing import Any
 from dir._checks import message
 from dir.bundle.description import Description
 from dir.bundle.fields import Fields
-from dir.bundle.inputs.tables import TableInputs
+from dir.bundle.inputs import input_encoder
 from dir.data.base import RegressionData
 
 # Entries of an encoding that decide the numbers which the network sees.
 _DECIDING = (
-    *("kind", "columns", "encoder", "dates", "letters", "size", "channels", "resize", "steps"),
+    *("kind", "columns", "encoder", "dates", "letters", "windows", "size", "channels", "resize", "steps"),
     *("form", "views", "normalize", "max_length", "split", "words", "unknown"),
 )
 
@@ -25,8 +25,8 @@ def kept_encoding(bundle: Path, about: Description) -> dict[str, Any]:
     Raises:
         BundleError: the encoding is malformed.
     """
-    if about.input.get("kind") == "table":
-        TableInputs(Fields(about.input, str(bundle / "model.json"), "input"))
+    if about.input.get("kind") in ("table", "windows"):
+        input_encoder(Fields(about.input, str(bundle / "model.json"), "input"), bundle)
     return about.input
 
 
@@ -37,7 +37,7 @@ def check_encoding(data: RegressionData, bundle: Path, about: Description | None
     """
     now = data.encoding()
     if about is None:
-        if now["kind"] == "table" or now.get("form") == "words":
+        if now["kind"] in ("table", "windows") or now.get("form") == "words":
             note = "no model bundle, the encoding of the run is fitted again on the training rows found now"
             print(message(str(bundle), note), file=sys.stderr)
         return

@@ -39,7 +39,7 @@ TARGETS = frozenset(
     | _names("dir.models", "PriorHead")
     | _names("dir.models", "BiLSTMPairEncoder ConvEncoder GridEncoder MLPEncoder PairMLPEncoder ResNetEncoder")
     | _names("dir.models", "TabMEncoder TransformerPairEncoder HistGBDT LightGBMTrees CatBoostTrees")
-    | _names("dir.models", "TextMLPEncoder TimmEncoder TransformerTextEncoder")
+    | _names("dir.models", "GRUEncoder TCNEncoder TextMLPEncoder TimmEncoder TransformerTextEncoder")
     | _names("dir.data", "AgeSyntheticData STSSyntheticData CsvImages NpzImages TabularData Protocol automatic_bins")
     | _names("dir.data", "STSBWords STSBEmbeddings STSBTokens TextData LabelledImages")
     | _names("dir.resampling", "SMOTER SMOGN GaussianNoise RandomOverSampler RandomUnderSampler WERCS REBAGG")

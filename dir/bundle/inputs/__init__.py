@@ -7,7 +7,7 @@ from pathlib import Path
 from dir.bundle.fields import Fields
 from dir.bundle.inputs.rows import InputEncoder
 
-KINDS = ("arrays", "images", "pairs", "table", "texts")
+KINDS = ("arrays", "images", "pairs", "table", "texts", "windows")
 
 
 def input_encoder(fields: Fields, folder: Path, text_encoder: str | Path | None = None) -> InputEncoder:
@@ -23,6 +23,10 @@ def input_encoder(fields: Fields, folder: Path, text_encoder: str | Path | None 
         from dir.bundle.inputs.tables import TableInputs
 
         return TableInputs(fields)
+    if kind == "windows":
+        from dir.bundle.inputs.windows import WindowInputs
+
+        return WindowInputs(fields)
     if kind == "images":
         from dir.bundle.inputs.images import ImageInputs
 

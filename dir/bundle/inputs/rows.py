@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -19,18 +19,27 @@ class RowsError(ValueError):
     """Rows that cannot be predicted.
 
     Attributes:
-        problems: reason for each such row, by row number from 0.
+        problems: reason for each such row, by row number from 0; for windows by the number of the window.
+
+    Args:
+        problems: see above.
+        count: number of rows or windows.
+        numbers: number of the last row of each window, from 0. Default None: rows.
     """
 
-    def __init__(self, problems: Mapping[int, str], count: int) -> None:
+    def __init__(self, problems: Mapping[int, str], count: int, numbers: Sequence[int] | None = None) -> None:
         self.problems = dict(sorted(problems.items()))
-        lines = [f"row {row + 1}: {reason[:_LONGEST]}" for row, reason in list(self.problems.items())[:SHOWN]]
+        listed = list(self.problems.items())[:SHOWN]
+        lines = [f"row {row + 1 if numbers is None else numbers[row] + 1}: {why[:_LONGEST]}" for row, why in listed]
         more = len(self.problems) - SHOWN
         if more > 0:
             lines.append(f"... and {more} more")
         shown = "\n  ".join(lines)
+        kind = "rows cannot be predicted (counted from 1)"
+        if numbers is not None:
+            kind = "windows cannot be predicted (named by their last row, counted from 1)"
         super().__init__(
-            f"inputs: {len(self.problems)} of {count} rows cannot be predicted (counted from 1):\n  {shown}\n"
+            f"inputs: {len(self.problems)} of {count} {kind}:\n  {shown}\n"
             'Correct these rows, or leave them out: predict(..., on_error="nan"), dir-predict on_error=skip.'
         )
 
@@ -46,6 +55,8 @@ class Rows(ABC):
     def __init__(self, count: int) -> None:
         self.count = count
         self.problems: dict[int, str] = {}
+        # For windows the number of the last row of each, from 0.
+        self.numbers: list[int] | None = None
 
     @abstractmethod
     def batch(self, indices: list[int]) -> tuple[list[int], Inputs | None]:

@@ -32,15 +32,15 @@ class TableRows(Rows):
 
     def __init__(self, table: pd.DataFrame, encoder: TableEncoder, problems: dict[int, str]) -> None:
         super().__init__(len(table))
-        self._table = table
+        self.table = table
         self._encoder = encoder
         self.problems = problems
 
     def batch(self, indices: list[int]) -> tuple[list[int], Inputs | None]:
-        return indices, self._encoder(self._table.iloc[indices])
+        return indices, self._encoder(self.table.iloc[indices])
 
     def frame(self, indices: list[int]) -> pd.DataFrame:
-        return self._encoder.complete(self._table.iloc[indices].reset_index(drop=True))
+        return self._encoder.complete(self.table.iloc[indices].reset_index(drop=True))
 
 
 class TableInputs(InputEncoder):
@@ -73,6 +73,11 @@ class TableInputs(InputEncoder):
         self._numeric_names = {
             name: all(_is_number(value) for value in known) for name, known in self.encoder.categories.items()
         }
+
+    @property
+    def needed(self) -> list[str]:
+        """Columns of the file that a prediction needs."""
+        return self.raw
 
     def open(self, inputs: Any, **options: Any) -> TableRows:
         """Return the rows of a table.
