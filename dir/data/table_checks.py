@@ -205,7 +205,7 @@ def find_missing(table: pd.DataFrame, target: str | None, missing: str, problems
         if kept.empty:
             problems.add("every row has a missing value", "Set data.missing=median, or data.drop.")
         return kept
-    watched = [target] if missing == "median" else list(table.columns)
+    watched = [name for name in table.columns if missing != "median" or name == target]
     for name in watched:
         if gone[name].any():
             rows = show_rows(np.flatnonzero(gone[name].to_numpy()))
