@@ -63,7 +63,7 @@ class GRUEncoder(nn.Module):
         self.num_features = hidden
 
     def forward(self, inputs: Tensor) -> Tensor:
-        _, state = self.recurrent(inputs.unflatten(1, (self.window, -1)))
+        _, state = self.recurrent(inputs.reshape(inputs.shape[0], self.window, -1))
         features: Tensor = self.dropout(state[-1])
         return features
 
@@ -118,7 +118,7 @@ class TCNEncoder(nn.Module):
         self.num_features = channels
 
     def forward(self, inputs: Tensor) -> Tensor:
-        series = inputs.unflatten(1, (self.window, -1)).transpose(1, 2)
+        series = inputs.reshape(inputs.shape[0], self.window, -1).transpose(1, 2)
         features: Tensor = self.norm(self.blocks(series)[:, :, -1])
         return features
 
