@@ -56,8 +56,8 @@ def test_a_column_gives_the_split_and_is_no_feature(tmp_path: Path) -> None:
 
 
 def test_wrong_values_of_a_split_column_are_named_with_their_rows(tmp_path: Path) -> None:
-    table = frame().assign(fold=["dev", None, *["train"] * (COUNT - 2)])
-    with pytest.raises(ValueError, match=r"column 'fold'.*2 entries differ: 'dev' \(row 1\), 'nan' \(row 2\)"):
+    table = frame().assign(fold=["holdout", None, *["train"] * (COUNT - 2)])
+    with pytest.raises(ValueError, match=r"column 'fold'.*2 entries differ: 'holdout' \(row 1\), 'nan' \(row 2\)"):
         ready(tmp_path, table, split_column="fold")
     with pytest.raises(ValueError, match="no sample of val"):
         ready(tmp_path, table.assign(fold=np.resize(["train", "test"], COUNT)), split_column="fold")

@@ -75,6 +75,10 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[np.ndarray, np.ndarray], Any]]]
     "mse": ({}, lambda p, t: ((p - t) ** 2).mean()),
     "geometric_mean": ({}, lambda p, t: stats.gmean(np.abs(p - t))),
     "balanced_mae": ({"bins": BINS}, balanced),
+    "balanced_mase": (
+        {"constant": 3.0, "bins": BINS},
+        lambda p, t: balanced(p, t) / balanced(np.full_like(t, 3.0), t),
+    ),
     "pearson": ({}, lambda p, t: stats.pearsonr(p, t).statistic),
     "spearman": ({}, lambda p, t: stats.spearmanr(p, t).statistic),
     "relevance_mae": ({"relevance": relevance}, weighted(1)),

@@ -121,6 +121,10 @@ def test_settings_that_trees_cannot_use_are_refused(
 def test_another_regressor_is_not_fitted_with_weights(config: Config, tmp_path: Path) -> None:
     keys = ("learning_rate", "max_leaf_nodes", "min_samples_leaf", "l2_regularization", "max_iter", "patience")
     gone = [f"~method.estimator.{key}" for key in (*keys, "monitor", "random_state")]
-    linear = ["method.estimator._target_=sklearn.linear_model.LinearRegression", *gone]
-    with pytest.raises(ValueError, match=r"^method\.weights: .*LinearRegression.*got 'lds'"):
+    linear = [
+        "method.estimator._target_=sklearn.linear_model.QuantileRegressor",
+        "method.estimator.quantile=0.5",
+        *gone,
+    ]
+    with pytest.raises(ValueError, match=r"^method\.weights: .*QuantileRegressor.*got 'lds'"):
         train(config("method=hist_gbdt", *linear, "method.weights=lds"), RunFolder(tmp_path / "run"), {})

@@ -85,10 +85,18 @@ IMAGES: dict[str, Any] = TABLE | {
     "ordinal_entropy": {"weight": 0.03},
     "srl": {"weight": 0.03},
 }
+# The defaults of dir/recipe/schema.py: nothing was tuned for texts.
+TEXT = TABLE | {
+    "lds": {"reweight": "sqrt_inverse", "kernel_size": 5, "sigma": 2.0},
+    "shrink": {"sigma": 5.0, "tau": 20.0},
+    "rnc": {"weight": 0.1},
+    "ordinal_entropy": {"weight": 0.01},
+}
 EXPECTED = {
     "age_synthetic": AGE | {"target_offset": 45.0, "shrink": {"sigma": 10.0, "tau": 10.0}},
     "agedb": AGE,
     "imdb_wiki": AGE,
+    "images": IMAGES,
     "images_npz": IMAGES,
     "sts_synthetic": SIMILARITY,
     "stsb_glove": SIMILARITY,
@@ -99,8 +107,13 @@ EXPECTED = {
     },
     "stsb_minilm_finetune": SIMILARITY,
     "tabular": TABLE,
+    "text": TEXT,
+    "text_finetune": TEXT,
 }
 GIVEN = {
+    "images": ["data.csv=x.csv", "data.target=y"],
+    "text": ["data.path=x.tsv", "data.text=a", "data.target=y"],
+    "text_finetune": ["data.path=x.tsv", "data.text=a", "data.target=y"],
     "tabular": ["data.path=x.csv", "data.target=y"],
     "images_npz": ["data.path=x.npz", "data.label=y"],
 }
