@@ -123,7 +123,7 @@ class WindowSettings:
             step = str(pd.Timedelta(seconds=found.step))
         past = "with" if self.lags else "without"
         return (
-            f"windows: {count} of {self.length} rows at steps of {step}, {past} the target's past, label "
+            f"{count} windows of {self.length} rows at steps of {step}, {past} the target's past, label "
             f"{self.horizon} steps later; {groups} series; {found.irregular} irregular steps, which end windows; "
             f"{missing} windows left out because their label is missing"
         )

@@ -73,7 +73,7 @@ def test_gaps_end_windows_and_are_counted(tmp_path: Path) -> None:
     # 38, 20 and 20 of the 78 rows: every start of a split and every gap costs three labels.
     assert lost == [0, 1, 2, 11, 12, 13, 39, 40, 41, 59, 60, 61, 71, 72, 73]
     text = format_description(data.describe())
-    assert "windows: 63 of 3 rows at steps of 0 days 01:00:00, with the target's past" in text
+    assert "63 windows of 3 rows at steps of 0 days 01:00:00, with the target's past" in text
     assert "1 series; 2 irregular steps, which end windows; 0 windows left out" in text
 
 

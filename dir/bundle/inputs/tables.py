@@ -131,22 +131,22 @@ class TableInputs(InputEncoder):
             inputs = pd.DataFrame(inputs)
         if not isinstance(inputs, pd.DataFrame):
             array = np.asarray(inputs)
-            if array.ndim != 2 or array.shape[1] != len(self.raw):
+            if array.ndim != 2 or array.shape[1] != len(self.needed):
                 raise ValueError(
                     message(
                         "inputs",
-                        f"expected a frame or an array [N, {len(self.raw)}] with the columns {self.raw}",
+                        f"expected a frame or an array [N, {len(self.needed)}] with the columns {self.needed}",
                         list(array.shape),
                     )
                 )
-            return pd.DataFrame(array, columns=self.raw)
-        repeated = [name for name in self.raw if (inputs.columns == name).sum() > 1]
+            return pd.DataFrame(array, columns=self.needed)
+        repeated = [name for name in self.needed if (inputs.columns == name).sum() > 1]
         if repeated:
             raise ValueError(message("inputs", f"column {shown(repeated[0])} occurs more than once"))
-        lacking = [name for name in self.raw if name not in inputs.columns]
+        lacking = [name for name in self.needed if name not in inputs.columns]
         if lacking:
             found = shown(list(inputs.columns), 1000)
-            advice = f"The model needs the columns {shown(self.raw, 1000)}."
+            advice = f"The model needs the columns {shown(self.needed, 1000)}."
             raise ValueError(message("inputs", f"no column {lacking} (found: {found})", advice=advice))
         return inputs.reset_index(drop=True)
 

@@ -95,7 +95,7 @@ class WindowInputs(TableInputs):
         Raises:
             ValueError: if the rows form no window, or lack a time or a group.
         """
-        frame = self._table(inputs)
+        frame = self._frame(inputs)
         table = super().open(frame, **options)
         windows = self.find(frame).rows
         if not len(windows):
@@ -106,7 +106,7 @@ class WindowInputs(TableInputs):
 
     def find(self, inputs: Any) -> Found:
         """Return the windows that the rows form, in the order of their last rows."""
-        frame = self._table(inputs)
+        frame = self._frame(inputs)
         problems = Problems("inputs")
         decide_times(frame, self.time.columns, problems, self.time)
         for name in self.group:
@@ -124,16 +124,3 @@ class WindowInputs(TableInputs):
         label_of[labelled[:, self.length - 1]] = labelled[:, -1]
         windows = windows[np.argsort(windows[:, -1])]
         return Found(windows, label_of[windows[:, -1]])
-
-    def _table(self, inputs: Any) -> pd.DataFrame:
-        frame = pd.DataFrame(inputs) if isinstance(inputs, dict) else inputs
-        if not isinstance(frame, pd.DataFrame):
-            raise ValueError(
-                message("inputs", f"expected a frame with the columns {self.needed}", type(inputs).__name__)
-            )
-        lacking = [name for name in self.needed if name not in frame.columns]
-        if lacking:
-            found = shown(list(frame.columns), 1000)
-            advice = f"The model needs the columns {shown(self.needed, 1000)}."
-            raise ValueError(message("inputs", f"no column {lacking} (found: {found})", advice=advice))
-        return frame.reset_index(drop=True)

@@ -75,7 +75,7 @@ def error_by_label(found: LabelSeries, labels: Sequence[str], unit: str, what: s
                 f"{one.label}, labels {low:g} to {high:g}: {what} {y:.4g}, {n:g} rows",
                 method_id(one.label, labels),
             )
-            for x, y, low, high, n in zip(centres, values, found.edges[:-1], found.edges[1:], found.rows, strict=True)
+            for x, y, low, high, n in zip(centres, values, found.edges[:-1], found.edges[1:], one.rows, strict=True)
             if math.isfinite(y)
         ]
     if what == "bias":

@@ -20,7 +20,6 @@ from dir.metrics.table import BEST_AT, HIGHER_IS_BETTER
 # With fewer seeds an interval says little.
 _FEW_SEEDS = 3
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
-_OPTIONS = {"logger", "name", "seed", "method", "resume", "best"}
 
 
 def report_page(
@@ -66,8 +65,8 @@ def _section(runs: Sequence[Run], one: Comparison) -> dict[str, Any]:
         figures += [
             (
                 error_by_label(along, labels, unit, "mae"),
-                "Error along the label, over all seeds. The bars behind the lines are test rows, darker where the "
-                "training has more samples of the label.",
+                "Error along the label, over all seeds. The bars behind the lines are the test rows of "
+                f"{along.series[0].label}, darker where the training has more samples of the label.",
             ),
             (
                 error_by_label(along, labels, unit, "bias"),

@@ -25,12 +25,14 @@ class Series:
 
     Args:
         label: the row's label, such as ``lds``.
+        rows: test rows per bin over all seeds of the row, [B].
         mae: mean absolute error per bin, NaN without rows, [B].
         bias: mean of prediction minus label per bin, [B].
         map: share of predictions (second axis) for labels of each bin (first axis), [B, B]; rows sum to 1.
     """
 
     label: str
+    rows: Array
     mae: Array
     bias: Array
     map: Array
@@ -38,10 +40,12 @@ class Series:
 
 @dataclass(frozen=True)
 class LabelSeries:
-    """Test rows along the label: edges of the bins [B + 1], rows per bin over all seeds [B], and the series."""
+    """Test rows along the label: edges of the bins [B + 1], the series, and the test rows of the first series.
+
+    ``shots[group]`` holds the rows per bin of each shot group, [B].
+    """
 
     edges: Array
-    rows: Array
     shots: Mapping[str, Array]
     series: tuple[Series, ...]
 
@@ -64,14 +68,15 @@ def label_series(runs: Sequence[Run]) -> LabelSeries | None:
     labels = np.concatenate([arrays["label"].astype(np.float64) for found in saved.values() for arrays in found])
     edges = figure_edges(labels)
     num_bins = len(edges) - 1
-    series, rows, shots = [], np.zeros(num_bins), {}
+    series: list[Series] = []
+    shots: dict[str, Array] = {}
     for label, found in saved.items():
         truth = np.concatenate([arrays["label"].astype(np.float64) for arrays in found])
         predicted = np.concatenate([arrays["prediction"].astype(np.float64) for arrays in found])
         at, to = _bins(truth, edges), _bins(predicted, edges)
         rows = np.bincount(at, minlength=num_bins).astype(float)
         shot = np.concatenate([arrays["shot"] for arrays in found])
-        shots = {
+        shots = shots or {
             name: np.bincount(at[shot == name], minlength=num_bins) for name in ("many", "median", "few", "zero")
         }
         with np.errstate(invalid="ignore"):
@@ -79,8 +84,8 @@ def label_series(runs: Sequence[Run]) -> LabelSeries | None:
             bias = np.bincount(at, predicted - truth, num_bins) / rows
             pairs = np.zeros((num_bins, num_bins))
             np.add.at(pairs, (at, to), 1.0)
-            series.append(Series(label, mae, bias, pairs / rows[:, None]))
-    return LabelSeries(edges, rows, shots, tuple(series))
+            series.append(Series(label, rows, mae, bias, pairs / rows[:, None]))
+    return LabelSeries(edges, shots, tuple(series))
 
 
 def figure_edges(labels: Array) -> Array:

@@ -127,10 +127,20 @@ def test_series_equal_a_loop(page):
     )
     low, high = found.edges[3], found.edges[4]
     rows = (label >= low) & (label < high)
-    assert found.rows[3] == rows.sum()
+    assert one.rows[3] == rows.sum()
     assert one.mae[3] == pytest.approx(np.abs(prediction - label)[rows].mean())
     assert one.bias[3] == pytest.approx((prediction - label)[rows].mean())
     np.testing.assert_allclose(one.map[3].sum(), 1.0)
+
+
+def test_each_series_counts_its_own_rows(tmp_path):
+    for method, seeds in (("vanilla", (0, 1)), ("lds", (0,))):
+        for seed in seeds:
+            write_run(tmp_path, method, seed, 3.0)
+    found = label_series(find_runs(tmp_path / "houses")[0])
+    assert {one.label: one.rows.sum() for one in found.series} == {"vanilla": 600, "lds": 300}
+    # The bars behind the lines are the rows of the first series.
+    assert sum(counts.sum() for counts in found.shots.values()) == 600
 
 
 def test_bins_of_the_figures_hold_whole_numbers_alike():
