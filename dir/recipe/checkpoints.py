@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -156,11 +159,13 @@ class RunCheckpoint(ModelCheckpoint):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         super().on_exception(trainer, pl_module, exception)
-        try:
-            _write_kept(trainer)
-        except RuntimeError as error:
-            # The exception that ends the run is raised again, and is more important.
-            print(error, file=sys.stderr)
+        # When one of several processes fails, the launcher sends SIGTERM to the others while they end by themselves.
+        with _without_sigterm():
+            try:
+                _write_kept(trainer)
+            except RuntimeError as error:
+                # The exception that ends the run is raised again, and is more important.
+                print(error, file=sys.stderr)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def moved(path: str) -> str:
@@ -180,6 +185,20 @@ def _write_kept(trainer: Trainer) -> None:
     writer = trainer.strategy.checkpoint_io
     if isinstance(writer, AtomicCheckpointIO):
         writer.write_kept()
+
+
+@contextmanager
+def _without_sigterm() -> Iterator[None]:
+    """Ignore SIGTERM in a process that is about to end anyway."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        # None: the handler was not set from Python, and cannot be put back.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def copy_to_memory(value: Any) -> Any:

@@ -79,7 +79,7 @@ def test_torchrun_leaves_one_finished_run_folder(tmp_path: Path) -> None:
 def test_failing_rank_ends_the_run_with_its_error(tmp_path: Path) -> None:
     (tmp_path / "failing_loss.py").write_text(FAILING)
     failing = "task.loss._target_=failing_loss.Failing"
-    done = torchrun(tmp_path, *TINY_RUN, "method=fds", failing, "trainer.max_epochs=9", "checkpoint_every_seconds=0")
+    done = torchrun(tmp_path, *TINY_RUN, "method=fds", failing, "trainer.max_epochs=9")
     ended = time.time()
     assert done.returncode != 0
     assert (tmp_path / "failed").is_file(), done.stderr[-9000:]
