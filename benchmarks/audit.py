@@ -15,8 +15,10 @@ import contextlib
 import io
 import json
 import platform
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,19 +151,30 @@ def table(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(about: str, seeds: int) -> argparse.ArgumentParser:
+    """Return the parser of a benchmark on planted labels, with its text of help and its default number of seeds."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, nargs="?", help="csv file")
     parser.add_argument("target", nargs="?", help="label column")
-    parser.add_argument("--seeds", type=int, default=2, help="number of seeds (default: 2)")
+    parser.add_argument("--seeds", type=int, default=seeds, help=f"number of seeds (default: {seeds})")
     parser.add_argument("--out", type=Path, help="result file (json)")
     parser.add_argument("--show", type=Path, help="print the table of a result file")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, show: Callable[[dict[str, Any]], str]) -> argparse.Namespace:
+    """Return the arguments of the process; with ``--show`` print the table of a result file and end the process."""
     args = parser.parse_args()
     if args.show:
-        print(table(json.loads(args.show.read_text())))
-        return
+        print(show(json.loads(args.show.read_text())))
+        sys.exit()
     if not (args.file and args.target and args.out):
         parser.error("expected FILE TARGET --out RESULT, or --show RESULT")
+    return args
+
+
+def main() -> None:
+    args = parse(parser_of(__doc__ or "", seeds=2), table)
     runs = []
     for share, kind in CONDITIONS:
         for seed in range(args.seeds):

@@ -9,7 +9,6 @@ An audit of the vanilla run gives the weights. The shot groups are those of the 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
@@ -24,7 +23,7 @@ import pandas as pd
 import torch
 from hydra import compose, initialize_config_dir
 
-from benchmarks.audit import plant
+from benchmarks.audit import parse, parser_of, plant
 from dir._atomic import write_atomic
 from dir.data.arrays import automatic_bins
 from dir.data.tabular import TabularData
@@ -108,19 +107,9 @@ def table(content: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, nargs="?", help="csv file")
-    parser.add_argument("target", nargs="?", help="label column")
-    parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default: 3)")
+    parser = parser_of(__doc__ or "", seeds=3)
     parser.add_argument("--folds", type=int, default=2, help="folds of the audit (default: 2)")
-    parser.add_argument("--out", type=Path, help="result file (json)")
-    parser.add_argument("--show", type=Path, help="print the table of a result file")
-    args = parser.parse_args()
-    if args.show:
-        print(table(json.loads(args.show.read_text())))
-        return
-    if not (args.file and args.target and args.out):
-        parser.error("expected FILE TARGET --out RESULT, or --show RESULT")
+    args = parse(parser, table)
     register_configs()
     facts = {"commit": commit(), "torch": torch.__version__, "machine": platform.machine(), "device": "cpu"}
     facts |= {"data": args.file.name, "folds": args.folds}

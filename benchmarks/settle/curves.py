@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from dir.compare.frontier import power_of
@@ -37,7 +38,7 @@ def _over(found: Sequence[dict[str, dict[str, float | None]]]) -> dict[tuple[str
     return {
         (group, metric): spread(
             math.nan if one[group][metric] is None else float(one[group][metric]) for one in found
-        )  # type: ignore[arg-type]
+        )
         for group in found[0]
         for metric in METRICS
     }
@@ -58,13 +59,10 @@ def height(points: Sequence[tuple[float, float]], x: float) -> float:
 
     Straight lines join neighbouring points. Left of all points nothing is reached: infinite.
     """
-    best = math.inf
-    for at, (x0, y0) in enumerate(points):
-        if x0 <= x:
-            best = min(best, y0)
-        for x1, y1 in points[at + 1 : at + 2]:
-            if min(x0, x1) <= x <= max(x0, x1) and x0 != x1:
-                best = min(best, y0 + (y1 - y0) * (x - x0) / (x1 - x0))
+    best = min((y for at, y in points if at <= x), default=math.inf)
+    for (x0, y0), (x1, y1) in pairwise(points):
+        if min(x0, x1) <= x <= max(x0, x1) and x0 != x1:
+            best = min(best, y0 + (y1 - y0) * (x - x0) / (x1 - x0))
     return best
 
 

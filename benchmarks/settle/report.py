@@ -31,7 +31,7 @@ ORDER = (
 )
 # Ranks over fewer data sets cannot differ at 5 %: Wilcoxon's p-value of five is 0.0625 at best.
 MIN_RANKED = 6
-# A tail without rows says nothing about rare labels: those data sets show the next group.
+# Columns of the tables. A group without test rows is left out.
 GROUPS = ("all", "many", "median", "few", "zero")
 
 

@@ -78,5 +78,6 @@ def test_rows_that_form_no_window_are_refused(run: Path) -> None:
 
 
 def test_the_network_is_exported(run: Path, tmp_path: Path) -> None:
-    assert export(load(run), tmp_path / "m.pt2", "torch_export")
-    assert (tmp_path / "m.pt2").is_file()
+    for name, form in (("m.pt2", "torch_export"), ("m.onnx", "onnx")):
+        assert export(load(run), tmp_path / name, form)
+        assert (tmp_path / name).is_file()

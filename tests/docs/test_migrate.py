@@ -12,8 +12,8 @@ from dir.recipe.cli import config_dir, register_configs
 PAGE = Path(__file__).resolve().parents[2] / "docs/migrate.md"
 _GROUPS = "method|task|data|trainer|optimizer|scheduler|regularizer"
 _SETTING = re.compile(rf"^\+?(?:{_GROUPS}|name|resume)(?:\.[\w.]+)?=?[^`|]*$")
-# Methods that hold the parts which settings of the page belong to.
-METHODS = ["vanilla", "lds_fds", "bmc", "ranksim", "conr", "rrt"]
+# Choices that hold the parts which settings of the page belong to.
+CHOICES = [*(f"method={name}" for name in ("vanilla", "lds_fds", "bmc", "ranksim", "conr", "rrt")), "optimizer=sgd"]
 
 
 def settings() -> list[str]:
@@ -28,7 +28,7 @@ def settings() -> list[str]:
 def configs() -> list[DictConfig]:
     register_configs()
     with initialize_config_dir(config_dir(), version_base="1.3"):
-        return [compose("train", ["+experiment=agedb", f"method={method}"]) for method in METHODS]
+        return [compose("train", ["+experiment=agedb", choice]) for choice in CHOICES]
 
 
 def test_the_page_names_settings():

@@ -30,6 +30,21 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Callable[..., DictConfig]:
     return config
 
 
+def compose_table(path: Path, epochs: int, *overrides: str) -> DictConfig:
+    """Return the config of a short run on the column ``y`` of a csv file."""
+    register_configs()
+    quick = [f"trainer.max_epochs={epochs}", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"]
+    fixed = ["+experiment=tabular", f"data.path={path}", "data.target=y", "logger=none"]
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        return compose("train", [*fixed, *quick, *overrides])
+
+
+@pytest.fixture(scope="session")
+def table_config() -> Callable[..., DictConfig]:
+    """Return :func:`compose_table`."""
+    return compose_table
+
+
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """Return runs in separate, pre-started processes; the run named `whole` is uninterrupted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from dir.bundle import load
@@ -20,7 +20,6 @@ from dir.models import HistGBDT, HistogramHead
 from dir.models.decision import decide_raw
 from dir.models.target_units import TargetUnits
 from dir.recipe.build import build
-from dir.recipe.cli import config_dir, register_configs
 from dir.recipe.cost import TargetCost
 from dir.recipe.evaluate import evaluate_checkpoint
 from dir.recipe.run_folder import RunFolder
@@ -40,26 +39,13 @@ def profit(prediction: Tensor, label: Tensor) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def config(tmp_path_factory: pytest.TempPathFactory, table_config: Any) -> Any:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 2))
     noise = rng.exponential(2.0, 300)
     path = tmp_path_factory.mktemp("data") / "x.csv"
     pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": np.exp(x[:, 0]) + noise}).to_csv(path, index=False)
-    register_configs()
-
-    def make(*overrides: str) -> Any:
-        fixed = ["+experiment=tabular", f"data.path={path}", "data.target=y", "data.split=random", "data.share=0.2"]
-        quick = [
-            "trainer.accelerator=cpu",
-            "trainer.max_epochs=4",
-            "trainer.enable_progress_bar=false",
-            "logger=none",
-        ]
-        with initialize_config_dir(config_dir(), version_base="1.3"):
-            return compose("train", [*fixed, *quick, *overrides])
-
-    return make
+    return partial(table_config, path, 4, "data.split=random", "data.share=0.2")
 
 
 def run(cfg: Any, path: Path) -> dict[str, Any]:

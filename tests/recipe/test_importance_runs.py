@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from dir.bundle import load
 from dir.mixup import CMixup
 from dir.recipe.build import build
-from dir.recipe.cli import config_dir, register_configs
 from dir.recipe.evaluate import evaluate_checkpoint
 from dir.recipe.module import RegressionModule
 from dir.recipe.row_weights import mix
@@ -26,7 +25,7 @@ from dir.recipe.train import train
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def config(tmp_path_factory: pytest.TempPathFactory, table_config: Any) -> Any:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(240, 2))
     frame = pd.DataFrame(
@@ -34,20 +33,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Any:
     )
     path = tmp_path_factory.mktemp("data") / "x.csv"
     frame.to_csv(path, index=False)
-    register_configs()
-
-    def make(*overrides: str) -> Any:
-        fixed = ["+experiment=tabular", f"data.path={path}", "data.target=y", "data.importance=w"]
-        quick = [
-            "trainer.accelerator=cpu",
-            "trainer.max_epochs=3",
-            "trainer.enable_progress_bar=false",
-            "logger=none",
-        ]
-        with initialize_config_dir(config_dir(), version_base="1.3"):
-            return compose("train", [*fixed, *quick, *overrides])
-
-    return make
+    return partial(table_config, path, 3, "data.importance=w")
 
 
 def run(cfg: Any, path: Path) -> dict[str, Any]:

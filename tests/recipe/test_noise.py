@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
 from dir.recipe.audit import audit_run
 from dir.recipe.build import build
-from dir.recipe.cli import config_dir, register_configs
 from dir.recipe.evaluate import evaluate_checkpoint
 from dir.recipe.noise import downweight
 from dir.recipe.run_folder import RunFolder
@@ -23,7 +22,7 @@ from dir.recipe.train import train
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def case(tmp_path_factory: pytest.TempPathFactory, table_config: Any) -> Any:
     """Return a function that composes a config, and the csv of an audit whose errors are known."""
     folder = tmp_path_factory.mktemp("noise")
     rng = np.random.default_rng(0)
@@ -32,19 +31,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Any:
         {"a": x[:, 0], "b": x[:, 1], "w": rng.integers(1, 4, 300), "y": np.exp(x[:, 0]) + x[:, 1] / 9}
     )
     frame.to_csv(folder / "x.csv", index=False)
-    register_configs()
-
-    def config(*overrides: str) -> Any:
-        fixed = ["+experiment=tabular", f"data.path={folder / 'x.csv'}", "data.target=y", "data.split=random"]
-        quick = [
-            "trainer.accelerator=cpu",
-            "trainer.max_epochs=2",
-            "trainer.enable_progress_bar=false",
-            "logger=none",
-        ]
-        with initialize_config_dir(config_dir(), version_base="1.3"):
-            return compose("train", [*fixed, *quick, "task.shots.many=20", "task.shots.few=5", *overrides])
-
+    config = partial(table_config, folder / "x.csv", 2, "data.split=random", "task.shots.many=20", "task.shots.few=5")
     data = build(config("data.drop=[w]")).data
     ids = data.row_ids("train")
     error = rng.uniform(0.5, 1.5, len(ids))
