@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dir._checks import message
 from dir._program import answer_help, program
-from dir.recipe.compatibility import check, check_overrides
+from dir.recipe.compatibility import check, check_overrides, unused_overrides
 from dir.recipe.folder_name import UNNAMED, run_name
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.schema import register_configs
@@ -72,6 +72,9 @@ def _run(cfg: DictConfig) -> float | None:
     try:
         refuse_early(cfg, folder)
         check_overrides(cfg, run_info["overrides"])
+        unused = unused_overrides(cfg, run_info["overrides"])
+        if unused:
+            print(f"method={run_info['method']} trains no network and does not use {', '.join(unused)}")
 
         from torch.distributed.elastic.multiprocessing.errors import record
 

@@ -137,6 +137,13 @@ def _check_estimator(cfg: DictConfig) -> None:
         raise ValueError(message(wrong[0], problem, advice=f"Remove {wrong[0]}."))
 
 
+# Settings of the training of a network, besides those of the groups optimizer and scheduler.
+_OF_TRAINING = {
+    *("trainer.max_epochs", "trainer.precision", "trainer.gradient_clip_val", "trainer.accumulate_grad_batches"),
+    *("trainer.check_val_every_n_epoch", "trainer.val_check_interval", "data.batch_size", "checkpoint_every_seconds"),
+}
+
+
 def check_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
     """Raise a ValueError for a model that the command line names, if the method trains no network.
 
@@ -159,6 +166,24 @@ def check_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
             kind = cfg.method.estimator["_target_"].rpartition(".")[2]
             advice = f"Remove {line}, or choose a method that trains a network."
             raise ValueError(message(key, f"{kind} trains no network and would ignore it", value, advice))
+
+
+def unused_overrides(cfg: DictConfig, overrides: Iterable[str]) -> list[str]:
+    """Return the lines of the command line that say how a network is trained, if the method trains no network.
+
+    A sweep over trees and networks gives such lines to both, so that they are no error. The run says that it leaves
+    them out.
+
+    Example:
+        >>> from omegaconf import OmegaConf
+        >>> trees = OmegaConf.create({"method": {"estimator": {"_target_": "dir.models.HistGBDT"}}})
+        >>> unused_overrides(trees, ["optimizer.lr=0.1", "trainer.max_epochs=9", "trainer.accelerator=cpu", "seed=1"])
+        ['optimizer.lr=0.1', 'trainer.max_epochs=9']
+    """
+    if cfg.method.estimator is None:
+        return []
+    keys = [(line, line.lstrip("+~").partition("=")[0]) for line in overrides]
+    return [line for line, key in keys if key in _OF_TRAINING or key.partition(".")[0] in ("optimizer", "scheduler")]
 
 
 def _check_retrain(cfg: DictConfig) -> None:

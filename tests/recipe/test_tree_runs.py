@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from dir import LDS, DenseWeight
 from dir.recipe.build import build_data
-from dir.recipe.cli import config_dir, register_configs
+from dir.recipe.cli import config_dir, register_configs, train_main
 from dir.recipe.evaluate import evaluate_checkpoint
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
@@ -128,3 +129,18 @@ def test_another_regressor_is_not_fitted_with_weights(config: Config, tmp_path: 
     ]
     with pytest.raises(ValueError, match=r"^method\.weights: .*QuantileRegressor.*got 'lds'"):
         train(config("method=hist_gbdt", *linear, "method.weights=lds"), RunFolder(tmp_path / "run"), {})
+
+
+def test_settings_of_networks_are_named_as_unused(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hydra._internal.utils.is_under_debugger", lambda: False)
+    data = ["+experiment=tabular", "data.path=x.csv", "data.target=y", "trainer.accelerator=cpu", "logger=none"]
+    lines = ["method.estimator.max_iter=5", "optimizer.lr=0.1", "scheduler=none", "trainer.max_epochs=9"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *data, "method=hist_gbdt", *lines])
+    train_main()
+    said = (
+        "method=hist_gbdt trains no network and does not use optimizer.lr=0.1, scheduler=none, trainer.max_epochs=9\n"
+    )
+    assert said in capsys.readouterr().out
