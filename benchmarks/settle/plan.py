@@ -22,7 +22,7 @@ class Data:
 
     Args:
         overrides: every run of the data set has these.
-        kind: "table", "embedding" or "picture"; says which trainings the data set gets.
+        kind: "table", "embedding", "picture" or "windows"; says which trainings the data set gets.
         network: further overrides of every training of a network. Big tables get bigger batches.
         max_seeds: seeds of the test rows.
         weight_decays: the two values that trials choose from.
@@ -55,6 +55,14 @@ DATA = {
         weight_decays=(0.0, 1e-4),
         bmc_sigmas=(0.07, 0.2),
     ),
+    "complex_single": Data(
+        (
+            *("+experiment=text", "data.path=complex_single.tsv", "data.text=[token,sentence]"),
+            *("data.target=complexity", "data.split_column=split", "data.quoting=none"),
+        ),
+        "embedding",
+        bmc_sigmas=(0.07, 0.2),
+    ),
     "bicycles": table("bike_sharing_hour.csv", "cnt", "data.drop=[instant,dteday,casual,registered]", batch_size=512),
     "california_housing": table("california_housing.csv", "MedianHouseValue", batch_size=512),
     "house_16h": table("house_16h.csv", "Price", batch_size=512),
@@ -78,6 +86,22 @@ DATA = {
         "picture",
         max_seeds=5,
         bmc_sigmas=(0.4, 1.0),
+    ),
+    "gb1": table(
+        "gb1_four_sites.csv",
+        "fitness",
+        "data.letters=[variant]",
+        "data.drop=[hd,count_input,count_selected,flip_keep,flip_low_vs_high,flip_sampled]",
+        batch_size=1024,
+    ),
+    # Windows are no table to the plan: resamplers and trees do not work on them.
+    "beijing_pm25": Data(
+        (
+            *("+experiment=tabular", "data.path=beijing_pm25.csv", "data.target=pm2.5", "data.missing=drop"),
+            *("data.split=time", "data.time=[year,month,day,hour]", "data.drop=[year,day]", "data.val_from=2013"),
+            *("data.test_from=2014", "data.window=24", "model=gru"),
+        ),
+        "windows",
     ),
     "faces": Data(("+experiment=age_synthetic",), "picture", max_seeds=3, bmc_sigmas=(10.0, 20.0)),
 }
