@@ -182,7 +182,7 @@ def remarks(comparison: Comparison) -> list[str]:
     shown = [row.paper for metric in comparison.metrics for row in published(comparison.experiment, metric)]
     lines += [f"Published source {paper}: {PAPERS[paper]}." for paper in dict.fromkeys(shown)]
     lines += [f"Left out, unfinished (no metrics.json): {path}" for path in comparison.unfinished]
-    return lines
+    return [*comparison.notes, *lines]
 
 
 def markdown_table(grid: Grid) -> str:

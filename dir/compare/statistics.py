@@ -17,6 +17,7 @@ import numpy as np
 from scipy import stats
 
 from dir._checks import check_choice, message, suggestion
+from dir.compare.comparable import comparability_notes
 from dir.compare.groups import GROUPS
 from dir.compare.published import PAPERS, published
 from dir.compare.runs import Run
@@ -66,6 +67,8 @@ class Comparison:
     sizes: Mapping[str, tuple[int, int]]
     rows: tuple[Row, ...]
     unfinished: tuple[Path, ...]
+    # Reasons why rows are not comparable, see dir.compare.comparable.
+    notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -196,6 +199,7 @@ def compare(
         sizes={group: (min(counts), max(counts)) for group, counts in sizes.items()},
         rows=tuple(table),
         unfinished=tuple(unfinished),
+        notes=tuple(comparability_notes(runs)),
     )
 
 
@@ -231,6 +235,7 @@ def as_json(comparison: Comparison) -> str:
         "split": comparison.split,
         "baseline": comparison.baseline,
         "sizes": comparison.sizes,
+        "notes": comparison.notes,
         "rows": [row(one) for one in comparison.rows],
         "published": [
             {

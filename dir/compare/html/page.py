@@ -157,8 +157,7 @@ def warnings(runs: Sequence[Run], one: Comparison) -> list[str]:
         names = " or ".join(f"{group}-shot" for group in empty)
         found.append(f"No test row is {names}. task.shots.by=quantile makes groups that are not empty.")
     facts = [run.content.get("run", {}) for run in runs]
-    if len({str(fact.get("shots")) for fact in facts if fact.get("shots")}) > 1:
-        found.append("The runs use different shot groups, so that their columns are not the same rows.")
+    found += one.notes
     if any(str(fact.get("commit") or "").endswith("-dirty") for fact in facts):
         found.append("Some runs were made with uncommitted changes of the code.")
     if len({fact.get("commit") for fact in facts if fact.get("commit")}) > 1:
