@@ -50,6 +50,8 @@ HEADS = (
 # Arguments that count modules: a large value costs time even without memory.
 _COUNTS = {"layers": 64, "blocks": 64, "grid": 64, "num_experts": 4096, "views": 4096, "members": 4096, "texts": 2}
 _MAX_INTEGER, _MAX_LIST = 2**31, 64
+# Longer lists: a module for each value, whose weights are in the file.
+_LISTS = {"category_sizes": 4096}
 
 Classes = Mapping[str, type[nn.Module]]
 
@@ -159,8 +161,9 @@ def _argument(fields: Fields, key: str, value: Any, classes: Classes) -> Any:
 
         return build_transformer(fields.section(key).section("transformer"))
     if isinstance(value, list):
-        if len(value) > _MAX_LIST:
-            raise BundleError(message(name, f"expected at most {_MAX_LIST} values", len(value)))
+        longest = _LISTS.get(key, _MAX_LIST)
+        if len(value) > longest:
+            raise BundleError(message(name, f"expected at most {longest} values", len(value)))
         return [_scalar(f"{name}[{index}]", key, item) for index, item in enumerate(value)]
     return _scalar(name, key, value)
 

@@ -41,14 +41,26 @@ class TableGraph(nn.Module):
     def __init__(self, predictor: Predictor, inputs: TableInputs) -> None:
         super().__init__()
         self.predictor = predictor
+        self.codes = inputs.codes
         self.sizes = [len(known) for known in inputs.encoder.categories.values()]
         self.register_buffer("fill", torch.from_numpy(np.array(inputs.encoder.fill, dtype=np.float64)))
         self.register_buffer("mean", torch.from_numpy(np.array(inputs.encoder.mean, dtype=np.float64)))
         self.register_buffer("deviation", torch.from_numpy(np.array(inputs.encoder.scale, dtype=np.float64)))
 
     def forward(self, *inputs: Tensor) -> Tensor:
+        if self.codes:
+            # The network counts the categories from 1, and 0 is none of them.
+            codes = inputs[-1] + 1
+            none = torch.zeros(codes.shape[0], 0, device=codes.device)
+            coded: Tensor = self.predictor((self.standardised(inputs[0]) if len(self.mean) else none, codes))
+            return coded
         predicted: Tensor = self.predictor(self.encode(*inputs))
         return predicted
+
+    def standardised(self, numbers: Tensor) -> Tensor:
+        """Return the standardised numbers, float32 [N, numbers]."""
+        filled = torch.where(torch.isnan(numbers), self.fill, numbers)
+        return ((filled - self.mean) / self.deviation).to(torch.float32)
 
     def encode(self, *inputs: Tensor) -> Tensor:
         """Return the encoded rows, float32 [N, width]."""
@@ -57,11 +69,10 @@ class TableGraph(nn.Module):
             codes = inputs[-1]
             for column, size in enumerate(self.sizes):
                 known = torch.arange(size, device=codes.device)
-                parts.append((codes[:, column : column + 1] == known).to(torch.float64))
+                parts.append((codes[:, column : column + 1] == known).to(torch.float32))
         if len(self.mean):
-            numbers = torch.where(torch.isnan(inputs[0]), self.fill, inputs[0])
-            parts.append((numbers - self.mean) / self.deviation)
-        return torch.cat(parts, dim=1).to(torch.float32)
+            parts.append(self.standardised(inputs[0]))
+        return torch.cat(parts, dim=1)
 
 
 class WindowGraph(TableGraph):

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dir._checks import message
+from dir.data.category_codes import CodeEncoder
 from dir.data.csv_reading import CsvOptions, csv_row_ids
 from dir.data.problems import Problems
 from dir.data.splits import Names
@@ -25,8 +27,10 @@ from dir.data.table_reading import (
 )
 from dir.data.table_splits import SplitSettings, draw_split
 from dir.data.table_windows import Windowed, WindowSettings
-from dir.data.tables import TableEncoder, letter_columns
+from dir.data.tables import MAX_ONE_HOT, TableEncoder, letter_columns
 from dir.data.window_encoder import WindowEncoder
+
+Encoder = TableEncoder | CodeEncoder | WindowEncoder
 
 
 @dataclass
@@ -38,6 +42,7 @@ class TableSource:
         test_path: second file with the test rows, or None.
         roles, options, missing, leaks, splitting: see :class:`dir.data.TabularData`.
         windows: settings of windows; None: a sample is a row.
+        embed: whether categories are codes, which a network embeds, rather than one-hot columns.
     """
 
     path: Path
@@ -48,6 +53,7 @@ class TableSource:
     leaks: Leaks
     splitting: SplitSettings
     windows: WindowSettings | None
+    embed: bool = False
     notes: list[str] = field(default_factory=list)
     checked: CheckedTable = field(init=False)
     windowed: Windowed | None = None
@@ -100,26 +106,36 @@ class TableSource:
         known = [self.checked.beside.importance, self.test_importance if len(self.parts) > 1 else None]
         return np.concatenate([part for part in known if part is not None])
 
-    def fit_encoder(self, samples: pd.DataFrame, train: NDArray[np.int64]) -> TableEncoder | WindowEncoder:
+    def fit_encoder(self, samples: pd.DataFrame, train: NDArray[np.int64]) -> Encoder:
         """Return an encoder fitted on the training samples; for windows on their rows, each row once.
 
         Args:
             samples: all samples without the target.
             train: positions of the training samples.
+
+        Raises:
+            ValueError: a column has more categories than can be one-hot, or there are no categories to embed.
         """
         alike = [letter_columns(name, length) for name, length in self.checked.letters.items()]
-        encoder = TableEncoder(self.checked.categorical, alike)
+        if self.embed and not self.checked.categorical:
+            problem = "the table has no column of categories to embed"
+            advice = "Name the columns in data.categorical, or remove data.categories."
+            raise ValueError(message("data.categories", problem, "embed", advice))
+        encoder = TableEncoder(self.checked.categorical, alike, None if self.embed else MAX_ONE_HOT)
         if self.windowed is None:
-            return encoder.fit(samples.iloc[train])
+            fitted = encoder.fit(samples.iloc[train])
+            return CodeEncoder(fitted) if self.embed else fitted
         rows = np.unique(self.windowed.rows[train])
         return WindowEncoder(encoder.fit(self.windowed.inputs.iloc[rows]), self.windowed.rows.shape[1])
 
-    def kept_encoder(self, saved: dict[str, Any]) -> TableEncoder | WindowEncoder:
+    def kept_encoder(self, saved: dict[str, Any]) -> Encoder:
         """Return the encoder of a saved :meth:`encoding`."""
         encoder = TableEncoder.from_dict(saved["encoder"])
+        if saved["encoder"].get("codes", False):
+            return CodeEncoder(encoder)
         return encoder if self.windows is None else WindowEncoder(encoder, self.windows.length)
 
-    def encoding(self, columns: Sequence[str], encoder: TableEncoder | WindowEncoder) -> dict[str, Any]:
+    def encoding(self, columns: Sequence[str], encoder: Encoder) -> dict[str, Any]:
         """Return how samples are made and encoded, as plain values for the model bundle.
 
         Args:

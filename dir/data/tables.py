@@ -128,6 +128,7 @@ class TableEncoder:
         categorical: columns to encode one-hot; all other columns are numbers.
         alike: groups of these columns whose categories are the union over the group, as the positions of a text have
             one alphabet. Default: none.
+        most: largest number of categories of a column, or None for no limit. Default 1,000.
 
     Example:
         >>> table = pd.DataFrame({"sex": ["F", "M"], "length": [1.0, 3.0]})
@@ -135,15 +136,18 @@ class TableEncoder:
         [[1.0, 0.0, -1.0], [0.0, 1.0, 1.0]]
     """
 
-    def __init__(self, categorical: Sequence[str], alike: Sequence[Sequence[str]] = ()) -> None:
+    def __init__(
+        self, categorical: Sequence[str], alike: Sequence[Sequence[str]] = (), most: int | None = MAX_ONE_HOT
+    ) -> None:
         self.categorical = list(categorical)
+        self._most = most
         self._alike = [list(group) for group in alike]
 
     def fit(self, table: pd.DataFrame) -> TableEncoder:
         """Fit categories, medians, means and deviations, and return self.
 
         Raises:
-            ValueError: if a column of numbers has no value, or a column has more than 1,000 categories.
+            ValueError: if a column of numbers has no value, or a column has too many categories.
         """
         self.categories = {
             name: np.array(sorted(category_names(table[name]).dropna().unique()), dtype=object)
@@ -153,12 +157,13 @@ class TableEncoder:
             union = np.array(sorted(set().union(*(self.categories[name] for name in group))), dtype=object)
             self.categories |= dict.fromkeys(group, union)
         for name, known in self.categories.items():
-            if len(known) > MAX_ONE_HOT:
+            if self._most is not None and len(known) > self._most:
                 problem = (
-                    f"column {shown(name)} has {len(known)} categories in the training rows, more than {MAX_ONE_HOT}"
+                    f"column {shown(name)} has {len(known)} categories in the training rows, more than {self._most}"
                 )
                 advice = (
-                    "Add the column to data.drop, merge rare categories in the file, or describe them by numbers."
+                    "Set data.categories=embed for a network, add the column to data.drop, merge rare categories in "
+                    "the file, or describe them by numbers."
                 )
                 if len({len(value) for value in known}) == 1:
                     advice += f" If each character counts, set data.letters=[{name}]."
@@ -221,6 +226,15 @@ class TableEncoder:
         categories = {name: category_names(table[name]).fillna(MISSING) for name in self.categorical}
         return with_columns(table, numbers | categories)
 
+    def numbers(self, table: pd.DataFrame) -> Tensor:
+        """Return the standardised numbers, float32 [N, columns of numbers]."""
+        return torch.from_numpy(self._standardised(table)).to(torch.float32)
+
+    def _standardised(self, table: pd.DataFrame) -> NDArray[np.float64]:
+        numbers = self._numbers(table)
+        found: NDArray[np.float64] = (np.where(np.isnan(numbers), self.fill, numbers) - self.mean) / self.scale
+        return found
+
     def _numbers(self, table: pd.DataFrame) -> NDArray[np.float64]:
         columns = [parse_numbers(table[name]).to_numpy() for name in self.numeric]
         # Columns are contiguous, as in DataFrame.to_numpy: sums along them are rounded in the same way.
@@ -232,6 +246,5 @@ class TableEncoder:
         for name, known in self.categories.items():
             values = category_names(table[name]).to_numpy(dtype=object)
             parts.append((values[:, None] == known[None, :]).astype(np.float64))
-        numbers = self._numbers(table)
-        parts.append((np.where(np.isnan(numbers), self.fill, numbers) - self.mean) / self.scale)
+        parts.append(self._standardised(table))
         return torch.from_numpy(np.concatenate(parts, axis=1)).to(torch.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from dir._checks import check_choice, message
 from dir.data.arrays import ArrayDataset
 from dir.data.base import SPLITS, RegressionData, Split
+from dir.data.category_codes import CodeEncoder
 from dir.data.csv_reading import as_options
 from dir.data.label_types import needs_float64
 from dir.data.rows import check_labels
@@ -38,13 +39,16 @@ class TabularData(RegressionData):
         path: csv file with a header.
         target: column to predict.
         test_path: second file with the test rows; the first file then gives train and val only. Default None.
-        categorical: columns to encode one-hot. None (default): the columns of text with at most 20 values.
+        categorical: columns of categories. None (default): the columns of text with at most 20 values.
         drop: columns to leave out.
         dates: columns of dates. Each becomes six numbers, see :func:`dir.data.tables.expand_dates`.
         letters: columns of texts of equal length, such as the letters of a protein. Each position is encoded one-hot
             over the letters of the training rows.
+        categories: "onehot" (default) makes a column of each category; "embed" gives each category a code, which the
+            network embeds in a learned vector, see :class:`~dir.models.category_embedding.CategoryEmbedding`. A batch
+            is then ((float32 [N, columns of numbers], int64 [N, columns of categories]), float32 [N]).
         missing: "refuse" (default) missing values; "median" replaces missing numbers by the median of the training
-            rows and encodes missing categories as zeros; "drop" leaves out rows with a missing value.
+            rows and encodes missing categories as zeros, or by code 0; "drop" leaves out rows with a missing value.
         leaks: "refuse" (default) or "allow" features that equal the target or are a monotone function of it.
         split: "balanced" (default): val and test are balanced over the label range and take at most a third of a bin
             each, as in the paper; "random"; or "time": the earliest rows train, the next are val, the latest test.
@@ -119,10 +123,12 @@ class TabularData(RegressionData):
         window: int | None = None,
         horizon: int = 1,
         lags: bool = True,
+        categories: Literal["onehot", "embed"] = "onehot",
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         check_choice("data.missing", missing, ("refuse", "median", "drop"))
         check_choice("data.leaks", leaks, ("refuse", "allow"))
+        check_choice("data.categories", categories, ("onehot", "embed"))
         roles = ColumnRoles(
             target,
             None if categorical is None else tuple(categorical),
@@ -147,6 +153,9 @@ class TabularData(RegressionData):
         if windows is not None and importance is not None:
             problem = "rows have an importance, windows have none"
             raise ValueError(message("data.importance", problem, importance, "Remove it, or remove data.window."))
+        if windows is not None and categories == "embed":
+            problem = "categories in windows are one-hot"
+            raise ValueError(message("data.categories", problem, categories, "Remove it, or remove data.window."))
         self.source = TableSource(
             Path(path),
             None if test_path is None else Path(test_path),
@@ -156,6 +165,7 @@ class TabularData(RegressionData):
             leaks,
             splitting,
             windows,
+            categories == "embed",
         )
         self.target = target
         self.log_target = log_target
@@ -225,7 +235,8 @@ class TabularData(RegressionData):
 
     def encoder_args(self) -> dict[str, Any]:
         self.setup()
-        return {"in_features": self.encode.width}
+        sizes = {"category_sizes": self.encode.sizes} if isinstance(self.encode, CodeEncoder) else {}
+        return {"in_features": self.encode.width} | sizes
 
     def encoding(self) -> dict[str, Any]:
         self.setup()

@@ -150,7 +150,9 @@ def encoder_arguments(node: DictConfig, data: RegressionData) -> dict[str, Any]:
     if fit is None:
         return arguments
     settings = {str(key): value for key, value in node.items() if not str(key).startswith("_")}
-    inputs = [batch for batch, _ in data.whole("train")]
+    # The training rows decide arguments about numbers; categories that the encoder embeds come beside the numbers.
+    codes = "category_sizes" in arguments
+    inputs = [batch[0] if codes else batch for batch, _ in data.whole("train")]
     if not all(isinstance(part, Tensor) and part.ndim == 2 for part in inputs):
         advice = "Use experiment=tabular, or another model."
         raise ValueError(message("model.encoder", "expected rows of numbers", node["_target_"], advice))

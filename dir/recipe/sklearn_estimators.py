@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from lightning import seed_everything
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from dir._checks import message
 from dir.costs import Cost
@@ -142,6 +145,16 @@ def evaluate_estimator(
     return results
 
 
+def one_hot(cfg: DictConfig) -> DictConfig:
+    """Return the config with one-hot categories, and say so where the config asks for embeddings."""
+    if cfg.data.get("categories") != "embed":
+        return cfg
+    print("data.categories=embed: the method trains no network, categories are one-hot columns")
+    changed = cfg.copy()
+    changed.data.categories = "onehot"
+    return changed
+
+
 def build_estimators(cfg: DictConfig, folder: RunFolder) -> list[EstimatorRun]:
     """Build the single run of ``method.estimator``, inside ``method.ensemble`` where there is one, with its data.
 
@@ -159,14 +172,15 @@ def build_estimators(cfg: DictConfig, folder: RunFolder) -> list[EstimatorRun]:
     elif cfg.method.lds is not None:
         problem = f"{type(estimator).__name__} is not fitted with weights"
         raise ValueError(message("method.weights", problem, cfg.method.get("weights"), "Set method.weights=none."))
-    data, bins, labels, metrics = build_data(cfg)
+    data, bins, labels, metrics = build_data(one_hot(cfg))
     if data.importance("train") is not None and not (boosted and cfg.method.ensemble is None):
         problem = f"{type(estimator).__name__} is not fitted with the importance of rows"
         raise ValueError(message("method", problem, data.importance_source, "Choose method=hist_gbdt, or a network."))
     # scikit-learn computes in float64.
     units = target_units(cfg.task.target_offset, cfg.task.target_scale, labels, data.log1p, torch.float64)
     columns = list(data.table("train")[0].columns)
-    encode = cast("TabularData", data).encode
+    # The config above has no codes, so that the encoder gives one tensor.
+    encode = cast("Callable[[pd.DataFrame], Tensor]", cast("TabularData", data).encode)
     wrap = EncodedTrees if boosted else EncodedRegressor
     model: Any = wrap(estimator, encode, columns, float(units.offset), float(units.scale), units.log1p)
     if cfg.method.ensemble is not None:

@@ -58,7 +58,7 @@ def check_parts(cfg: DictConfig, module: RegressionModule, data: RegressionData)
         for part in inputs if isinstance(inputs, tuple) else (inputs,):
             if not part.is_floating_point():
                 advice = "Choose another method, or data with floating-point inputs."
-                problem = "inputs of this type (such as token ids) cannot be mixed"
+                problem = "inputs of this type (such as token ids, or codes of categories) cannot be mixed"
                 raise ValueError(message("method.mixup", problem, part.dtype, advice))
 
 

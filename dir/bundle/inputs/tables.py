@@ -13,6 +13,7 @@ from dir._checks import check_choice, message
 from dir.bundle.fields import BundleError, Fields
 from dir.bundle.inputs.csv_options import read_csv_options
 from dir.bundle.inputs.rows import InputEncoder, Inputs, Rows, no_options
+from dir.data.category_codes import CodeEncoder
 from dir.data.csv_reading import CsvOptions
 from dir.data.tables import (
     DATE_PARTS,
@@ -30,7 +31,7 @@ from dir.data.tables import (
 class TableRows(Rows):
     """A frame with the columns of the training table, numbers as float64 and categories as text."""
 
-    def __init__(self, table: pd.DataFrame, encoder: TableEncoder, problems: dict[int, str]) -> None:
+    def __init__(self, table: pd.DataFrame, encoder: TableEncoder | CodeEncoder, problems: dict[int, str]) -> None:
         super().__init__(len(table))
         self.table = table
         self._encoder = encoder
@@ -51,6 +52,9 @@ class TableInputs(InputEncoder):
         raw: columns of the file.
         letters: length of the texts of each column of letters.
         csv: how a file of such rows is written.
+        encoder: fitted encoder of the columns.
+        encode: makes the inputs of the model: ``encoder``, or its numbers and codes for a model that embeds
+            categories.
     """
 
     kind = "table"
@@ -69,6 +73,8 @@ class TableInputs(InputEncoder):
         self.raw = [name for name in self.columns if name not in parts | positions] + self.dates + [*self.letters]
         self.csv: CsvOptions = read_csv_options(fields.section("csv"))
         self.encoder = _read_encoder(fields.section("encoder"), self.columns)
+        self.codes = "codes" in fields.section("encoder").values and fields.section("encoder").flag("codes")
+        self.encode = CodeEncoder(self.encoder) if self.codes else self.encoder
         # Names of categories that pandas once read as numbers: "1" and "1.0" are one category.
         self._numeric_names = {
             name: all(_is_number(value) for value in known) for name, known in self.encoder.categories.items()
@@ -85,7 +91,7 @@ class TableInputs(InputEncoder):
         Args:
             inputs: see the class; columns that the model does not use are ignored.
             options: ``unknown="refuse"`` (default) reports a row whose category was not in the training rows;
-                ``"zeros"`` encodes the category as zeros, as the evaluation of the run does.
+                ``"zeros"`` encodes the category as zeros, or by code 0, as the evaluation of the run does.
         """
         unknown = options.pop("unknown", "refuse")
         check_choice("unknown", unknown, ["refuse", "zeros"])
@@ -124,7 +130,7 @@ class TableInputs(InputEncoder):
                 report(name, (numbers.isna().to_numpy() & ~absent) | large, "not a finite number")
                 columns[name] = numbers.to_numpy()
         table = pd.DataFrame(columns, columns=self.columns, index=range(len(frame)))
-        return TableRows(table, self.encoder, {row: "; ".join(found) for row, found in problems.items()})
+        return TableRows(table, self.encode, {row: "; ".join(found) for row, found in problems.items()})
 
     def _frame(self, inputs: Any) -> pd.DataFrame:
         if isinstance(inputs, dict):

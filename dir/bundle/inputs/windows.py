@@ -75,6 +75,8 @@ class WindowInputs(TableInputs):
 
     def __init__(self, fields: Fields) -> None:
         super().__init__(fields)
+        if self.codes:
+            raise BundleError(message(fields.name("encoder.codes"), "categories in windows are one-hot", True))
         windows = fields.section("windows")
         self.length = windows.integer("length", 1, 2**16)
         self.horizon = windows.integer("horizon", 0, 2**31)
