@@ -32,7 +32,7 @@ FLOORS = (
     },
     {"bins", "cells", "costs", "distribution", "kernels", "relevance", "reweighter"},
     {"denseweight", "fds", "lds", "losses", "metrics", "mixup", "posthoc", "prior", "resampling"},
-    {"bundle", "callbacks", "data", "models", "sklearn"},
+    {"bundle", "callbacks", "data", "figures", "models", "sklearn"},
     {"compare", "recipe"},
     {"commands"},
     {"__main__"},

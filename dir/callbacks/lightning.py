@@ -6,6 +6,7 @@ from typing import Protocol, cast
 
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
 
 from dir.fds import FDS
 
@@ -40,18 +41,25 @@ class EndEpoch(Callback):
     """
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for prefix, module in self.modules(pl_module).items():
+            diagnostics = cast("_EpochModule", module).end_epoch()
+            self.log_diagnostics(pl_module, {f"{prefix}/{key}": value for key, value in diagnostics.items()})
+
+    @staticmethod
+    def modules(pl_module: LightningModule) -> dict[str, nn.Module]:
+        """Return the modules whose epochs the callback ends, by the prefix of their diagnostics."""
         # Look the method up on the class: a wrapper such as torch.compile's forwards attributes to the wrapped
         # module, which would be closed twice.
-        modules = {
+        found = {
             name: module
             for name, module in pl_module.named_modules()
             if name and callable(getattr(type(module), "end_epoch", None))
         }
-        several = sum(isinstance(module, FDS) for module in modules.values()) > 1
-        for name, module in modules.items():
-            prefix = name if not isinstance(module, FDS) else f"fds/{name}" if several else "fds"
-            diagnostics = cast("_EpochModule", module).end_epoch()
-            self.log_diagnostics(pl_module, {f"{prefix}/{key}": value for key, value in diagnostics.items()})
+        several = sum(isinstance(module, FDS) for module in found.values()) > 1
+        return {
+            name if not isinstance(module, FDS) else f"fds/{name}" if several else "fds": module
+            for name, module in found.items()
+        }
 
     def log_diagnostics(self, pl_module: LightningModule, diagnostics: dict[str, float]) -> None:
         """Log the diagnostics of one module with ``log_dict``. Override the method to write them elsewhere."""

@@ -141,6 +141,7 @@ def _check_estimator(cfg: DictConfig) -> None:
 _OF_TRAINING = {
     *("trainer.max_epochs", "trainer.precision", "trainer.gradient_clip_val", "trainer.accumulate_grad_batches"),
     *("trainer.check_val_every_n_epoch", "trainer.val_check_interval", "data.batch_size", "checkpoint_every_seconds"),
+    "figures",
 }
 
 

@@ -43,6 +43,8 @@ class RunSettings:
         shots: arguments of the shot groups, such as ``many`` and ``few``; see :class:`dir.metrics.ShotMetrics`.
         power_objective: metric of the validation split that chooses the power of the head after training; or None.
         cost: settings of the cost of the run, for metrics.json; or None. With a cost, ``monitor`` is "cost".
+        figures: "end" draws figures into the TensorBoard log at the start and the end of the run, a number N also
+            every N epochs; None draws none.
         density_kernel: ``kernel_size`` and ``sigma`` of the effective density in the figure of a run without LDS.
     """
 
@@ -60,6 +62,7 @@ class RunSettings:
     shots: dict[str, Any] = field(default_factory=dict)
     power_objective: str | None = None
     cost: dict[str, Any] | None = None
+    figures: str | int | None = "end"
     density_kernel: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -82,6 +85,7 @@ class RunSettings:
             shots=instantiate(cfg.task.shots, _convert_="all"),
             power_objective=cfg.method.get("power_objective"),
             cost=cost_settings(cfg),
+            figures=cfg.get("figures", "end"),
             density_kernel={"kernel_size": cfg.task.lds.kernel_size, "sigma": cfg.task.lds.sigma},
         )
 

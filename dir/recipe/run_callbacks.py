@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import cast
 
-from lightning import Callback, LightningModule
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
 from dir.callbacks.lightning import EndEpoch
+from dir.fds import FDS
+from dir.figures import FDSHistory
 from dir.recipe.callbacks import (
     EndsTogether,
     EpochSeed,
@@ -25,14 +27,37 @@ from dir.recipe.run_folder import RunFolder
 
 
 class EndRecipeEpoch(EndEpoch):
-    """EndEpoch whose diagnostics go to the loggers of a run directly, see :meth:`RegressionModule.log_epoch`."""
+    """EndEpoch whose diagnostics go to the loggers of a run directly, see :meth:`RegressionModule.log_epoch`.
+
+    For each FDS it adds how far the statistics drift from epoch to epoch.
+
+    Attributes:
+        histories: diagnostics of each FDS over the epochs since the start or the resume of the run, by their prefix.
+    """
+
+    def __init__(self) -> None:
+        self.histories: dict[str, FDSHistory] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        found = self.modules(pl_module).items()
+        self.histories = {prefix: FDSHistory(module) for prefix, module in found if isinstance(module, FDS)}
 
     def log_diagnostics(self, pl_module: LightningModule, diagnostics: dict[str, float]) -> None:
+        for prefix in {name.rpartition("/")[0] for name in diagnostics} & set(self.histories):
+            own = {name.removeprefix(f"{prefix}/"): value for name, value in diagnostics.items()}
+            drift = self.histories[prefix].add(own)
+            diagnostics = diagnostics | {f"{prefix}/{name}": value for name, value in drift.items()}
         cast("RegressionModule", pl_module).log_epoch(diagnostics)
 
 
-def make_callbacks(settings: RunSettings, folder: RunFolder) -> list[Callback]:
-    """Return the callbacks of a run: FDS epochs, random state, checkpoints, early stopping and progress."""
+def make_callbacks(settings: RunSettings, folder: RunFolder, ends: EndRecipeEpoch) -> list[Callback]:
+    """Return the callbacks of a run: FDS epochs, random state, checkpoints, early stopping and progress.
+
+    Args:
+        settings: plain settings of the run.
+        folder: folder of the run.
+        ends: closes the epochs of FDS.
+    """
     monitor = f"val/all/{settings.monitor}"
     on_terminal = settings.show_progress and Console().is_terminal
     small: list[Callback] = [
@@ -44,7 +69,7 @@ def make_callbacks(settings: RunSettings, folder: RunFolder) -> list[Callback]:
     ]
     callbacks: list[Callback] = [
         # Outside of the group: FDS looks for it among the callbacks of the trainer.
-        EndRecipeEpoch(),
+        ends,
         CallbackGroup(small),
         # Saves at the end of an epoch, after EndEpoch, or after each validation if validations are counted in steps.
         RunCheckpoint(

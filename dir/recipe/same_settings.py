@@ -15,6 +15,7 @@ MAY_CHANGE = {
     "resume",
     "best",
     "checkpoint_every_seconds",
+    "figures",
     "logger",
     "data.path",
     "data.csv",

@@ -253,6 +253,7 @@ class Run:
     resume: Any = False
     best: Any = None
     checkpoint_every_seconds: float = 10.0
+    figures: Any = "end"
     data: Any = MISSING
     task: Task = field(default_factory=Task)
     model: Model = field(default_factory=Model)

@@ -14,7 +14,7 @@ from typing import Any
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from dir._checks import check_choice, message, suggestion
+from dir._checks import check_choice, check_integer, message, suggestion
 
 # Keys that Hydra itself reads in a node with a _target_.
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
@@ -36,6 +36,7 @@ def check_settings(cfg: DictConfig) -> None:
     if not 0 <= seconds < math.inf:
         advice = "Set 0 to write the checkpoints of each epoch."
         raise ValueError(message("checkpoint_every_seconds", "expected a number >= 0", seconds, advice))
+    _check_figures(cfg.get("figures"), cfg.get("logger"))
     method = cfg.get("method", {})
     if "weights" in method:
         check_choice("method.weights", method.weights, list(map(str, method.weightings)))
@@ -49,6 +50,18 @@ def check_settings(cfg: DictConfig) -> None:
             advice = "Training and the choice of the best epoch need at least one batch."
             raise ValueError(message(f"trainer.{name}", "expected a number > 0", 0, advice))
     _check_keys(cfg)
+
+
+def _check_figures(figures: Any, logger: Any) -> None:
+    """Raise a ValueError for another setting than "end", null or a number of epochs that a logger can draw."""
+    if figures is None or figures == "end":
+        return
+    advice = "It is the number of epochs between two drawings; end draws at the start and the end, and null nothing."
+    check_integer("figures", figures, advice=advice)
+    target = "" if logger is None else str(logger.get("_target_", ""))
+    if not target.endswith("TensorBoardLogger"):
+        problem = "only the TensorBoard log takes figures"
+        raise ValueError(message("figures", problem, figures, "Set logger=tensorboard, or remove figures."))
 
 
 def _check_keys(cfg: DictConfig) -> None:

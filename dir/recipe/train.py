@@ -18,14 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from dir._checks import message
 from dir.data.describe import describe_bins, format_description
-from dir.lds import LDS
 from dir.models.members import MemberLoss
 from dir.recipe.best_checkpoint import check_best, recompute_best
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from dir.recipe.compatibility import check
 from dir.recipe.evaluate import load_weights
 from dir.recipe.export_bundle import save_network
-from dir.recipe.figures import density_figure, power_figure
 from dir.recipe.finish import Training, finish_run
 from dir.recipe.light_steps import quick_cuda_check, skip_profiling
 from dir.recipe.module import RegressionModule
@@ -34,8 +32,9 @@ from dir.recipe.prediction_file import prediction_arrays, prior_arrays
 from dir.recipe.predictions import Results, evaluate_splits
 from dir.recipe.quiet import quiet_lightning
 from dir.recipe.resume import check_resumable
-from dir.recipe.run_callbacks import make_callbacks
+from dir.recipe.run_callbacks import EndRecipeEpoch, make_callbacks
 from dir.recipe.run_data import DataRecord, check_same_data, record_of
+from dir.recipe.run_figures import EveryNEpochs, add_figures, end_figures, start_figures, takes_figures
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import settings_info
 from dir.recipe.same_settings import leaves
@@ -93,7 +92,8 @@ class Run:
 
     stage: Stage
     logger: Logger | None
-    figure: Figure | None
+    figures: dict[str, Figure]
+    ends: EndRecipeEpoch
     trainer: Trainer
     resume_from: Path | None
     record: DataRecord | None
@@ -117,13 +117,12 @@ def prepare(stage: Stage) -> Run:
     if record is not None:
         check_same_data(record, folder.path)
     logger = parts.logger(str(folder.path))
-    figure = None
-    if isinstance(logger, TensorBoardLogger):
-        lds = parts.module.lds
-        if not isinstance(lds, LDS):
-            lds = LDS(parts.bins, **parts.settings.density_kernel).fit_counts(parts.counts)
-        figure = density_figure(parts.bins, lds, parts.settings.unit)
-    callbacks = make_callbacks(parts.settings, folder)
+    draws, every = takes_figures(logger, parts.settings.figures), parts.settings.figures
+    figures = start_figures(parts) if draws else {}
+    ends = EndRecipeEpoch()
+    callbacks = make_callbacks(parts.settings, folder, ends)
+    if draws and isinstance(every, int):
+        callbacks.insert(callbacks.index(ends) + 1, EveryNEpochs(every, parts, ends))
     if resume_from is not None:
         restore_best(callbacks, parts, folder, resume_from)
     trainer = parts.trainer(
@@ -136,7 +135,7 @@ def prepare(stage: Stage) -> Run:
     skip_profiling(trainer)
     if parts.data.label_dtype == torch.float64:
         check_float64_labels(trainer)
-    return Run(stage, logger, figure, trainer, resume_from, record)
+    return Run(stage, logger, figures, ends, trainer, resume_from, record)
 
 
 def restore_best(callbacks: list[Callback], parts: Parts, folder: RunFolder, resume_from: Path) -> None:
@@ -160,13 +159,12 @@ def check_optimizer(module: RegressionModule) -> None:
 
 
 def open_folder(run: Run) -> None:
-    """Write the first files of a stage: its config, and its density figure where the logger takes figures."""
+    """Write the first files of a stage: its config, and the figures of its labels where the logger takes figures."""
     run.stage.folder.start(run.stage.config, run.record)
     if run.record is not None:
         print(format_description(run.record.description))
     print(describe_bins(run.stage.parts.bins))
-    if isinstance(run.logger, TensorBoardLogger):
-        run.logger.experiment.add_figure("label density", run.figure)
+    add_figures(run.logger, run.figures, 0)
 
 
 def _train(run: Run, run_info: dict[str, Any]) -> float:
@@ -189,7 +187,9 @@ def _train(run: Run, run_info: dict[str, Any]) -> float:
         device = trainer.strategy.root_device
         results = evaluate_splits(parts, device)
         if run.logger is not None:
-            log_results(run.logger, stage.config, results, trainer.global_step, parts.settings.unit)
+            if takes_figures(run.logger, parts.settings.figures):
+                add_figures(run.logger, end_figures(parts, results, run.ends.histories), trainer.global_step)
+            log_results(run.logger, stage.config, results, trainer.global_step)
         criterion = parts.module.criterion
         own_loss = criterion.criterion if isinstance(criterion, MemberLoss) else criterion
         trained_to_predict = not isinstance(own_loss, NoLoss)
@@ -241,15 +241,14 @@ def _exit_interrupted(folder: RunFolder, trainer: Trainer) -> NoReturn:
     os._exit(1)
 
 
-def log_results(logger: Logger, config: dict[str, Any], results: Results, step: int, unit: str) -> None:
-    """Log test metrics, settings and the curve of a label prior, and close the logger.
+def log_results(logger: Logger, config: dict[str, Any], results: Results, step: int) -> None:
+    """Log test metrics and settings, and close the logger.
 
     Args:
         logger: logger of the run.
         config: config of the run.
-        results: metrics of val and test, and what was fitted on val.
+        results: metrics of val and test.
         step: steps of the training.
-        unit: unit of the label, for the figure.
     """
     numbers = {
         f"test/{group}/{name}": value
@@ -259,10 +258,6 @@ def log_results(logger: Logger, config: dict[str, Any], results: Results, step: 
     }
     logger.log_metrics(numbers, step=step)
     if isinstance(logger, TensorBoardLogger):
-        if "power" in results.fitted:
-            logger.experiment.add_figure(
-                "validation curve of the label prior", power_figure(results.fitted["power"], unit)
-            )
         # TensorBoard shows settings only beside a metric.
         errors = {f"hparams/{split}_mae": results.metrics[split]["all"]["mae"] for split in ("val", "test")}
         logger.log_hyperparams(leaves(config), {name: value for name, value in errors.items() if value is not None})

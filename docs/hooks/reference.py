@@ -26,6 +26,7 @@ PAGES = {
     "resampling": ("Resampling", "resampling"),
     "models": ("Models and heads", "models"),
     "bundle": ("Model bundles", "bundle"),
+    "figures": ("Figures", "figures"),
     "callbacks": ("Adapters", "callbacks"),
     "sklearn": ("scikit-learn", "sklearn"),
 }

@@ -24,7 +24,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Callable[..., DictConfig]:
     def config(*overrides: str) -> DictConfig:
         with initialize_config_dir(config_dir(), version_base="1.3"):
             search = f"hydra.searchpath=[file://{TINY}]"
-            fixed = ["data=tiny", "model=tiny", "name=tiny", "trainer.accelerator=cpu"]
+            # Drawing figures takes half a second. test_run_figures.py draws them.
+            fixed = ["data=tiny", "model=tiny", "name=tiny", "trainer.accelerator=cpu", "figures=null"]
             return compose("train", [search, *fixed, *overrides])
 
     return config

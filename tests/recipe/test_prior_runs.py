@@ -14,9 +14,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from dir.compare.tradeoff_cli import main as tradeoff
+from dir.figures import power_figure
 from dir.recipe.compatibility import check
 from dir.recipe.evaluate import evaluate_checkpoint
-from dir.recipe.figures import power_figure
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
 
@@ -97,17 +97,6 @@ def test_the_run_records_the_error_of_each_group_at_each_power(tiny: Tiny, tmp_p
     assert set(power["mae"]) == {"all", *np.unique(saved["val_shot"][saved["val_shot"] != ""])}
     for group, values in power["mae"].items():
         assert values[at] == pytest.approx(content["val"][group]["mae"], rel=1e-5)
-
-
-@pytest.mark.parametrize("method", ["histogram", "histogram_prior"])
-def test_events_hold_the_curve_of_a_chosen_power(tiny: Tiny, tmp_path: Path, method: str) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    train(tiny(f"method={method}", "trainer.max_epochs=1"), RunFolder(tmp_path / "run"), {})
-    images: set[str] = set()
-    for events in (tmp_path / "run/tensorboard").glob("events*"):
-        images |= set(EventAccumulator(str(events)).Reload().Tags()["images"])
-    assert ("validation curve of the label prior" in images) == (method == "histogram_prior")
 
 
 def test_the_curve_shows_the_recorded_errors_and_marks_the_chosen_power() -> None:
