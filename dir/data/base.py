@@ -101,6 +101,25 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
         check_two_labels(splits["train"])
         self._splits = splits
 
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that are open: without ``test`` after :meth:`close_test`."""
+        return tuple(split for split in SPLITS if self._splits is None or split in self._splits)
+
+    def close_test(self) -> None:
+        """Remove the test rows: from here on, whatever asks for them raises a RuntimeError.
+
+        A search that compares settings closes them, so that no number of the search can depend on them.
+        """
+        self.setup()
+
+        def opened(rows: Any) -> Any:
+            return {split: value for split, value in rows.items() if split != "test"}
+
+        # New dictionaries: make_ids() reads the old ones.
+        self._splits, self._placed, self._current = map(opened, (self._splits, self._placed, self._current))
+        self._importance = None if self._importance is None else opened(self._importance)
+
     def dataset(self, split: Split) -> Dataset[Any]:
         """Return the dataset of one split.
 
@@ -109,6 +128,9 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
         """
         if self._splits is None:
             raise RuntimeError(f"{type(self).__name__} is not set up. Call setup() first.")
+        if split not in self._splits:
+            advice = "Train with dir-train, which evaluates the test rows."
+            raise RuntimeError(message(split, "the rows are closed to a search", advice=advice))
         return self._splits[split]
 
     def labels(self, split: Split) -> Tensor:
@@ -135,7 +157,7 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
 
         :func:`dir.data.describe.format_description` makes text of it.
         """
-        return {"splits": {split: describe_labels(self.labels(split).numpy()) for split in SPLITS}} | (
+        return {"splits": {split: describe_labels(self.labels(split).numpy()) for split in self.splits}} | (
             self.describe_importance()
         )
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dir._checks import message
 from dir.bins import LabelBins
-from dir.data.base import SPLITS, RegressionData
+from dir.data.base import RegressionData
 from dir.data.protocols import Protocol
 from dir.fds import FDS
 from dir.fds.output import OutputFDS
@@ -109,7 +109,7 @@ def build_data(
     if cfg.protocol is not None:
         apply_protocol(instantiate_with(cfg.protocol), data, bins)
     train = data.labels("train")
-    seen = bins_of_all_labels(bins, torch.cat([data.labels(split) for split in SPLITS]))
+    seen = bins_of_all_labels(bins, torch.cat([data.labels(split) for split in data.splits]))
     metrics = ShotMetrics(seen, seen.counts(train), **instantiate(cfg.task.shots, _convert_="all"))
     if cfg.get("noise") is not None:
         apply_noise(cfg.noise, data, metrics)
@@ -165,7 +165,8 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
 
     Args:
         cfg: composed config, see configs/train.yaml.
-        set_up: sets the data module up; an evaluation restores the split of the run here.
+        set_up: sets the data module up; an evaluation restores the split of the run here, a search closes the test
+            rows.
 
     Raises:
         FileNotFoundError: if the data is not found; the message says where to get it and where to put it.

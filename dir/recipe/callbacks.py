@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -15,6 +16,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 
 from dir.data.seeds import seed_all
+from dir.recipe.diverged import DivergedError
 from dir.recipe.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -125,6 +127,26 @@ class PlainProgress(Callback):
             print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {'  '.join(shown)}", flush=True)
 
 
+class Watch(Callback):
+    """Give the metrics of each validation to a function, which may end the training by an exception.
+
+    Args:
+        see: called with the epoch, counted from 0, or with the number of training steps where a run validates by
+            steps; and with the metrics, such as ``"val/few/mae"``. A group without validation labels has none.
+    """
+
+    def __init__(self, see: Callable[[int, dict[str, float]], None]) -> None:
+        self.see = see
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        by_steps = trainer.check_val_every_n_epoch is None or trainer.val_check_interval != 1.0
+        step = trainer.global_step if by_steps else trainer.current_epoch
+        values = cast("RegressionModule", pl_module).validated
+        self.see(step, {name: float(value) for name, value in values.items()})
+
+
 # Steps between two checks of a loss that is not on the CPU.
 EVERY = 50
 
@@ -192,7 +214,7 @@ class TrainingLoss(Callback):
         step, *ranges = self._first.tolist()
         if step >= 0:
             low, high, lightest, heaviest = ranges
-            raise RuntimeError(
+            raise DivergedError(
                 f"Training diverged: the loss is not finite in epoch {trainer.current_epoch + 1}, "
                 f"step {int(step) + 1}. The labels of that batch are {low:g} to {high:g}, its weights "
                 f"{lightest:g} to {heaviest:g}. Lower optimizer.lr, set trainer.gradient_clip_val or "

@@ -36,6 +36,8 @@ class LightModule(LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self._epoch_log: dict[str, Tensor | float] = {}
+        # Values of the last validation, such as "val/few/mae", for callbacks.
+        self.validated: Mapping[str, Tensor | float] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning records the running hook 50 times in a step. torch.nn.Module would compare each value with the
@@ -47,6 +49,7 @@ class LightModule(LightningModule):
 
     def log_validation(self, values: Mapping[str, Tensor | float]) -> None:
         """Log validation metrics."""
+        self.validated = values
         if self.trainer.state.fn != TrainerFn.FITTING:
             self.log_dict(values)
         elif not self.trainer.sanity_checking:

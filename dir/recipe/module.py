@@ -23,6 +23,7 @@ from dir.models.heads_distribution import DistributionHead
 from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits
 from dir.recipe.checkpoints import read_checkpoint
+from dir.recipe.diverged import DivergedError
 from dir.recipe.light_steps import LightModule
 from dir.recipe.restored import restored
 from dir.recipe.row_weights import mix
@@ -275,7 +276,7 @@ class RegressionModule(LightModule):
         if not torch.isfinite(groups["all"]["mae"]):
             problem = f"training diverged: the predictions are not finite in epoch {self.current_epoch + 1}"
             advice = "Lower optimizer.lr, set trainer.gradient_clip_val, or look for extreme inputs."
-            raise RuntimeError(message("validation", problem, advice=advice))
+            raise DivergedError(message("validation", problem, advice=advice))
         found = [(group, values) for group, values in groups.items() if values["n"] > 0]
         logged = {f"val/{group}/{name}": value.float() for group, of in found for name, value in of.items()}
         if self.mean_cost is not None:

@@ -34,6 +34,8 @@ def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionDa
     arrays: dict[str, NDArray[Any]] = {}
     bins, members = copy.deepcopy(metrics.bins).cpu(), metrics.members.cpu()
     for split, prefix in (("test", ""), ("val", "val_")):
+        if split not in results.predictions:
+            continue  # closed to a search
         found = results.predictions[split]
         index = bins(found.labels)
         shot = np.full(len(index), "", dtype="U6")

@@ -43,7 +43,7 @@ class Results:
     """The results of a run.
 
     Args:
-        metrics: shot metrics of the splits ``val`` and ``test``.
+        metrics: shot metrics of the splits ``val`` and ``test``; without ``test`` in a search.
         predictions: predictions of the same splits.
         fitted: values fitted on the validation split after training, for metrics.json.
     """
@@ -54,7 +54,10 @@ class Results:
 
 
 def evaluate_splits(parts: Parts, device: torch.device) -> Results:
-    """Predict val and test and compute their shot metrics, after the post-hoc correction where there is one."""
+    """Predict val and test and compute their shot metrics, after the post-hoc correction where there is one.
+
+    Where the test rows are closed, the results hold val alone.
+    """
     fitted = fit_prior(
         parts.module,
         parts.data.whole("val"),
@@ -64,11 +67,11 @@ def evaluate_splits(parts: Parts, device: torch.device) -> Results:
             parts.module.metrics, labels, predictions, variances, cost=parts.module.cost
         ),
     )
-    found = {
+    found: dict[str, Predictions] = {
         split: predict(parts.module, parts.data.whole(split), device)._replace(
             importance=parts.data.importance(split)
         )
-        for split in ("val", "test")
+        for split in parts.data.splits[1:]
     }
     if parts.correction is not None:
         correct = parts.correction.fit(found["val"].predictions, found["val"].labels)

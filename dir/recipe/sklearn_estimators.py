@@ -22,7 +22,7 @@ from dir.data.describe import format_description
 from dir.data.tabular import TabularData
 from dir.metrics import ShotMetrics
 from dir.models import BoostedTrees, EncodedRegressor, EncodedTrees
-from dir.recipe.build import build_data, target_units
+from dir.recipe.build import SetUp, build_data, target_units
 from dir.recipe.cost import make_cost
 from dir.recipe.export_bundle import save_estimator
 from dir.recipe.finish import Training, finish_run
@@ -126,7 +126,7 @@ def evaluate_estimator(
     fitted: dict[str, Any] | None = None,
     cost: Cost | None = None,
 ) -> Results:
-    """Return predictions and shot metrics of a fitted regressor on val and test.
+    """Return predictions and shot metrics of a fitted regressor on val and test, or on val alone if test is closed.
 
     Args:
         model: fitted regressor that predicts raw labels of a frame.
@@ -136,7 +136,7 @@ def evaluate_estimator(
         cost: cost of raw predictions and labels, for the metrics; or None.
     """
     results = Results({}, {}, fitted or {})
-    for split in ("val", "test"):
+    for split in data.splits[1:]:
         rows = data.table(split)[0]
         predictions = torch.from_numpy(np.asarray(model.predict(rows), np.float64)).to(data.label_dtype)
         found = Predictions(data.labels(split), predictions, None, importance=data.importance(split))
@@ -155,7 +155,7 @@ def one_hot(cfg: DictConfig) -> DictConfig:
     return changed
 
 
-def build_estimators(cfg: DictConfig, folder: RunFolder) -> list[EstimatorRun]:
+def build_estimators(cfg: DictConfig, folder: RunFolder, set_up: SetUp = RegressionData.setup) -> list[EstimatorRun]:
     """Build the single run of ``method.estimator``, inside ``method.ensemble`` where there is one, with its data.
 
     The trainer, the optimizer, the scheduler, the model and the logger of the config are not used.
@@ -172,7 +172,7 @@ def build_estimators(cfg: DictConfig, folder: RunFolder) -> list[EstimatorRun]:
     elif cfg.method.lds is not None:
         problem = f"{type(estimator).__name__} is not fitted with weights"
         raise ValueError(message("method.weights", problem, cfg.method.get("weights"), "Set method.weights=none."))
-    data, bins, labels, metrics = build_data(one_hot(cfg))
+    data, bins, labels, metrics = build_data(one_hot(cfg), set_up)
     if data.importance("train") is not None and not (boosted and cfg.method.ensemble is None):
         problem = f"{type(estimator).__name__} is not fitted with the importance of rows"
         raise ValueError(message("method", problem, data.importance_source, "Choose method=hist_gbdt, or a network."))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,9 +18,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from dir._checks import message
+from dir.data.base import RegressionData
 from dir.data.describe import describe_bins, format_description
 from dir.models.members import MemberLoss
 from dir.recipe.best_checkpoint import check_best, recompute_best
+from dir.recipe.build import SetUp
 from dir.recipe.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from dir.recipe.compatibility import check
 from dir.recipe.evaluate import load_weights
@@ -47,13 +50,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def train(cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) -> float:
+def train(
+    cfg: DictConfig,
+    folder: RunFolder,
+    run_info: dict[str, Any],
+    set_up: SetUp = RegressionData.setup,
+    callbacks: Sequence[Callback] = (),
+) -> float:
     """Train, evaluate the best epoch on val and test, and write everything to the run folder.
 
     Args:
         cfg: composed config, see configs/train.yaml.
         folder: run folder; everything is checked before anything is written.
         run_info: further entries of metrics.json about the run, such as the method's name.
+        set_up: sets the data module up. With :meth:`RegressionData.close_test` a search trains without test rows,
+            and metrics.json has no test metrics.
+        callbacks: further callbacks of Lightning, in the last stage of the run.
 
     Returns:
         The best epoch's ``val/all/<monitor>``; NaN on every process but the first.
@@ -77,9 +89,10 @@ def train(cfg: DictConfig, folder: RunFolder, run_info: dict[str, Any]) -> float
             folder.check(config["resume"], config)
         if cfg.method.estimator is not None:
             # scikit-learn does not share its work with other processes.
-            estimators = build_estimators(cfg, folder) if main_process else []
+            estimators = build_estimators(cfg, folder, set_up) if main_process else []
             return [run.fit(run_info) for run in estimators][-1] if estimators else float("nan")
-        runs = [prepare(stage) for stage in build_stages(cfg, folder)]
+        stages = build_stages(cfg, folder, set_up)
+        runs = [prepare(stage, callbacks if stage is stages[-1] else ()) for stage in stages]
         if main_process:
             for run in reversed(runs):
                 open_folder(run)
@@ -99,10 +112,14 @@ class Run:
     record: DataRecord | None
 
 
-def prepare(stage: Stage) -> Run:
+def prepare(stage: Stage, further: Sequence[Callback] = ()) -> Run:
     """Check the module of a stage, and make its logger, its callbacks and its trainer.
 
     A setting that cannot work fails here, before a file is written.
+
+    Args:
+        stage: the stage.
+        further: callbacks beside those of every run.
     """
     parts, folder = stage.parts, stage.folder
     check_optimizer(parts.module)
@@ -127,7 +144,7 @@ def prepare(stage: Stage) -> Run:
         restore_best(callbacks, parts, folder, resume_from)
     trainer = parts.trainer(
         logger=logger or False,
-        callbacks=callbacks,
+        callbacks=[*further, *callbacks],
         # Without a terminal the recipe's own callback prints a line per epoch.
         enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
         plugins=[AtomicCheckpointIO(parts.settings.checkpoint_every_seconds)],
@@ -252,14 +269,14 @@ def log_results(logger: Logger, config: dict[str, Any], results: Results, step: 
     """
     numbers = {
         f"test/{group}/{name}": value
-        for group, values in results.metrics["test"].items()
+        for group, values in results.metrics.get("test", {}).items()
         for name, value in values.items()
         if value is not None
     }
     logger.log_metrics(numbers, step=step)
     if isinstance(logger, TensorBoardLogger):
         # TensorBoard shows settings only beside a metric.
-        errors = {f"hparams/{split}_mae": results.metrics[split]["all"]["mae"] for split in ("val", "test")}
+        errors = {f"hparams/{split}_mae": groups["all"]["mae"] for split, groups in results.metrics.items()}
         logger.log_hyperparams(leaves(config), {name: value for name, value in errors.items() if value is not None})
     logger.finalize("success")
 

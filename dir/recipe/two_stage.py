@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from dir._archives import read_npz
 from dir._checks import message
-from dir.recipe.build import build
+from dir.data.base import RegressionData
+from dir.recipe.build import SetUp, build
 from dir.recipe.checkpoints import mismatches, read_checkpoint
 from dir.recipe.parts import Parts
 from dir.recipe.run_folder import RunFolder
@@ -78,24 +79,26 @@ class Stage:
         return {"stage_1": {key: run[key] for key in ("epochs", "best_epoch", "seconds")}}
 
 
-def build_stages(cfg: DictConfig, folder: RunFolder) -> list[Stage]:
+def build_stages(cfg: DictConfig, folder: RunFolder, set_up: SetUp = RegressionData.setup) -> list[Stage]:
     """Build the trainings that a run consists of, without a first stage that is finished already.
 
     Each stage draws its weights from the seed of the run, as a run of that stage alone does.
     """
     retrain = cfg.method.retrain
     if retrain is None or retrain.checkpoint is not None:
-        return [build_stage(cfg, folder)]
+        return [build_stage(cfg, folder, set_up=set_up)]
     first = RunFolder(folder.path / "stage_1")
-    stages = [] if first.finished else [build_stage(first_config(cfg), first)]
-    return [*stages, build_stage(cfg, folder, first)]
+    stages = [] if first.finished else [build_stage(first_config(cfg), first, set_up=set_up)]
+    return [*stages, build_stage(cfg, folder, first, set_up)]
 
 
-def build_stage(cfg: DictConfig, folder: RunFolder, first: RunFolder | None = None) -> Stage:
+def build_stage(
+    cfg: DictConfig, folder: RunFolder, first: RunFolder | None = None, set_up: SetUp = RegressionData.setup
+) -> Stage:
     """Seed all random generators, then build the parts of one stage."""
     seed_everything(cfg.seed, workers=True, verbose=False)
     config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    return Stage(build(cfg), config, folder, first)
+    return Stage(build(cfg, set_up), config, folder, first)
 
 
 def first_config(cfg: DictConfig) -> DictConfig:
