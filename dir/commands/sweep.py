@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from dir.recipe.cli import RANKS
+from dir.recipe.schema import register_configs
 
 _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
@@ -20,18 +22,30 @@ _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 class SweepReport(Callback):
     """Callback of Hydra, set in configs/train.yaml. Single runs print neither title nor table.
 
-    A launcher that starts each run in another process (joblib, submitit) prints the titles there. The table is then
-    left to ``dir-compare``, because a run does not tell this process its folder.
+    A launcher may start each run in another process (joblib) or on another machine (SLURM). Hydra then gives a copy
+    of this callback to each run. The copy prints the title there, and adds the folder of the run to a hidden file in
+    the folder of the sweep, from which this process makes the table.
 
     State:
-        swept (keys whose values change between runs), total (number of runs, None if a sweeper decides it as it goes)
-        and folders (of the runs that have ended), written at the start of the sweep and at the end of each run.
+        swept (keys whose values change between runs), total (number of runs, None if a sweeper decides it),
+        record (the hidden file) and folders (of the runs that have ended in this process), written at the start of
+        the sweep and at the end of each run.
     """
 
     def __init__(self) -> None:
         self.swept: set[str] = set()
         self.total: int | None = None
         self.folders: list[Path] = []
+        self.record: Path | None = None
+        self._copied = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "folders": [], "_copied": True}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # Another process composes the config of its run before it reads any other module of this package.
+        register_configs()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Read from the command line which keys are swept, and the number of runs."""
@@ -40,6 +54,7 @@ class SweepReport(Callback):
         overrides = OverridesParser.create().parse_overrides(lines)
         swept = {one.get_key_element().lstrip("+"): one for one in overrides if one.is_sweep_override()}
         self.swept = set(swept)
+        self.record = Path(config.hydra.sweep.dir).resolve() / f".sweep_{uuid.uuid4().hex[:8]}"
         if config.hydra.sweeper._target_ == _BASIC_SWEEPER:
             self.total = math.prod(sum(1 for _ in one.sweep_string_iterator()) for one in swept.values())
 
@@ -53,14 +68,24 @@ class SweepReport(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn | None = None, **kwargs: Any) -> None:
         """Remember the folder of the run."""
-        if self._prints(config):
-            self.folders.append(Path(config.hydra.runtime.output_dir))
+        if not self._prints(config):
+            return
+        folder = Path(config.hydra.runtime.output_dir).resolve()
+        if not self._copied:
+            self.folders.append(folder)
+        elif self.record is not None:
+            # A short line is written in one step, also by several processes at once.
+            with self.record.open("a", encoding="utf-8") as stream:
+                stream.write(f"{folder}\n")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print a table of the finished runs for each data set."""
+        if self.record is not None and self.record.is_file():
+            lines = self.record.read_text(encoding="utf-8").splitlines()
+            self.record.unlink()
+            # Runs at once end in any order.
+            self.folders += sorted(map(Path, lines))
         if not self.folders:
-            if self._prints(config):
-                print("The runs ended in other processes. dir-compare outputs/NAME prints their table.")
             return
 
         from dir.compare.report import print_summary

@@ -31,8 +31,8 @@ def result_of(study: optuna.Study, plan: Plan) -> dict[str, Any]:
     Returns:
         ``objective``, ``direction``, ``counts`` (finished, pruned, failed, open), ``first`` (value of the trial with
         the settings of the config, None if it has none), ``best`` (number, value, overrides and validation metrics),
-        ``importance`` by key (empty with fewer than ten finished trials) and ``trials`` (the finished ones, best
-        first).
+        ``importance`` by key (empty with fewer than ten finished trials), ``without_importance`` (settings that some
+        trials lack) and ``trials`` (the finished ones, best first).
 
     Raises:
         ValueError: no trial has finished.
@@ -46,6 +46,7 @@ def result_of(study: optuna.Study, plan: Plan) -> dict[str, Any]:
     assert best_value is not None
     ranked = sorted(ended, key=lambda one: (plan.target.worse_by(_value(one), best_value), one.number))
     best, first = ranked[0], next((one for one in ended if one.number == 0), None)
+    shares = importance(study) if len(ended) >= MIN_TRIALS else {}
     states = Counter(one.state for one in trials)
     return {
         "objective": str(plan.target),
@@ -63,7 +64,8 @@ def result_of(study: optuna.Study, plan: Plan) -> dict[str, Any]:
             "overrides": best.user_attrs["overrides"],
             "val": best.user_attrs["val"],
         },
-        "importance": importance(study) if len(ended) >= MIN_TRIALS else {},
+        "importance": shares,
+        "without_importance": sorted({key for one in ended for key in one.params} - set(shares)) if shares else [],
         "trials": [
             {"number": one.number, "value": one.value, "settings": varied(one), **one.user_attrs["run"]}
             for one in ranked
@@ -160,7 +162,9 @@ def print_result(result: dict[str, Any], plan: Plan) -> None:
     say(f"The best of {counts['finished']} validation errors looks better than it is. The test rows were not read.")
     if result["importance"]:
         shares = ", ".join(f"{short_key(key)} {value:.2f}" for key, value in result["importance"].items())
-        say(f"importance: {shares} (written to {result['picture']})")
+        lacking = ", ".join(short_key(key) for key in result["without_importance"])
+        without = f"; not of {lacking}, which some trials lack" if lacking else ""
+        say(f"importance: {shares}{without} (written to {result['picture']})")
     else:
         say(f"importance: not computed from fewer than {MIN_TRIALS} finished trials.")
     if counts["open"]:

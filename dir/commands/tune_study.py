@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import multiprocessing
 import os
 import shutil
 import socket
@@ -129,6 +130,9 @@ class Worker:
         alive.acquire()
         try:
             while True:
+                parent = multiprocessing.parent_process()
+                if parent is not None and not parent.is_alive():
+                    return  # the command was killed
                 spent = time.monotonic() - began
                 with turn(self.plan.folder):
                     late = self.plan.minutes is not None and spent >= 60 * self.plan.minutes

@@ -9,6 +9,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,13 @@ from dir.recipe.schema import register_configs
 from dir.recipe.settings import check_settings
 from dir.recipe.targets import load_config, model_file
 
+# Packages of the launchers of a sweep.
+_LAUNCHERS = {
+    "joblib": "hydra_joblib_launcher",
+    "slurm": "hydra_submitit_launcher",
+    "submitit_slurm": "hydra_submitit_launcher",
+    "submitit_local": "hydra_submitit_launcher",
+}
 # Variables of the launchers that start several processes. Only the first of several processes reads the run folder.
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
@@ -108,6 +116,16 @@ def refuse_early(cfg: DictConfig, folder: RunFolder) -> None:
         folder.check(config["resume"], config)
 
 
+def check_launcher(arguments: Sequence[str]) -> None:
+    """End the process if the package of the launcher is missing; Hydra would only list the launchers that it has."""
+    chosen = [line.partition("=")[2] for line in arguments if line.startswith("hydra/launcher=")]
+    for name in chosen:
+        package = _LAUNCHERS.get(name)
+        if package is not None and find_spec(f"hydra_plugins.{package}") is None:
+            advice = 'pip install "deep-imbalanced-regression[launchers]".'
+            sys.exit(message("hydra/launcher", f"the package {package.replace('_', '-')} is missing", name, advice))
+
+
 def train_main() -> None:
     """Train: ``+experiment=NAME method=M seed=S key=value ...``, sweeps with ``-m``. Hydra reads ``sys.argv``."""
     register_configs()
@@ -121,6 +139,7 @@ def train_main() -> None:
     answer_help(sys.argv[1:], usage)
     if not sys.argv[1:]:
         sys.exit(usage)
+    check_launcher(sys.argv[1:])
     _run()
 
 

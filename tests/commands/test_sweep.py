@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,15 @@ from dir.commands.sweep import SweepReport
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
-def config(*overrides: str, sweeper: str = BASIC, number: int = 0, folder: str = "") -> DictConfig:
+def config(
+    *overrides: str, sweeper: str = BASIC, number: int = 0, folder: str = "", sweep_dir: Path | str = "outputs"
+) -> DictConfig:
     return OmegaConf.create(
         {
             "hydra": {
                 "mode": "MULTIRUN",
                 "sweeper": {"_target_": sweeper, "params": None},
+                "sweep": {"dir": str(sweep_dir)},
                 "overrides": {"task": list(overrides)},
                 "job": {"num": number},
                 "runtime": {"output_dir": folder},
@@ -59,7 +63,7 @@ def test_each_run_has_a_title_and_the_end_has_a_table(
     assert "dir-compare toy --all" in table
 
 
-def test_another_sweeper_decides_the_number_of_runs_and_other_processes_keep_their_folders(
+def test_another_sweeper_decides_the_number_of_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     report = SweepReport()
@@ -67,7 +71,24 @@ def test_another_sweeper_decides_the_number_of_runs_and_other_processes_keep_the
     report.on_job_start(config("method=lds", number=2))
     assert "run 3: method=lds" in capsys.readouterr().out
     report.on_multirun_end(config())
-    assert "dir-compare outputs/NAME" in capsys.readouterr().out
+    assert capsys.readouterr().out == ""
+
+
+def test_runs_in_other_processes_print_titles_there_and_one_table_here(
+    folders: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    report = SweepReport()
+    report.on_multirun_start(config("+experiment=toy", "method=vanilla,lds", sweep_dir=tmp_path))
+    for number, folder in enumerate(folders):
+        # joblib and submitit give a pickled copy to each run.
+        copy = pickle.loads(pickle.dumps(report))
+        copy.on_job_start(config(f"method={folder.parent.name}", number=number))
+        copy.on_job_end(config(number=number, folder=str(folder)))
+    assert "run 2 of 2: method=vanilla\n" in capsys.readouterr().out
+    assert len(list(tmp_path.glob(".sweep_*"))) == 1
+    report.on_multirun_end(config())
+    assert "1.500 ± 0.707" in capsys.readouterr().out
+    assert not list(tmp_path.glob(".sweep_*"))
 
 
 def test_one_run_and_the_other_ranks_print_nothing(
