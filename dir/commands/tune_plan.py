@@ -147,7 +147,7 @@ class Plan:
         kept = {
             key: value
             for key, value in leaves(config).items()
-            if not any(key == one or key.startswith(f"{one}.") for one in MAY_CHANGE)
+            if value is not None and not any(key == one or key.startswith(f"{one}.") for one in MAY_CHANGE)
         }
         facts = {"objective": str(self.target)} | {f"space of {one.key}": str(one) for one in space}
         facts |= {f"{split} rows": value for split, value in row_hashes(data).items()}
