@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from pathlib import Path
@@ -9,9 +10,12 @@ from textwrap import fill
 from typing import Any
 
 from dir._checks import check_choice, message
+from dir._figure_text import Note, add_notes
 from dir.compare.statistics import Comparison, Row
 from dir.metrics.table import BEST_AT, HIGHER_IS_BETTER
 
+# Methods in a column of the legend.
+_LEGEND_ROWS = 26
 # Power p of the methods whose sample weights are count^-p. method=power has p = 0.5 by default. method=inv has p = 1
 # only if the task does not clip the counts (inverse_clip: null).
 _POWERS = {"vanilla": 0.0, "sqinv": 0.5, "power": 0.5, "inv": 1.0}
@@ -61,26 +65,30 @@ def frontier_plot(comparison: Comparison, metric: str, path: Path) -> None:
     rows = [row for row in comparison.rows if all(_point(row, metric, g)[0] is not None for g in ("many", "few"))]
     if not rows:
         raise ValueError(_no_rows(comparison, metric))
-    figure = Figure(figsize=(9.2, 6.0), layout="constrained")
+    powers = [(p, row) for row in rows if (p := power_of(row.label)) is not None]
+    others = [row for row in rows if power_of(row.label) is None]
+    columns = max(1, math.ceil(len(others) / _LEGEND_ROWS))
+    figure = Figure(figsize=(6.6 + 2.6 * columns, 6.6), layout="constrained")
     if path.suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():
         raise ValueError(message("--frontier", "expected a file that ends in .png, .svg or .pdf", str(path)))
     axes = figure.subplots()
-    powers = [(p, row) for row in rows if (p := power_of(row.label)) is not None]
     line = sorted(powers, key=lambda point: point[0])  # the key leaves out the row: two rows may share a power
-    _draw_line(axes, line, metric)
-    for number, row in enumerate((row for row in rows if power_of(row.label) is None), 1):
-        _draw_point(axes, row, metric, number)
+    notes, obstacles = _draw_line(axes, line, metric)
+    notes += [_draw_point(axes, row, metric, number) for number, row in enumerate(others, 1)]
     axes.set_xlabel(f"{metric} on many-shot labels")
     axes.set_ylabel(f"{metric} on few-shot labels")
     seeds = max(len(row.seeds) for row in rows)
-    axes.set_title(f"{comparison.experiment}, {comparison.split}: mean and standard error of up to {seeds} seeds")
+    title = f"{comparison.experiment}, {comparison.split}: mean and standard error of up to {seeds} seeds"
+    # A title wider than the axes would run into the legend.
+    axes.set_title(f"{fill(title, 64)}\ntowards the lower left is better", fontsize=10, loc="left")
     if comparison.common:
         figure.supxlabel(fill(f"all runs: {', '.join(comparison.common)}", 140), fontsize=7)
     axes.grid(color="#e9e9e9")
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False, title="towards the lower left is better")
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False, ncols=columns)
+    add_notes(axes, notes, obstacles)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
@@ -107,14 +115,15 @@ def _point(row: Row, metric: str, group: str) -> tuple[float | None, float]:
     return over.mean, over.sd / math.sqrt(over.n) if over.n > 1 else 0.0
 
 
-def _draw_line(axes: Any, line: list[tuple[float, Row]], metric: str) -> None:
+def _draw_line(axes: Any, line: list[tuple[float, Row]], metric: str) -> tuple[list[Note], list[tuple[float, float]]]:
+    """Draw the methods with weights count^-p; return the texts beside them, and points along the line."""
     if not line:
-        return
+        return [], []
     points = [(_point(row, metric, "many"), _point(row, metric, "few")) for _, row in line]
-    x, y = [many[0] for many, _ in points], [few[0] for _, few in points]
+    places = [(float(many[0] or 0.0), float(few[0] or 0.0)) for many, few in points]
     axes.errorbar(
-        x,
-        y,
+        [x for x, _ in places],
+        [y for _, y in places],
         xerr=[many[1] for many, _ in points],
         yerr=[few[1] for _, few in points],
         color="#555555",
@@ -124,11 +133,17 @@ def _draw_line(axes: Any, line: list[tuple[float, Row]], metric: str) -> None:
         elinewidth=0.7,
         label="weights count^-p, p beside the point",
     )
-    for (p, _), at_x, at_y in zip(line, x, y, strict=True):
-        axes.annotate(f"{p:g}", (at_x, at_y), xytext=(4, 5), textcoords="offset points", fontsize=8, color="#555555")
+    along = [
+        (start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1]))
+        for start, end in itertools.pairwise(places)
+        for share in (0.25, 0.5, 0.75)
+    ]
+    names = [f"{row.label} (p = 0)" if row.label == "vanilla" else f"{p:g}" for p, row in line]
+    return [Note(name, at, "#555555") for name, at in zip(names, places, strict=True)], along
 
 
-def _draw_point(axes: Any, row: Row, metric: str, number: int) -> None:
+def _draw_point(axes: Any, row: Row, metric: str, number: int) -> Note:
+    """Draw a method; return the text beside it, its number in the legend."""
     (many, many_error), (few, few_error) = _point(row, metric, "many"), _point(row, metric, "few")
     _, colour, marker = next(family for family in _FAMILIES if family[0].search(row.label))
     axes.errorbar(
@@ -144,4 +159,4 @@ def _draw_point(axes: Any, row: Row, metric: str, number: int) -> None:
         linestyle="none",
         label=f"{number} {row.label}",
     )
-    axes.annotate(str(number), (many, few), xytext=(5, -9), textcoords="offset points", fontsize=8, color=colour)
+    return Note(str(number), (float(many or 0.0), float(few or 0.0)), colour)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,19 +43,33 @@ def comparison(runs: list[Run]) -> Comparison:
     return compare(runs)
 
 
-def test_powers_are_on_the_line_and_other_methods_are_numbered_points(comparison: Comparison, tmp_path: Path) -> None:
-    path = tmp_path / "new" / "frontier.svg"
-    import matplotlib
+def draw(comparison: Comparison, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the figure that frontier_plot would write."""
+    from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
-        frontier_plot(comparison, "mae", path)
-    drawn = path.read_text()
-    for text in ("1 lds<", "2 lds_fds_shrink<", "3 lds_affine<", ">0.25<", ">0.5<", "up to 3 seeds"):
-        assert text in drawn, text
-    assert "4 " not in [line[:2] for line in drawn.split(">")], (
-        "vanilla, sqinv and power are on the line, not numbered"
-    )
+    drawn: list[Figure] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+        frontier_plot(comparison, "mae", Path("x.png"))
+    return drawn[0]
+
+
+def test_powers_are_on_the_line_and_other_methods_are_numbered_points(
+    comparison: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = draw(comparison, monkeypatch)
+    (axes,), (legend,) = figure.axes, figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["weights count^-p, p beside the point", "1 lds", "2 lds_fds_shrink", "3 lds_affine"]
+    # vanilla, sqinv and power are on the line, not numbered. Vanilla is named.
+    assert sorted(text.get_text() for text in axes.texts) == ["0.25", "0.5", "0.5", "1", "2", "3", "vanilla (p = 0)"]
+    assert "up to 3 seeds" in axes.get_title(loc="left")
     assert [power_of(row.label) for row in comparison.rows].count(None) == 3
+
+
+def test_a_picture_is_written_to_a_new_folder(comparison: Comparison, tmp_path: Path) -> None:
+    frontier_plot(comparison, "mae", tmp_path / "new" / "frontier.svg")
+    assert "<svg" in (tmp_path / "new/frontier.svg").read_text()
 
 
 @pytest.mark.parametrize(
@@ -100,3 +116,17 @@ def test_methods_are_chosen_by_name_with_all_their_overrides(runs: list[Run]) ->
     assert filter_methods(runs, None) == runs
     with pytest.raises(ValueError, match="--methods: task has no run of nothing"):
         filter_methods(runs, ["lds", "nothing"])
+
+
+def test_title_and_legend_of_many_methods_do_not_meet(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    name = "a_rather_long_name_of_an_experiment-and_of_its_target_column_as_well"
+    more = [replace(run, method=f"method_{number}") for run in runs[:1] for number in range(40)]
+    figure = draw(compare([replace(run, experiment=name) for run in [*runs, *more]]), monkeypatch)
+    FigureCanvasAgg(figure).draw()
+    (axes,), (legend,) = figure.axes, figure.legends
+    box = legend.get_window_extent()
+    assert not axes._left_title.get_window_extent().overlaps(box)
+    assert box.y0 >= 0
+    assert box.x1 <= figure.bbox.x1
