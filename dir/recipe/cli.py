@@ -121,9 +121,16 @@ def check_launcher(arguments: Sequence[str]) -> None:
     chosen = [line.partition("=")[2] for line in arguments if line.startswith("hydra/launcher=")]
     for name in chosen:
         package = _LAUNCHERS.get(name)
-        if package is not None and find_spec(f"hydra_plugins.{package}") is None:
+        if package is not None and not _is_installed(package):
             advice = 'pip install "deep-imbalanced-regression[launchers]".'
             sys.exit(message("hydra/launcher", f"the package {package.replace('_', '-')} is missing", name, advice))
+
+
+def _is_installed(plugin: str) -> bool:
+    try:
+        return find_spec(f"hydra_plugins.{plugin}") is not None
+    except ModuleNotFoundError:  # no plugin of Hydra is installed
+        return False
 
 
 def train_main() -> None:
