@@ -37,6 +37,7 @@ ENCODERS = (
     "TimmEncoder",
     "TransformerPairEncoder",
     "TransformerTextEncoder",
+    "UNetEncoder",
 )
 HEADS = (
     "ClassificationHead",

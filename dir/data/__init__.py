@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dir.data.csv_images import CsvImages as CsvImages
     from dir.data.labelled_images import LabelledImages as LabelledImages
     from dir.data.npz_images import NpzImages as NpzImages
+    from dir.data.npz_maps import NpzMaps as NpzMaps
     from dir.data.protocols import Protocol as Protocol
     from dir.data.stsb import STSBEmbeddings as STSBEmbeddings
     from dir.data.stsb import STSBTokens as STSBTokens
@@ -27,6 +28,7 @@ _HOMES = {
     "CsvImages": "csv_images",
     "LabelledImages": "labelled_images",
     "NpzImages": "npz_images",
+    "NpzMaps": "npz_maps",
     "Protocol": "protocols",
     "STSBEmbeddings": "stsb",
     "STSBTokens": "stsb",

@@ -18,6 +18,7 @@ from dir.data.arrays import take_batch
 from dir.data.describe import describe_labels
 from dir.data.identified import IdentifiedRows
 from dir.data.importance import ImportantRows, WeightedRows
+from dir.data.label_chunks import LabelChunks
 from dir.data.rows import Views, check_labels, check_two_labels, fetches_batches, labels_of
 from dir.data.seeds import seed_worker
 from dir.data.shards import Shard, evaluation_batch_size, training_rows
@@ -96,10 +97,14 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
             raise ValueError(message(f"{type(self).__name__}.build()", problem))
         if self._make_ids is None:
             splits = self._place_arrays(splits)
+        self.check_splits(splits)
+        self._splits = splits
+
+    def check_splits(self, splits: dict[str, Dataset[Any]]) -> None:
+        """Raise a ValueError for a split without rows, for labels that are not finite, and for one training label."""
         for split in SPLITS:
             check_labels(split, splits[split])
         check_two_labels(splits["train"])
-        self._splits = splits
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -136,6 +141,11 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
     def labels(self, split: Split) -> Tensor:
         """Return the labels of one split, float [N], raw units."""
         return labels_of(self.dataset(split))
+
+    def label_chunks(self, split: Split) -> LabelChunks:
+        """Return the labels of one split to be read chunk by chunk; here all of them are one chunk."""
+        labels = self.labels(split)
+        return LabelChunks(lambda: iter([labels]))
 
     def restrict(self, split: Split, rows: Tensor) -> None:
         """Keep only the given rows (int64 indices) of a split, and check that they can be trained on.
@@ -218,7 +228,7 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
         if importance is not None:
             data = WeightedRows(data, importance)
         rank, world_size = self._rank_and_world_size()
-        size = training_rows(len(self.labels("train")), self.batch_size, rank, world_size)
+        size = training_rows(len(data), self.batch_size, rank, world_size)  # type: ignore[arg-type]
         # Lightning calls set_epoch on a DistributedSampler and keeps the sampler, with one process too.
         sampler = Shard(data, rank, world_size, size, seed=self.seed)
         if self.trainer:
@@ -248,7 +258,7 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
         if world_size == 1:
             return self.whole(split)
         data = self.dataset(split)
-        size = evaluation_batch_size(len(self.labels(split)), self.eval_batch_size, world_size)
+        size = evaluation_batch_size(len(data), self.eval_batch_size, world_size)  # type: ignore[arg-type]
         return self._loader(data, batch_size=size, sampler=Shard(data, rank, world_size, shuffle=False))
 
     def _rank_and_world_size(self) -> tuple[int, int]:

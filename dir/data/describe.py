@@ -82,6 +82,9 @@ def format_description(description: Mapping[str, Any]) -> str:
         lines.append("target: labels are float64, because float32 is too coarse for them")
         digits = 15
     for split, labels in description["splits"].items():
+        if "maps" in labels:
+            lines.append(_maps_line(split, labels))
+            continue
         value, count = labels["most_frequent"]
         low, high, middle, often = (
             f"{number:.{digits}g}" for number in (labels["min"], labels["max"], labels["median"], value)
@@ -92,6 +95,15 @@ def format_description(description: Mapping[str, Any]) -> str:
         )
     lines += _importance_lines(description.get("importance", {}))
     return "\n".join(lines)
+
+
+def _maps_line(split: str, labels: Mapping[str, Any]) -> str:
+    height, width = labels["size"]
+    return (
+        f"{split}: {labels['maps']} maps of {height} x {width}, {labels['rows']} labelled pixels, "
+        f"{labels['holes']} holes, labels {labels['min']:.6g} to {labels['max']:.6g} (mean {labels['mean']:.6g}), "
+        f"{labels['zeros']} zeros"
+    )
 
 
 def _importance_lines(importance: Mapping[str, Any]) -> list[str]:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from dir.models.pair import PairMLPEncoder as PairMLPEncoder
     from dir.models.piecewise_linear import PiecewiseLinearEmbedding as PiecewiseLinearEmbedding
     from dir.models.piecewise_linear import quantile_edges as quantile_edges
+    from dir.models.pixels import PixelEncoder as PixelEncoder
+    from dir.models.pixels import UNetEncoder as UNetEncoder
     from dir.models.regressor import Regressor as Regressor
     from dir.models.resnet import ResNetEncoder as ResNetEncoder
     from dir.models.tabm import TabMEncoder as TabMEncoder
@@ -70,6 +72,8 @@ _HOMES = {
     "PairMLPEncoder": "pair",
     "PiecewiseLinearEmbedding": "piecewise_linear",
     "PriorHead": "heads_prior",
+    "PixelEncoder": "pixels",
+    "UNetEncoder": "pixels",
     "quantile_edges": "piecewise_linear",
     "Regressor": "regressor",
     "ResNetEncoder": "resnet",

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from dir._checks import message
 from dir.bins import LabelBins
+from dir.data.arrays import automatic_bins
 from dir.data.base import RegressionData
+from dir.data.label_chunks import LabelChunks
 from dir.data.protocols import Protocol
 from dir.fds import FDS
 from dir.fds.output import OutputFDS
@@ -38,9 +40,12 @@ from dir.reweighter import Reweighter
 SetUp = Callable[[RegressionData], None]
 
 
-def make_bins(node: DictConfig, labels: Tensor) -> LabelBins:
+def make_bins(node: DictConfig, labels: Tensor | LabelChunks) -> LabelBins:
     """Return the label bins of a task; a target with an argument ``labels`` gets the training labels."""
-    takes_labels = "labels" in inspect.signature(get_object(node["_target_"])).parameters
+    target = get_object(node["_target_"])
+    if isinstance(labels, LabelChunks):
+        labels = labels.ends() if target is automatic_bins else labels.all()
+    takes_labels = "labels" in inspect.signature(target).parameters
     bins: LabelBins = instantiate_with(node, labels=labels) if takes_labels else instantiate_with(node)
     if labels.dtype == torch.float64 and bins.dtype != torch.float64:
         advice = "Remove the setting, or shift the labels in the file by a constant."
@@ -69,20 +74,22 @@ def bins_of_all_labels(bins: LabelBins, labels: Tensor) -> LabelBins:
 
 
 def target_units(
-    offset: float | None, scale: float | None, labels: Tensor, log1p: bool, dtype: torch.dtype
+    offset: float | None, scale: float | None, labels: LabelChunks, log1p: bool, dtype: torch.dtype
 ) -> TargetUnits:
     """Return the map between raw labels and the criterion's targets.
 
     Args:
         offset, scale: settings of the task; a value of None is the mean, or the standard deviation, of the training
             labels (of ``log(1 + label)`` if ``log1p`` is true).
-        labels: training labels, [N].
+        labels: training labels.
         log1p: whether the criterion sees the logarithm of one plus the label.
         dtype: type of raw labels and predictions.
     """
-    wide = (log_labels(labels) if log1p else labels).double()
-    center = torch.tensor(float(wide.mean() if offset is None else offset), dtype=dtype)
-    spread = torch.tensor(float(wide.std() if scale is None else scale), dtype=dtype)
+    mean, deviation = (0.0, 1.0)
+    if offset is None or scale is None:
+        mean, deviation = labels.moments(log_labels if log1p else None)
+    center = torch.tensor(float(mean if offset is None else offset), dtype=dtype)
+    spread = torch.tensor(float(deviation if scale is None else scale), dtype=dtype)
     return TargetUnits(center, spread, log1p, dtype)
 
 
@@ -95,7 +102,7 @@ def apply_protocol(protocol: Protocol, data: RegressionData, bins: LabelBins) ->
 
 def build_data(
     cfg: DictConfig, set_up: SetUp = RegressionData.setup
-) -> tuple[RegressionData, LabelBins, Tensor, ShotMetrics]:
+) -> tuple[RegressionData, LabelBins, LabelChunks, ShotMetrics]:
     """Return the data with the training rows of the method, the bins, the training labels and the metrics.
 
     The labels are those before the method resamples the rows, so that bins, shot groups and the standardisation of
@@ -105,12 +112,12 @@ def build_data(
     set_up(data)
     data.set_views(cfg.method.views)
     # Bins span all training labels, including the ones that a protocol removes.
-    bins = make_bins(cfg.task.bins, data.labels("train"))
+    bins = make_bins(cfg.task.bins, data.label_chunks("train"))
     if cfg.protocol is not None:
         apply_protocol(instantiate_with(cfg.protocol), data, bins)
-    train = data.labels("train")
-    seen = bins_of_all_labels(bins, torch.cat([data.labels(split) for split in data.splits]))
-    metrics = ShotMetrics(seen, seen.counts(train), **instantiate(cfg.task.shots, _convert_="all"))
+    train = data.label_chunks("train")
+    seen = bins_of_all_labels(bins, torch.cat([data.label_chunks(split).ends() for split in data.splits]))
+    metrics = ShotMetrics(seen, train.counts(seen), **instantiate(cfg.task.shots, _convert_="all"))
     if cfg.get("noise") is not None:
         apply_noise(cfg.noise, data, metrics)
     if cfg.method.resample is not None:
@@ -133,8 +140,13 @@ def make_encoder(node: DictConfig, arguments: dict[str, Any], data: str) -> nn.M
     unknown = [name for name in arguments if name not in parameters]
     if unknown and not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
         problem = f"{node['_target_']} does not take {', '.join(unknown)}, which {data} gives to its encoder"
-        advice = "Choose the encoder of such data: mlp for tables, conv or resnet for images."
+        advice = "Choose the encoder of such data: mlp for tables, conv or resnet for images, unet for maps."
         raise ValueError(message("model", problem, advice=advice))
+    given = {*node, *arguments}
+    lacking = [name for name, one in parameters.items() if one.default is one.empty and name not in given]
+    if lacking and all(parameters[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for name in lacking):
+        problem = f"{node['_target_']} needs {', '.join(lacking)}, which {data} does not give to its encoder"
+        raise ValueError(message("model", problem, advice="Choose the encoder of such data."))
     encoder: nn.Module = instantiate_with(node, **arguments)
     return encoder
 
@@ -175,9 +187,9 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
     cfg = last_stage(cfg)
     data, bins, train, metrics = build_data(cfg, set_up)
     # The weights and the loss of a method that resamples are fitted on the resampled labels.
-    trained = data.labels("train")
+    trained = data.label_chunks("train")
     lds: Reweighter | None = (
-        None if cfg.method.lds is None else instantiate_with(cfg.method.lds, bins=bins).fit(trained)
+        None if cfg.method.lds is None else trained.fit(instantiate_with(cfg.method.lds, bins=bins))
     )
     encoder_args = encoder_arguments(cfg.model.encoder, data)
     encoder = make_encoder(cfg.model.encoder, encoder_args, type(data).__name__)
@@ -192,12 +204,14 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
     units = target_units(cfg.task.target_offset, cfg.task.target_scale, train, data.log1p, data.label_dtype)
     target_bins = units.bins(bins)
     head = attach_head(encoder, partial(instantiate_with, cfg.method.head, bins=target_bins))
-    cost = make_cost(cfg, trained)
+    cost = make_cost(cfg, trained.first(2))
     criterion = (
-        cost_loss_of(cost, units, trained)
+        cost_loss_of(cost, units, trained.all())
         if cost and cfg.method.loss == TRAIN_ON_COST
         else (instantiate_with(cfg.method.loss))
     )
+    importance = data.importance("train")
+    weights = None if importance is None or lds is None else lds(trained.all())
     module = RegressionModule(
         model=Regressor(encoder, head, fds),
         criterion=MemberLoss(criterion) if isinstance(head, MemberHead) else criterion,
@@ -213,11 +227,12 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
         log1p=units.log1p,
         label_dtype=units.dtype,
         cost=cost,
-        importance_scale=importance_scale(data.importance("train"), None if lds is None else lds(trained)),
+        importance_scale=importance_scale(importance, weights),
     )
     if units.log1p:
-        check_log_target(module, trained)
-    module.fit_targets(trained, target_bins)
+        check_log_target(module, trained.all())
+    if module.fitted_parts:
+        module.fit_targets(trained.all(), target_bins)
     if cfg.method.retrain is not None:
         module.model.freeze_encoder()
     check_parts(cfg, module, data)
@@ -233,7 +248,7 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
         data=data,
         module=module,
         bins=bins,
-        counts=bins.counts(train),
+        counts=train.counts(bins),
         settings=RunSettings.from_config(cfg),
         make_trainer=instantiate(cfg.trainer, _convert_="all", _partial_=True),
         make_logger=instantiate(cfg.logger, _convert_="all", _partial_=True) if cfg.logger else None,

@@ -92,7 +92,7 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
 
     if cfg.method.estimator is not None:
         data, _, labels, metrics = build_data(cfg, set_up)
-        estimator, cost = load(checkpoint.resolve().parent).estimator, make_cost(cfg, labels)
+        estimator, cost = load(checkpoint.resolve().parent).estimator, make_cost(cfg, labels.first(2))
         results = evaluate_estimator(estimator, data, metrics, cost=cost)
     else:
         parts = build(cfg, set_up)

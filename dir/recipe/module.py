@@ -178,10 +178,14 @@ class RegressionModule(LightModule):
         """Fit criterion and regularisers to the training labels [N], with the bins in the criterion's units."""
         self._fit_parts(self.to_target(labels), target_bins)
 
+    @property
+    def fitted_parts(self) -> list[Any]:
+        """Criterion, head and regularisers that learn from the training labels."""
+        return [part for part in (self.criterion, self.model.head, *self.regularizers) if hasattr(part, "fit")]
+
     def _fit_parts(self, targets: Tensor, target_bins: LabelBins) -> None:
-        for part in (self.criterion, self.model.head, *self.regularizers):
-            if hasattr(part, "fit"):
-                part.fit(targets, target_bins)
+        for part in self.fitted_parts:
+            part.fit(targets, target_bins)
 
     def forward(self, inputs: Any) -> Tensor:
         """Return predictions in raw units, [N]."""

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dir.data.base import RegressionData
+from dir.data.base import RegressionData, Split
+from dir.data.maps import MapData
 from dir.metrics import SHOTS, ShotMetrics
 from dir.models import DistributionHead
 from dir.recipe.module import RegressionModule
@@ -29,11 +30,13 @@ def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionDa
         heads), ``log_mass`` (float16 [N, K], only of heads with a label prior, see :func:`dir.recipe.predictions
         .to_half`), ``importance`` (float32 [N], only of data with an importance), ``bin`` (int64 [N], label bin of
         the metrics), ``shot`` (text [N], empty for a label in no group) and ``row_id`` (text [N], only of data with
-        row ids). The same names with ``val_`` before them hold the val split. :func:`prior_arrays` adds the prior.
+        row ids). Maps have a row for each labelled pixel and :meth:`dir.data.maps.MapData.pixel_rows` in place of
+        ``row_id``. The same names with ``val_`` before them hold the val split. :func:`prior_arrays` adds the prior.
     """
     arrays: dict[str, NDArray[Any]] = {}
     bins, members = copy.deepcopy(metrics.bins).cpu(), metrics.members.cpu()
-    for split, prefix in (("test", ""), ("val", "val_")):
+    prefixes: tuple[tuple[Split, str], ...] = (("test", ""), ("val", "val_"))
+    for split, prefix in prefixes:
         if split not in results.predictions:
             continue  # closed to a search
         found = results.predictions[split]
@@ -51,6 +54,9 @@ def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionDa
             arrays[f"{prefix}importance"] = found.importance.numpy()
         arrays[f"{prefix}bin"] = index.to(torch.int64).numpy()
         arrays[f"{prefix}shot"] = shot
+        if isinstance(data, MapData):
+            arrays |= {f"{prefix}{name}": array for name, array in data.pixel_rows(split).items()}
+            continue
         try:
             arrays[f"{prefix}row_id"] = np.array(data.row_ids(split))
         except RuntimeError:

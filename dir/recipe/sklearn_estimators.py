@@ -190,5 +190,7 @@ def build_estimators(cfg: DictConfig, folder: RunFolder, set_up: SetUp = Regress
         lds = instantiate_with(cfg.method.lds, bins=bins).fit(data.labels("train"))
     config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     return [
-        EstimatorRun(data, model, metrics, RunSettings.from_config(cfg), config, folder, lds, make_cost(cfg, labels))
+        EstimatorRun(
+            data, model, metrics, RunSettings.from_config(cfg), config, folder, lds, make_cost(cfg, labels.first(2))
+        )
     ]

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from dir._checks import message
 from dir.data.base import RegressionData
+from dir.data.maps import MapData
 from dir.losses import BNI
 from dir.models import ClassificationHead, PriorHead
 from dir.models.members import MemberHead, MemberLoss
+from dir.recipe.map_methods import check_maps
 from dir.recipe.module import RegressionModule
 
 
@@ -30,7 +32,9 @@ def check_parts(cfg: DictConfig, module: RegressionModule, data: RegressionData)
         advice = f"Set data.image_size={wanted[0]}, or choose another model.name."
         problem = f"the model takes pictures of {wanted[0]} x {wanted[1]} pixels"
         raise ValueError(message("data.image_size", problem, size, advice))
-    labels = data.labels("train")[:2]
+    if isinstance(data, MapData):
+        check_maps(cfg, module, data)
+    labels = data.label_chunks("train").first(2)
     target = module.to_target(labels)
     head_training = model.head.training
     model.head.eval()

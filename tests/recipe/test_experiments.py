@@ -29,6 +29,7 @@ GIVEN = {
     "tabular": ["data.path=nowhere/x.csv", "data.target=y"],
     "images": ["data.csv=nowhere/x.csv", "data.target=age"],
     "images_npz": ["data.path=nowhere/x.npz", "data.label=y"],
+    "dense": ["data.path=nowhere/x.npz", "data.label=depth"],
     "text": ["data.path=nowhere/x.tsv", "data.text=sentence1", "data.target=score"],
     "text_finetune": ["data.path=nowhere/x.tsv", "data.text=[sentence1,sentence2]", "data.target=score"],
 }
@@ -45,6 +46,7 @@ def test_the_experiments_and_methods_of_the_readme_exist() -> None:
     assert set(EXPERIMENTS) == {
         "age_synthetic",
         "agedb",
+        "dense",
         "images",
         "images_npz",
         "imdb_wiki",
@@ -181,6 +183,14 @@ def written_npz(folder: Path) -> list[str]:
     return [f"data.path={folder / 'x.npz'}", "data.label=y"]
 
 
+def written_maps(folder: Path) -> list[str]:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 255, size=(9, 16, 12), dtype=np.uint8)
+    depth = random.random((9, 16, 12))
+    np.savez(folder / "x.npz", images=images, depth=depth, split=np.arange(9) % 3)
+    return [f"data.path={folder / 'x.npz'}", "data.label=depth"]
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_for_one_step(experiment: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -195,6 +205,7 @@ def test_every_experiment_runs_for_one_step(experiment: str, tmp_path: Path) -> 
         "images": lambda: written_own_images(data),
         "tabular": lambda: written_table(data),
         "images_npz": lambda: written_npz(data),
+        "dense": lambda: written_maps(data),
         "stsb_glove": lambda: [
             *written_stsb(data),
             f"data.glove={data / 'glove.txt'}",

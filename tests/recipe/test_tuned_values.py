@@ -92,10 +92,14 @@ TEXT = TABLE | {
     "rnc": {"weight": 0.1},
     "ordinal_entropy": {"weight": 0.01},
 }
+# The same for maps.
+DENSE = TEXT | {"loss": {"_target_": "dir.losses.WeightedL1"}, "focal": IMAGES["focal"], "dist": IMAGES["dist"]}
+DENSE |= {"uvote": IMAGES["uvote"]}
 EXPECTED = {
     "age_synthetic": AGE | {"target_offset": 45.0, "shrink": {"sigma": 10.0, "tau": 10.0}},
     "agedb": AGE,
     "imdb_wiki": AGE,
+    "dense": DENSE,
     "images": IMAGES,
     "images_npz": IMAGES,
     "sts_synthetic": SIMILARITY,
@@ -116,6 +120,7 @@ GIVEN = {
     "text_finetune": ["data.path=x.tsv", "data.text=a", "data.target=y"],
     "tabular": ["data.path=x.csv", "data.target=y"],
     "images_npz": ["data.path=x.npz", "data.label=y"],
+    "dense": ["data.path=x.npz", "data.label=y"],
 }
 
 

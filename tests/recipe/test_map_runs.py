@@ -1,0 +1,167 @@
+"""Runs on maps: pixels are samples, holes are none, and methods that cannot work on pixels are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from dir.recipe.build import build
+from dir.recipe.cli import config_dir, register_configs
+from dir.recipe.evaluate import evaluate_checkpoint
+from dir.recipe.run_folder import RunFolder
+from dir.recipe.train import train
+
+
+def written(folder: Path, holes: bool = True) -> Path:
+    """Write pictures whose brightness is the label, skewed, with holes where the label is absurd."""
+    random = np.random.default_rng(0)
+    value = (random.random((30, 12, 10)) ** 4 * 250).astype(np.uint8)
+    depth = value / 10.0
+    if holes:
+        depth[random.random(depth.shape) < 0.2] = np.nan
+    np.savez(folder / "maps.npz", images=value, depth=depth, split=np.arange(30) % 3)
+    return folder / "maps.npz"
+
+
+def config(path: Path, *overrides: str) -> DictConfig:
+    register_configs()
+    quick = ["trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "logger=none"]
+    small = ["model.encoder.widths=[4,8]", "data.batch_size=4"]
+    fixed = ["+experiment=dense", f"data.path={path}", "data.label=depth"]
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        return compose("train", [*fixed, *quick, *small, *overrides])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("maps")
+    longer = ["trainer.max_epochs=15", "optimizer.lr=0.03", "data.batch_size=2"]
+    train(config(written(folder), "method=lds_fds", *longer), RunFolder(folder / "run"), {})
+    return folder / "run"
+
+
+def test_metrics_and_files_of_a_run_count_labelled_pixels_alone(finished: Path) -> None:
+    content = json.loads((finished / "metrics.json").read_text())
+    with np.load(finished.parent / "maps.npz") as file:
+        depth = file["depth"].astype(np.float32)
+        maps = depth[file["split"] == 2]
+    assert content["test"]["all"]["n"] == int((~np.isnan(maps)).sum())
+    with np.load(finished / "predictions.npz") as saved:
+        placed = np.full(maps.shape, np.nan, np.float32).reshape(len(maps), -1)
+        placed[saved["map"], saved["pixel"]] = saved["label"]
+        np.testing.assert_array_equal(placed.reshape(maps.shape), maps)
+        error = np.abs(saved["prediction"].astype(np.float64) - saved["label"])
+        assert content["test"]["all"]["mae"] == pytest.approx(error.mean())
+        rare = saved["shot"] == "few"
+        assert content["test"]["few"]["mae"] == pytest.approx(error[rare].mean())
+        assert len(saved["map_id"]) == len(maps)
+        # The label is the brightness of its pixel: better than the median of all labels by far.
+        guess = np.abs(np.nanmedian(depth) - saved["label"]).mean()
+    assert content["test"]["all"]["mae"] < 0.8 * guess
+
+
+def test_a_run_is_evaluated_again_with_the_same_numbers(finished: Path) -> None:
+    content = json.loads((finished / "metrics.json").read_text())
+    assert evaluate_checkpoint(finished, [])["test"] == content["test"]
+
+
+def test_weights_units_and_bins_are_those_of_the_labelled_training_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path)
+    monkeypatch.setattr("dir.data.maps.CHUNK_PIXELS", 240)  # five chunks of two maps
+    parts = build(config(path, "method=lds"))
+    with np.load(path) as file:
+        maps = file["depth"][file["split"] == 0].astype(np.float32)
+    labels = maps[~np.isnan(maps)]
+    assert float(parts.module.target_offset) == pytest.approx(labels.mean(dtype=np.float64))
+    assert float(parts.module.target_scale) == pytest.approx(labels.std(dtype=np.float64, ddof=1))
+    edges = np.linspace(labels.min(), labels.max(), 51)
+    counts = np.histogram(labels, edges)[0]
+    assert parts.counts.tolist() == counts.tolist()
+    assert parts.module.lds is not None
+    assert parts.module.lds.counts.tolist() == counts.tolist()  # type: ignore[union-attr]
+    assert float(parts.module.lds(torch.from_numpy(labels)).mean()) == pytest.approx(1.0, rel=1e-4)
+
+
+def test_a_hole_changes_nothing_in_training(tmp_path: Path) -> None:
+    # Under the holes of one file lies NaN, under those of the other a number that the config names.
+    path = written(tmp_path)
+    with np.load(path) as file:
+        content = {name: file[name] for name in file.files}
+    (tmp_path / "other").mkdir()
+    content["depth"] = np.nan_to_num(content["depth"], nan=999.0)
+    np.savez(tmp_path / "other" / "maps.npz", **content)
+    results = []
+    for number, changed in enumerate(([], ["data.hole=999"])):
+        file_path = tmp_path / ("other" if changed else "") / "maps.npz"
+        folder = RunFolder(tmp_path / f"run{number}")
+        train(config(file_path, "method=lds_fds", *changed), folder, {})
+        results.append(json.loads(folder.metrics.read_text())["test"])
+    assert results[0] == results[1]
+
+
+def test_fds_sees_each_labelled_pixel_once_in_an_epoch(tmp_path: Path) -> None:
+    parts = build(config(written(tmp_path), "method=fds"))
+    fds = parts.module.model.fds
+    assert fds is not None
+    parts.module.train()
+    for batch in parts.data.train_dataloader():
+        parts.module.training_step(batch, 0)
+    fds.end_epoch()
+    assert fds.last_count.tolist() == parts.counts.tolist()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (["method=bmc"], r"^method.loss: this method compares all pairs .* 480 pixels.*data.pixels=25 "),
+        (["method=ranksim"], "^regularizer: this method compares all pairs"),
+        (["+regularizer=ordinal_entropy"], "^regularizer: this method compares all pairs"),
+        (["method=conr"], r"^method\.views"),
+        (["method=c_mixup"], r"^method\.mixup"),
+        (["method=histogram"], r"^method\.head: a run stores the distribution"),
+        (["method=hist_gbdt"], "is not a table"),
+        (["method=smoter"], "is not a table"),
+        (["model=grid"], "does not take map_size.*unet for maps"),
+        (["+protocol=gaps", "protocol.gaps=[[1,2]]"], "single labels of a map cannot be left out"),
+    ],
+)
+def test_a_method_that_cannot_work_on_pixels_is_refused_before_anything_is_written(
+    tmp_path: Path, overrides: list[str], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dir.recipe.map_methods.MAX_PAIRED", 100)
+    given: Any = [line for line in overrides if line != "model=grid"]
+    path = written(tmp_path)
+    cfg = config(path, *given)
+    if given != overrides:
+        cfg.model.encoder = {"_target_": "dir.models.GridEncoder"}
+    with pytest.raises(ValueError, match=text):
+        train(cfg, RunFolder(tmp_path / "run"), {})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ["gai", "bmc", "rrt", "isotonic"])
+def test_further_methods_train_on_pixels(tmp_path: Path, method: str) -> None:
+    short = ["trainer.max_epochs=1", "data.pixels=50"]
+    folder = RunFolder(tmp_path / "run")
+    value = train(config(written(tmp_path), f"method={method}", *short), folder, {})
+    assert np.isfinite(value)
+
+
+def test_an_encoder_of_maps_is_refused_for_pictures_with_one_label(tmp_path: Path) -> None:
+    register_configs()
+    with np.load(written(tmp_path, holes=False)) as file:
+        np.savez(tmp_path / "x.npz", images=file["images"], y=np.arange(30.0), split=file["split"])
+    fixed = ["+experiment=images_npz", f"data.path={tmp_path / 'x.npz'}", "data.label=y", "model=unet"]
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        cfg = compose("train", fixed)
+    with pytest.raises(ValueError, match=r"^model: dir.models.UNetEncoder needs map_size"):
+        build(cfg)
