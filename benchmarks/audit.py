@@ -31,7 +31,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.neighbors import NearestNeighbors
 
 from dir._atomic import write_atomic
-from dir.recipe.audit import audit_run, score_rows
+from dir.recipe.audit import Audit, audit_run, score_rows
 from dir.recipe.build import build
 from dir.recipe.cli import config_dir, register_configs
 from dir.recipe.run_data import read_split
@@ -45,6 +45,9 @@ RANKINGS = {
     "score": "mean of the ranks of both errors",
     "held_out": "held-out error alone",
     "training": "error over the epochs alone (the score)",
+    "disagreement": "disagreement of the trained networks alone",
+    "both": "mean of the ranks of error over the epochs and disagreement",
+    "surprise": "held-out error divided by held-out disagreement",
     "knn": "distance to the mean label of 20 neighbours",
     "cleanlab": "cleanlab's regression learner on boosted trees",
 }
@@ -93,14 +96,7 @@ def measure(file: Path, target: str, share: float, kind: str, seed: int) -> dict
     wrong = noisy[rows] != clean[rows]
     encoded = pd.get_dummies(features).astype(float)
     scaled = ((encoded - encoded.mean()) / encoded.std()).to_numpy()
-    neighbours = NearestNeighbors(n_neighbors=21).fit(scaled).kneighbors(scaled)[1][:, 1:]
-    rankings = {
-        "score": score_rows(found.held_out_error) + score_rows(found.training_error),
-        "held_out": found.held_out_error,
-        "training": found.training_error,
-        "knn": np.abs(found.label - found.label[neighbours].mean(axis=1)),
-        "cleanlab": _cleanlab(scaled, found.label),
-    }
+    rankings = rankings_of(found, scaled)
     few = found.shot == "few"
 
     def precision(rows: np.ndarray) -> dict[str, float]:
@@ -117,6 +113,21 @@ def measure(file: Path, target: str, share: float, kind: str, seed: int) -> dict
         "seconds": round(seconds, 1),
         "all": precision(np.ones(len(wrong), dtype=bool)),
         "few_shot": precision(few),
+    }
+
+
+def rankings_of(found: Audit, features: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the suspicion of each row by each ranking; ``features`` [N, D] are standardised."""
+    neighbours = NearestNeighbors(n_neighbors=21).fit(features).kneighbors(features)[1][:, 1:]
+    return {
+        "score": score_rows(found.held_out_error) + score_rows(found.training_error),
+        "held_out": found.held_out_error,
+        "training": found.training_error,
+        "disagreement": found.training_disagreement,
+        "both": score_rows(found.training_error) + score_rows(found.training_disagreement),
+        "surprise": found.held_out_error / found.held_out_disagreement,
+        "knn": np.abs(found.label - found.label[neighbours].mean(axis=1)),
+        "cleanlab": _cleanlab(features, found.label),
     }
 
 

@@ -66,7 +66,11 @@ class MemberHead(Head):
         return self._by_member(output)
 
     def predict(self, output: Tensor) -> Tensor:
-        return self._by_member(self.head.predict(output.flatten(0, 1))).mean(dim=1)
+        return self.predict_members(output).mean(dim=1)
+
+    def predict_members(self, output: Tensor) -> Tensor:
+        """Return the prediction of each member, ``[N, k]``, from the output ``[N, k, ...]``."""
+        return self._by_member(self.head.predict(output.flatten(0, 1)))
 
     def variance(self, output: Tensor) -> Tensor | None:
         flat = output.flatten(0, 1)

@@ -26,6 +26,7 @@ from dir.data.arrays import take_batch
 from dir.data.base import RegressionData
 from dir.data.rows import fetches_batches, labels_of
 from dir.metrics import SHOTS
+from dir.recipe.agreement import COPIES, Copies, copies_of, disagreement
 from dir.recipe.build import build
 from dir.recipe.callbacks import EpochSeed
 from dir.recipe.parts import Parts
@@ -48,6 +49,9 @@ class Audit:
         prediction: mean prediction of the networks that did not train on the row.
         held_out_error: mean absolute error of these networks after their last epoch.
         training_error: mean absolute error, over all epochs, of the networks that trained on the row.
+        training_disagreement: standard deviation of several predictions of the networks that trained on the row, see
+            :func:`dir.recipe.agreement.disagreement`; NaN for networks with one prediction.
+        held_out_disagreement: the same of the networks that did not train on the row.
         score: rank of the training error, divided by the number of rows: 1 is the most suspicious.
     """
 
@@ -57,6 +61,8 @@ class Audit:
     prediction: Array
     held_out_error: Array
     training_error: Array
+    training_disagreement: Array
+    held_out_disagreement: Array
     score: Array
 
 
@@ -113,23 +119,38 @@ def audit_run(
     size = len(whole.data.labels("train"))
     if size < folds:
         raise ValueError(message("folds", f"expected at most {size}, the number of training rows", folds))
-    held_out, held_error, seen_error = np.zeros((3, size))
+    held_out, held_error, seen_error, seen_spread, held_spread = np.zeros((5, size))
     for number in range(folds * repeats):
         repeat, fold = divmod(number, folds)
         order = torch.randperm(size, generator=torch.Generator().manual_seed(repeat)).numpy()
         out = np.zeros(size, dtype=bool)
         out[order[fold::folds]] = True
-        errors, prediction = _train_fold(cfg, set_up, out, seed=int(cfg.seed) + number)
+        errors, prediction, spread = _train_fold(cfg, set_up, out, seed=int(cfg.seed) + number)
         held_out[out] += prediction[out] / repeats
         held_error[out] += errors[-1][out] / repeats
+        held_spread[out] += spread[out] / repeats
         seen_error[~out] += errors[:, ~out].mean(axis=0) / ((folds - 1) * repeats)
+        seen_spread[~out] += spread[~out] / ((folds - 1) * repeats)
         if progress:
             print(f"network {number + 1} of {folds * repeats}: held-out MAE {errors[-1][out].mean():.4g}")
-    return _result(whole, held_out, held_error, seen_error)
+    if progress:
+        print(_about(copies_of(whole.module, whole.data.augments)))
+    return _result(whole, held_out, held_error, seen_error, seen_spread, held_spread)
 
 
-def _train_fold(cfg: Any, set_up: Any, out: Array, seed: int) -> tuple[Array, Array]:
-    """Return the absolute error of each row after each epoch [epochs, N], and the last predictions [N]."""
+def _about(copies: Copies | None) -> str:
+    """Return what the disagreement of a row is."""
+    if copies is None:
+        return "disagreement: none, the network has no members, no dropout and no augmented rows"
+    named = {"members": "the members", "views": f"{COPIES} augmented views", "dropout": f"{COPIES} dropout masks"}
+    return f"disagreement: standard deviation over {named[copies]}"
+
+
+def _train_fold(cfg: Any, set_up: Any, out: Array, seed: int) -> tuple[Array, Array, Array]:
+    """Return the absolute error of each row after each epoch [epochs, N].
+
+    Further the predictions after the last epoch [N], and their disagreement [N].
+    """
     rows: list[Dataset[Any]] = []
 
     def without_fold(data: RegressionData) -> None:
@@ -148,7 +169,11 @@ def _train_fold(cfg: Any, set_up: Any, out: Array, seed: int) -> tuple[Array, Ar
         limit_val_batches=0,
     )
     trainer.fit(parts.module, datamodule=parts.data)
-    return np.stack(watch.errors), watch.prediction
+    copies = copies_of(parts.module, parts.data.augments)
+    spread = np.full(len(out), np.nan)
+    if copies is not None:
+        spread = disagreement(parts.module, watch.loader, copies).numpy()
+    return np.stack(watch.errors), watch.prediction, spread
 
 
 class _Watch(Callback):
@@ -173,7 +198,9 @@ class _Watch(Callback):
         self.errors.append(np.abs(self.prediction - self.labels))
 
 
-def _result(whole: Parts, held_out: Array, held_error: Array, seen_error: Array) -> Audit:
+def _result(
+    whole: Parts, held_out: Array, held_error: Array, seen_error: Array, seen_spread: Array, held_spread: Array
+) -> Audit:
     metrics, labels = whole.module.metrics, whole.data.labels("train")
     index, shot = metrics.bins(labels), np.full(len(labels), "", dtype="U6")
     for name, member in zip(SHOTS, metrics.members[1:], strict=True):
@@ -182,4 +209,5 @@ def _result(whole: Parts, held_out: Array, held_error: Array, seen_error: Array)
         ids = np.array(whole.data.row_ids("train"))
     except RuntimeError:
         ids = np.full(len(labels), "")
-    return Audit(ids, labels.numpy(), shot, held_out, held_error, seen_error, score_rows(seen_error))
+    score = score_rows(seen_error)
+    return Audit(ids, labels.numpy(), shot, held_out, held_error, seen_error, seen_spread, held_spread, score)
