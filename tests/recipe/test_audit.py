@@ -54,6 +54,7 @@ def test_planted_labels_are_ranked_first(
     main([str(path), "--folds", "3", "--out", str(path / "suspects.csv"), "--show", "5"])
     printed = capsys.readouterr().out
     assert "network 3 of 3" in printed
+    assert "disagreement: standard deviation over 8 dropout masks" in printed
     found = pd.read_csv(path / "suspects.csv")
     assert f"The 5 most suspicious of {len(found)} training labels" in printed
     wrong = frame.set_index(frame["y"].astype("float32"))["wrong"]
@@ -64,6 +65,8 @@ def test_planted_labels_are_ranked_first(
     assert precision > 0.75
     # A ranking by the label alone would flag every rare label.
     assert precision > by_label + 0.1
+    for name in ("training_disagreement", "held_out_disagreement"):
+        assert (found[name] > 0).all()
 
 
 def test_each_row_is_held_out_by_exactly_one_fold(
@@ -75,7 +78,8 @@ def test_each_row_is_held_out_by_exactly_one_fold(
         seen.append(out)
         # The error of fold k after its last of two epochs is k where held out; in training it is 10 and 20.
         errors = np.where(out, [[0.0], [len(seen) - 1]], [[10.0], [20.0]])
-        return errors, np.full(len(out), 7.0)
+        # The disagreement of fold k is k where held out, and 3 in training.
+        return errors, np.full(len(out), 7.0), np.where(out, len(seen) - 1.0, 3.0)
 
     monkeypatch.setattr(audit, "_train_fold", fake)
     found = audit_run(audited[0] / "checkpoints" / "best.ckpt", folds=4, progress=False)
@@ -83,6 +87,8 @@ def test_each_row_is_held_out_by_exactly_one_fold(
     np.testing.assert_allclose(found.training_error, 15.0)
     np.testing.assert_allclose(found.held_out_error, np.argmax(seen, axis=0))
     np.testing.assert_allclose(found.prediction, 7.0)
+    np.testing.assert_allclose(found.held_out_disagreement, np.argmax(seen, axis=0))
+    np.testing.assert_allclose(found.training_disagreement, 3.0)
 
 
 def test_the_audit_repeats_itself_and_writes_nothing(audited: tuple[Path, pd.DataFrame]) -> None:
