@@ -6,8 +6,8 @@ python -m benchmarks.audit_pictures --show benchmarks/results/audit_digits.json
 
 Conditions and measure are those of benchmarks/audit.py. A label is replaced by a label of the training rows; for
 "tail" by one that fewer than 20 training rows have. Digits have the settings of +experiment=images_npz with fewer
-epochs. Drawn faces have the network, optimizer, scheduler and shifts of +experiment=age_synthetic, with fewer
-pictures and epochs and without mirrored copies. The rankings by neighbours and by cleanlab use the features of the
+epochs. Drawn faces have the network, optimizer, scheduler and shifts of +experiment=age_synthetic with fewer epochs,
+and without mirrored copies. Both have fewer pictures. The rankings by neighbours and by cleanlab use the features of the
 network that trained on all training rows.
 """
 
@@ -45,11 +45,11 @@ from dir.recipe.schema import register_configs
 from dir.recipe.targets import load_config
 from dir.recipe.train import train
 
-PICTURES = {"digits": 6000, "faces": 3000}  # training pictures; all of the digits
+PICTURES = {"digits": 3000, "faces": 2000}  # training pictures
 COMPONENTS = 16
 # Settings of the experiment, with fewer epochs.
 SETTINGS = {
-    "digits": ["trainer.max_epochs=10"],
+    "digits": ["trainer.max_epochs=8"],
     "faces": [
         *("model=conv", "scheduler=cosine", "optimizer=adam", "optimizer.lr=0.002", "trainer.max_epochs=6"),
         *("optimizer.weight_decay=0", "data.shift=4", "data.batch_size=128"),
