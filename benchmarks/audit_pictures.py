@@ -7,8 +7,8 @@ python -m benchmarks.audit_pictures --show benchmarks/results/audit_digits.json
 Conditions and measure are those of benchmarks/audit.py. A label is replaced by a label of the training rows; for
 "tail" by one that fewer than 20 training rows have. Digits have the settings of +experiment=images_npz with fewer
 epochs. Drawn faces have the network, optimizer, scheduler and shifts of +experiment=age_synthetic with fewer epochs,
-and without mirrored copies. Both have fewer pictures. The rankings by neighbours and by cleanlab use the features of the
-network that trained on all training rows.
+and without mirrored copies. Both have fewer pictures. The rankings by neighbours and by cleanlab use the features of
+the network that trained on all training rows.
 """
 
 from __future__ import annotations
