@@ -4,8 +4,8 @@ python -m benchmarks.ensembles abalone.csv Rings --out benchmarks/results/ensemb
 python -m benchmarks.ensembles --show benchmarks/results/ensembles_abalone.json
 
 Deep ensembles are means of networks: over seeds, over the power of the LDS weights, and over plain and reweighted
-networks. The greedy selection takes up to four of all eleven networks on the validation split. UVOTE has four experts,
-bagging and REBAGG have four regressors. Each seed of the table is a split of the rows.
+networks. The greedy selection takes up to four of all eleven networks on the validation split. UVOTE has four
+experts, bagging and REBAGG have four regressors. Each seed of the table is a split of the rows.
 """
 
 from __future__ import annotations
