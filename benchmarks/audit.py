@@ -151,8 +151,8 @@ def table(content: dict[str, Any]) -> str:
             these = [run for run in runs if (run["share"], run["kind"]) == (share, kind)]
             parts = ("wrong", "rows") if group == "all" else ("wrong_in_few", "few")
             chance.append(np.mean([run[parts[0]] / run[parts[1]] for run in these]))
-        rows = [(label, group, key) for key, label in RANKINGS.items()]
-        for label, _, key in rows:
+        # A result file of an earlier version has fewer rankings.
+        for key, label in [(key, label) for key, label in RANKINGS.items() if key in runs[0][group]]:
             cells = []
             for share, kind in CONDITIONS:
                 these = [run[group][key] for run in runs if (run["share"], run["kind"]) == (share, kind)]

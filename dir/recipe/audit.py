@@ -4,7 +4,7 @@ Two signals tell a wrong label from a rare one. A network that never saw the lab
 error), and a network that trains on the label is slow to accept it (error over the epochs). A rare but correct label
 has a high held-out error, because networks predict rare labels badly, but it fits its inputs: training learns it
 early. The score is the rank of the error over the epochs, which found planted labels at least as well as the mean of
-both ranks (docs/audit.md).
+both ranks (docs/audit.md). The disagreement of several predictions of a row is reported beside them.
 """
 
 from __future__ import annotations

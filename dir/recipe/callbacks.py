@@ -119,11 +119,8 @@ class PlainProgress(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            shown = [
-                f"{k} {trainer.callback_metrics[k]:.4f}"
-                for k in ("train/loss", self.monitor)
-                if k in trainer.callback_metrics
-            ]
+            found = {**trainer.callback_metrics, **cast("RegressionModule", pl_module).epoch_values}
+            shown = [f"{name} {found[name]:.4f}" for name in ("train/loss", self.monitor) if name in found]
             print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {'  '.join(shown)}", flush=True)
 
 
@@ -162,8 +159,8 @@ def should_check(device: torch.device, step: int) -> bool:
 class TrainingLoss(Callback):
     """Log the mean loss of each epoch as ``train/loss``, and raise a RuntimeError for a loss that is not finite.
 
-    The mean weighs each batch by its rows. The callback keeps a running sum and logs once per epoch, because each
-    call of Lightning's ``log`` takes as long as a layer of a small network.
+    The mean weighs each batch by its rows. The callback keeps a running sum and logs once per epoch. Lightning's
+    ``log`` takes as long as an evaluation of a small network, and is called for a progress bar alone.
 
     The error names epoch, step, labels and weights. On the CPU each loss is read. Another device records the first
     step whose loss is not finite; the record is read where :func:`should_check` says so, and at the end of each
@@ -195,7 +192,8 @@ class TrainingLoss(Callback):
         self._check(trainer)
         if self._sum is not None:
             mean = self._sum / self._rows
-            pl_module.log("train/loss", mean, prog_bar=True, logger=False)
+            if trainer.progress_bar_callback is not None:
+                pl_module.log("train/loss", mean, prog_bar=True, logger=False)
             cast("RegressionModule", pl_module).log_epoch({"train/loss": mean})
         self._sum, self._rows = None, 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
@@ -39,13 +41,25 @@ class LightModule(LightningModule):
         # Values of the last validation, such as "val/few/mae", for callbacks.
         self.validated: Mapping[str, Tensor | float] = {}
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # In each step Lightning asks for the parameters of training_step, and inspect works them out unless they are
+        # written down.
+        step: Any = cls.training_step
+        step.__signature__ = inspect.signature(step)
+
     def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning records the running hook 50 times in a step. torch.nn.Module would compare each value with the
-        # types of parameters, buffers and modules.
-        if name == "_current_fx_name":
+        # Lightning records the name of the running hook 50 times in a step. torch.nn.Module would compare each value
+        # with the types of parameters, buffers and modules: a plain attribute that becomes a text is none of them.
+        if type(value) is str and name in self.__dict__:
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
+
+    @property
+    def epoch_values(self) -> Mapping[str, Tensor | float]:
+        """Return the values of the training epoch that are not written yet."""
+        return self._epoch_log
 
     def log_validation(self, values: Mapping[str, Tensor | float]) -> None:
         """Log validation metrics."""
@@ -76,9 +90,28 @@ class LightModule(LightningModule):
         tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
         read = torch.stack(list(tensors.values())).tolist() if tensors else []
         numbers = {**values, **dict(zip(tensors, read, strict=True)), "epoch": self.current_epoch}
+        # Lightning counts the steps of a log from zero.
+        step = max(self.global_step - 1, 0)
         for logger in self.loggers:
-            # Lightning counts the steps of a log from zero.
-            logger.log_metrics(numbers, step=max(self.global_step - 1, 0))
+            if not (isinstance(logger, TensorBoardLogger) and write_together(logger, numbers, step)):
+                logger.log_metrics(numbers, step=step)
+
+
+def write_together(logger: TensorBoardLogger, numbers: Mapping[str, Any], step: int) -> bool:
+    """Write scalars to TensorBoard as one event, and return whether this is possible.
+
+    Lightning's logger makes an event for each scalar, and hands each to the thread that writes. TensorBoard shows
+    both in the same way.
+    """
+    writer = getattr(logger.experiment, "file_writer", None)
+    # tensorboardX has another writer, and a closed writer has none.
+    if writer is None or type(writer).__module__ != "torch.utils.tensorboard.writer":
+        return False
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    values = [Summary.Value(tag=name, simple_value=float(value)) for name, value in numbers.items()]
+    writer.add_summary(Summary(value=values), step)
+    return True
 
 
 class CallbackGroup(Callback):

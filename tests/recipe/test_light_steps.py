@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
 from benchmarks.plain_loop import plain_loop
 from dir.recipe.checkpoints import read_checkpoint
-from dir.recipe.light_steps import CallbackGroup, quick_cuda_check
+from dir.recipe.light_steps import CallbackGroup, LightModule, quick_cuda_check, write_together
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
 from dir.recipe.two_stage import build_stages
@@ -78,6 +80,45 @@ def test_a_group_calls_its_callbacks_in_their_order_and_only_the_hooks_they_have
     group.on_train_start("trainer", "module")
     group.on_train_batch_end("trainer", "module", 1, 2, 3)
     assert calls == [("start", "trainer"), ("start", "trainer"), ("batch", (1, 2, 3))]
+
+
+def test_tensorboard_gets_the_values_of_an_epoch_as_one_event(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    numbers = {"val/all/mae": 1.5, "train/loss": 0.25, "val/few/mae": float("nan"), "epoch": 3}
+    for name in ("own", "lightning"):
+        logger = TensorBoardLogger(str(tmp_path), name=name, version="")
+        if name == "own":
+            assert write_together(logger, numbers, step=7)
+        else:
+            logger.log_metrics(numbers, step=7)
+        logger.finalize("success")
+    found = []
+    for name in ("own", "lightning"):
+        reader = EventAccumulator(str(tmp_path / name)).Reload()
+        tags = [tag for tag in reader.Tags()["scalars"] if tag != "hp_metric"]
+        found.append({tag: [(event.step, str(event.value)) for event in reader.Scalars(tag)] for tag in tags})
+    assert found[0] == found[1]
+    assert set(found[0]) == set(numbers)
+    assert not write_together(logger, numbers, step=8), "a closed writer is left to Lightning"
+
+
+def test_a_plain_attribute_takes_a_text_and_parts_of_a_module_do_not() -> None:
+    class Module(LightModule):
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            return None
+
+    module = Module()
+    module.note, module.layer = "first", torch.nn.Linear(1, 1)
+    module.note = "second"
+    assert module.note == "second"
+    with pytest.raises(TypeError, match="cannot assign"):
+        module.layer = "text"
+    module.note = torch.nn.Linear(1, 1)
+    assert "note" in dict(module.named_children())
+    # Written down once, as inspect finds it.
+    assert list(inspect.signature(module.training_step).parameters) == ["batch", "batch_idx"]
+    assert inspect.getfullargspec(module.training_step).args == ["self", "batch", "batch_idx"]
 
 
 def test_the_check_for_cuda_is_as_before_after_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
