@@ -30,7 +30,7 @@ from dir.recipe.cost import TRAIN_ON_COST, cost_loss_of, make_cost
 from dir.recipe.module import RegressionModule
 from dir.recipe.nodes import instantiate_with, last_stage, make_regularizers
 from dir.recipe.noise import apply_noise
-from dir.recipe.parts import Parts, RunSettings
+from dir.recipe.parts import Parts, RunSettings, logger_of
 from dir.recipe.power import check_power_objective
 from dir.recipe.row_weights import importance_scale
 from dir.recipe.trial_forward import check_log_target, check_parts
@@ -251,7 +251,7 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
         counts=train.counts(bins),
         settings=RunSettings.from_config(cfg),
         make_trainer=instantiate(cfg.trainer, _convert_="all", _partial_=True),
-        make_logger=instantiate(cfg.logger, _convert_="all", _partial_=True) if cfg.logger else None,
+        make_logger=logger_of(cfg),
         correction=correction,
         architecture=architecture,
     )

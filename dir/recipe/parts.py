@@ -131,7 +131,17 @@ class Parts:
             ModuleNotFoundError: the package of the logger is missing.
             ValueError: the logger refuses a setting.
         """
-        return None if self.make_logger is None else _made("logger", self.make_logger, {"save_dir": save_dir})
+        return make_logger(self.make_logger, save_dir)
+
+
+def logger_of(cfg: DictConfig) -> Callable[..., Logger] | None:
+    """Return what makes the logger of a config, called with ``save_dir``; None where the run has no logger."""
+    return instantiate(cfg.logger, _convert_="all", _partial_=True) if cfg.logger else None
+
+
+def make_logger(make: Callable[..., Logger] | None, save_dir: str) -> Logger | None:
+    """Return the logger that :func:`logger_of` prepared; see :meth:`Parts.logger`."""
+    return None if make is None else _made("logger", make, {"save_dir": save_dir})
 
 
 def _made(key: str, make: Callable[..., Made], arguments: dict[str, Any]) -> Made:

@@ -1,4 +1,4 @@
-"""The figures in the TensorBoard log of a run: at its start, every N epochs, and at its end."""
+"""The figures in the log of a run (TensorBoard, MLflow, W&B): at its start, every N epochs, and at its end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from dir.fds import FDS
 from dir.figures import (
@@ -35,17 +34,7 @@ if TYPE_CHECKING:
 
     from dir.recipe.module import RegressionModule
     from dir.recipe.run_callbacks import EndRecipeEpoch
-
-
-def takes_figures(logger: Logger | None, figures: str | int | None) -> bool:
-    """Whether a run draws figures: its logger is TensorBoard's, and its setting ``figures`` is not null."""
-    return isinstance(logger, TensorBoardLogger) and figures is not None
-
-
-def add_figures(logger: Logger | None, figures: dict[str, Figure], step: int) -> None:
-    """Write figures to the TensorBoard log under their names."""
-    for name, figure in figures.items():
-        cast("TensorBoardLogger", logger).experiment.add_figure(name, figure, global_step=step)
+    from dir.recipe.tracking.run_log import RunLog
 
 
 def start_figures(parts: Parts) -> dict[str, Figure]:
@@ -145,10 +134,11 @@ class EveryNEpochs(Callback):
         every: N.
         parts: parts of the run.
         ends: the callback that closes the epochs of FDS. It comes before this callback.
+        log: log of the run.
     """
 
-    def __init__(self, every: int, parts: Parts, ends: EndRecipeEpoch) -> None:
-        self.every, self.parts, self.ends = every, parts, ends
+    def __init__(self, every: int, parts: Parts, ends: EndRecipeEpoch, log: RunLog) -> None:
+        self.every, self.parts, self.ends, self.log = every, parts, ends, log
 
     def _now(self, trainer: Trainer) -> bool:
         epoch = trainer.current_epoch + 1
@@ -163,12 +153,10 @@ class EveryNEpochs(Callback):
             mae = (metrics.sums[0, index] / metrics.tallies[0, index]).double().cpu()
             name = "validation" if trainer.world_size == 1 else "validation rows of the first process"
             figure = error_figure(self.parts, mae.numpy(), name)
-            add_figures(trainer.logger, {"validation/error and density": figure}, trainer.global_step)
+            self.log.figures({"validation/error and density": figure}, trainer.global_step)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._now(trainer):
             for prefix, history in self.ends.histories.items():
                 found = fds_figures(history.fds, self.parts.settings.unit)
-                add_figures(
-                    trainer.logger, {f"{prefix}/{name}": one for name, one in found.items()}, trainer.global_step
-                )
+                self.log.figures({f"{prefix}/{name}": one for name, one in found.items()}, trainer.global_step)

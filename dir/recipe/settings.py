@@ -15,6 +15,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from dir._checks import check_choice, check_integer, message, suggestion
+from dir.recipe.tracking.closed import NEPTUNE, neptune
 
 # Keys that Hydra itself reads in a node with a _target_.
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
@@ -37,6 +38,8 @@ def check_settings(cfg: DictConfig) -> None:
         advice = "Set 0 to write the checkpoints of each epoch."
         raise ValueError(message("checkpoint_every_seconds", "expected a number >= 0", seconds, advice))
     _check_figures(cfg.get("figures"), cfg.get("logger"))
+    if (cfg.get("logger") or {}).get("_target_") == NEPTUNE:
+        neptune()
     method = cfg.get("method", {})
     if "weights" in method:
         check_choice("method.weights", method.weights, list(map(str, method.weightings)))
@@ -59,9 +62,11 @@ def _check_figures(figures: Any, logger: Any) -> None:
     advice = "It is the number of epochs between two drawings; end draws at the start and the end, and null nothing."
     check_integer("figures", figures, advice=advice)
     target = "" if logger is None else str(logger.get("_target_", ""))
-    if not target.endswith("TensorBoardLogger"):
-        problem = "only the TensorBoard log takes figures"
-        raise ValueError(message("figures", problem, figures, "Set logger=tensorboard, or remove figures."))
+    if not target.endswith(("TensorBoardLogger", "MLflowLogger", "WandbLogger")):
+        problem = "the logger takes no figures"
+        raise ValueError(
+            message("figures", problem, figures, "Set logger=tensorboard, mlflow or wandb, or remove figures.")
+        )
 
 
 def _check_keys(cfg: DictConfig) -> None:

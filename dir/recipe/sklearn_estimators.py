@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -27,13 +28,15 @@ from dir.recipe.cost import make_cost
 from dir.recipe.export_bundle import save_estimator
 from dir.recipe.finish import Training, finish_run
 from dir.recipe.nodes import instantiate_with
-from dir.recipe.parts import RunSettings
+from dir.recipe.parts import RunSettings, logger_of, make_logger
 from dir.recipe.prediction_file import prediction_arrays
 from dir.recipe.predictions import Predictions, Results, summarise_split
 from dir.recipe.row_weights import importance_scale
 from dir.recipe.run_data import check_same_data, record_of
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import settings_info
+from dir.recipe.tracking.facts import RunFacts
+from dir.recipe.tracking.run_log import RunLog, run_log
 from dir.reweighter import Reweighter
 
 
@@ -46,6 +49,7 @@ class EstimatorRun:
         model: regressor to fit on the training rows.
         lds: fitted reweighter of the training rows for boosted trees, or None.
         cost: cost of raw predictions and labels, for the metrics; or None.
+        log: log of the run, where its logger takes runs without epochs; or None.
         metrics: shot metrics, in raw units.
         settings: plain settings of the run.
         config: resolved config, for config.yaml.
@@ -60,6 +64,7 @@ class EstimatorRun:
     folder: RunFolder
     lds: Reweighter | None = None
     cost: Cost | None = None
+    log: RunLog | None = None
 
     def fit(self, run_info: dict[str, Any]) -> float:
         """Fit the regressor, finish the run folder and return ``val/all/<monitor>``.
@@ -69,13 +74,21 @@ class EstimatorRun:
         Args:
             run_info: further entries of metrics.json, see :func:`dir.recipe.train.train`.
         """
-        data, model, folder = self.data, self.model, self.folder
+        with self.log or nullcontext():
+            return self._fit(run_info)
+
+    def _fit(self, run_info: dict[str, Any]) -> float:
+        data, model, folder, log = self.data, self.model, self.folder, self.log
         record = record_of(data)
         if record is not None:
             check_same_data(record, folder.path)
+        if log is not None:
+            log.connect()
         folder.start(self.config, record)
         if record is not None:
             print(format_description(record.description))
+        if log is not None:
+            log.start(RunFacts(self.config, folder.path, record, run_info))
         began = time.perf_counter()
         try:
             fitted = self._fit_model()
@@ -88,7 +101,9 @@ class EstimatorRun:
         training = Training(time.perf_counter() - began, "cpu", {})
         results = evaluate_estimator(model, data, self.metrics, fitted, self.cost)
         save_estimator(folder.model, model, data, self.settings, results.metrics, self.metrics)
-        return finish_run(
+        if log is not None:
+            log.results(results, self.config, step=0)
+        value = finish_run(
             folder,
             self.settings,
             training,
@@ -96,6 +111,9 @@ class EstimatorRun:
             prediction_arrays(results, self.metrics, data),
             run_info | settings_info(self.settings, record, None, self.metrics),
         )
+        if log is not None:
+            log.finish(folder.path)
+        return value
 
     def _fit_model(self) -> dict[str, Any]:
         """Fit the regressor. Return the values chosen on validation, for metrics.json: numbers of boosted trees."""
@@ -158,7 +176,8 @@ def one_hot(cfg: DictConfig) -> DictConfig:
 def build_estimators(cfg: DictConfig, folder: RunFolder, set_up: SetUp = RegressionData.setup) -> list[EstimatorRun]:
     """Build the single run of ``method.estimator``, inside ``method.ensemble`` where there is one, with its data.
 
-    The trainer, the optimizer, the scheduler, the model and the logger of the config are not used.
+    The trainer, the optimizer, the scheduler and the model of the config are not used, nor is a logger that only
+    shows epochs.
 
     Raises:
         ImportError: the library of the estimator is not installed.
@@ -189,8 +208,8 @@ def build_estimators(cfg: DictConfig, folder: RunFolder, set_up: SetUp = Regress
     if cfg.method.lds is not None:
         lds = instantiate_with(cfg.method.lds, bins=bins).fit(data.labels("train"))
     config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    return [
-        EstimatorRun(
-            data, model, metrics, RunSettings.from_config(cfg), config, folder, lds, make_cost(cfg, labels.first(2))
-        )
-    ]
+    log = run_log(make_logger(logger_of(cfg), str(folder.path)))
+    if log is not None and not log.takes_estimators:
+        log = None
+    settings, cost = RunSettings.from_config(cfg), make_cost(cfg, labels.first(2))
+    return [EstimatorRun(data, model, metrics, settings, config, folder, lds, cost, log)]

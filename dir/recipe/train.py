@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
@@ -32,17 +32,18 @@ from dir.recipe.light_steps import quick_cuda_check, skip_profiling
 from dir.recipe.module import RegressionModule
 from dir.recipe.parts import Parts
 from dir.recipe.prediction_file import prediction_arrays, prior_arrays
-from dir.recipe.predictions import Results, evaluate_splits
+from dir.recipe.predictions import evaluate_splits
 from dir.recipe.quiet import quiet_lightning
 from dir.recipe.resume import check_resumable
 from dir.recipe.run_callbacks import EndRecipeEpoch, make_callbacks
 from dir.recipe.run_data import DataRecord, check_same_data, record_of
-from dir.recipe.run_figures import EveryNEpochs, add_figures, end_figures, start_figures, takes_figures
+from dir.recipe.run_figures import EveryNEpochs, end_figures, start_figures
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import settings_info
-from dir.recipe.same_settings import leaves
 from dir.recipe.settings import check_arguments, check_settings
 from dir.recipe.sklearn_estimators import build_estimators
+from dir.recipe.tracking.facts import RunFacts
+from dir.recipe.tracking.run_log import RunLog, run_log
 from dir.recipe.trial_forward import check_float64_labels
 from dir.recipe.two_stage import NoLoss, Stage, build_stages
 
@@ -104,7 +105,7 @@ class Run:
     """A stage of a run, built and checked; nothing is written yet."""
 
     stage: Stage
-    logger: Logger | None
+    log: RunLog | None
     figures: dict[str, Figure]
     ends: EndRecipeEpoch
     trainer: Trainer
@@ -133,17 +134,17 @@ def prepare(stage: Stage, further: Sequence[Callback] = ()) -> Run:
     record = record_of(parts.data) if _is_main_process() else None
     if record is not None:
         check_same_data(record, folder.path)
-    logger = parts.logger(str(folder.path))
-    draws, every = takes_figures(logger, parts.settings.figures), parts.settings.figures
+    log, every = run_log(parts.logger(str(folder.path))), parts.settings.figures
+    draws = log is not None and log.takes_figures and every is not None
     figures = start_figures(parts) if draws else {}
     ends = EndRecipeEpoch()
     callbacks = make_callbacks(parts.settings, folder, ends)
-    if draws and isinstance(every, int):
-        callbacks.insert(callbacks.index(ends) + 1, EveryNEpochs(every, parts, ends))
+    if log is not None and draws and isinstance(every, int):
+        callbacks.insert(callbacks.index(ends) + 1, EveryNEpochs(every, parts, ends, log))
     if resume_from is not None:
         restore_best(callbacks, parts, folder, resume_from)
     trainer = parts.trainer(
-        logger=logger or False,
+        logger=False if log is None else log.logger,
         callbacks=[*further, *callbacks],
         # Without a terminal the recipe's own callback prints a line per epoch.
         enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
@@ -152,7 +153,7 @@ def prepare(stage: Stage, further: Sequence[Callback] = ()) -> Run:
     skip_profiling(trainer)
     if parts.data.label_dtype == torch.float64:
         check_float64_labels(trainer)
-    return Run(stage, logger, figures, ends, trainer, resume_from, record)
+    return Run(stage, log, figures, ends, trainer, resume_from, record)
 
 
 def restore_best(callbacks: list[Callback], parts: Parts, folder: RunFolder, resume_from: Path) -> None:
@@ -176,53 +177,62 @@ def check_optimizer(module: RegressionModule) -> None:
 
 
 def open_folder(run: Run) -> None:
-    """Write the first files of a stage: its config, and the figures of its labels where the logger takes figures."""
+    """Write the first files of a stage, once its logger can be reached."""
+    if run.log is not None:
+        run.log.connect()
     run.stage.folder.start(run.stage.config, run.record)
     if run.record is not None:
         print(format_description(run.record.description))
     print(describe_bins(run.stage.parts.bins))
-    add_figures(run.logger, run.figures, 0)
 
 
 def _train(run: Run, run_info: dict[str, Any]) -> float:
     """Fit the module of a stage, evaluate its best epoch, and finish the folder of the stage."""
-    stage, parts, folder, trainer = run.stage, run.stage.parts, run.stage.folder, run.trainer
-    with folder.in_use():
+    stage, folder = run.stage, run.stage.folder
+    with folder.in_use(), run.log or nullcontext():
         if stage.first is not None:
             # The first process evaluates the first stage while the others are done with it.
-            trainer.strategy.barrier()
+            run.trainer.strategy.barrier()
             stage.load_encoder()
-
+        if run.log is not None and _is_main_process():
+            run.log.start(RunFacts(stage.config, folder.path, run.record, run_info, stage.is_first))
+            run.log.figures(run.figures, 0)
         seconds = fit(run)
-        if not trainer.is_global_zero:
-            return float("nan")
+        return _finish(run, run_info, seconds) if run.trainer.is_global_zero else float("nan")
 
-        best_epoch = load_weights(parts.module, folder.best_or_last)
-        progress: Any = trainer.fit_loop.epoch_progress.current  # Lightning declares its type too narrow
-        # The loop's own count is right where a resumed run had nothing left to train.
-        epochs = {"epochs": progress.processed, "best_epoch": best_epoch}
-        device = trainer.strategy.root_device
-        results = evaluate_splits(parts, device)
-        if run.logger is not None:
-            if takes_figures(run.logger, parts.settings.figures):
-                add_figures(run.logger, end_figures(parts, results, run.ends.histories), trainer.global_step)
-            log_results(run.logger, stage.config, results, trainer.global_step)
-        criterion = parts.module.criterion
-        own_loss = criterion.criterion if isinstance(criterion, MemberLoss) else criterion
-        trained_to_predict = not isinstance(own_loss, NoLoss)
-        if trained_to_predict:
-            save_network(folder.model, parts, results.metrics)
-        return finish_run(
-            folder,
-            parts.settings,
-            Training(seconds, device.type, epochs),
-            results,
-            prediction_arrays(results, parts.module.metrics, parts.data) | prior_arrays(parts.module),
-            run_info
-            | settings_info(parts.settings, run.record, parts.correction, parts.module.metrics)
-            | stage.first_results(),
-            print_tables=trained_to_predict,
-        )
+
+def _finish(run: Run, run_info: dict[str, Any], seconds: float) -> float:
+    """Evaluate the best epoch of a stage, and finish its folder and its log."""
+    stage, parts, folder, trainer, log = run.stage, run.stage.parts, run.stage.folder, run.trainer, run.log
+    best_epoch = load_weights(parts.module, folder.best_or_last)
+    progress: Any = trainer.fit_loop.epoch_progress.current  # Lightning declares its type too narrow
+    # The loop's own count is right where a resumed run had nothing left to train.
+    epochs = {"epochs": progress.processed, "best_epoch": best_epoch}
+    device = trainer.strategy.root_device
+    results = evaluate_splits(parts, device)
+    criterion = parts.module.criterion
+    own_loss = criterion.criterion if isinstance(criterion, MemberLoss) else criterion
+    trained_to_predict = not isinstance(own_loss, NoLoss)
+    if trained_to_predict:
+        save_network(folder.model, parts, results.metrics)
+    if log is not None:
+        if run.figures:
+            log.figures(end_figures(parts, results, run.ends.histories), trainer.global_step)
+        log.results(results, stage.config, trainer.global_step)
+    value = finish_run(
+        folder,
+        parts.settings,
+        Training(seconds, device.type, epochs),
+        results,
+        prediction_arrays(results, parts.module.metrics, parts.data) | prior_arrays(parts.module),
+        run_info
+        | settings_info(parts.settings, run.record, parts.correction, parts.module.metrics)
+        | stage.first_results(),
+        print_tables=trained_to_predict,
+    )
+    if log is not None:
+        log.finish(folder.path)
+    return value
 
 
 def fit(run: Run) -> float:
@@ -256,29 +266,6 @@ def _exit_interrupted(folder: RunFolder, trainer: Trainer) -> NoReturn:
     sys.stderr.flush()
     # A regular exit of the interpreter waits for collectives that ranks which have ended will never join.
     os._exit(1)
-
-
-def log_results(logger: Logger, config: dict[str, Any], results: Results, step: int) -> None:
-    """Log test metrics and settings, and close the logger.
-
-    Args:
-        logger: logger of the run.
-        config: config of the run.
-        results: metrics of val and test.
-        step: steps of the training.
-    """
-    numbers = {
-        f"test/{group}/{name}": value
-        for group, values in results.metrics.get("test", {}).items()
-        for name, value in values.items()
-        if value is not None
-    }
-    logger.log_metrics(numbers, step=step)
-    if isinstance(logger, TensorBoardLogger):
-        # TensorBoard shows settings only beside a metric.
-        errors = {f"hparams/{split}_mae": groups["all"]["mae"] for split, groups in results.metrics.items()}
-        logger.log_hyperparams(leaves(config), {name: value for name, value in errors.items() if value is not None})
-    logger.finalize("success")
 
 
 def _is_main_process() -> bool:

@@ -50,12 +50,14 @@ class Stage:
         config: resolved config of the stage, for config.yaml.
         folder: folder of the stage.
         first: folder of the first stage, where this is the second stage of a run; or None.
+        is_first: whether a second stage follows.
     """
 
     parts: Parts
     config: dict[str, Any]
     folder: RunFolder
     first: RunFolder | None = None
+    is_first: bool = False
 
     @property
     def waits(self) -> bool:
@@ -88,17 +90,21 @@ def build_stages(cfg: DictConfig, folder: RunFolder, set_up: SetUp = RegressionD
     if retrain is None or retrain.checkpoint is not None:
         return [build_stage(cfg, folder, set_up=set_up)]
     first = RunFolder(folder.path / "stage_1")
-    stages = [] if first.finished else [build_stage(first_config(cfg), first, set_up=set_up)]
+    stages = [] if first.finished else [build_stage(first_config(cfg), first, set_up=set_up, is_first=True)]
     return [*stages, build_stage(cfg, folder, first, set_up)]
 
 
 def build_stage(
-    cfg: DictConfig, folder: RunFolder, first: RunFolder | None = None, set_up: SetUp = RegressionData.setup
+    cfg: DictConfig,
+    folder: RunFolder,
+    first: RunFolder | None = None,
+    set_up: SetUp = RegressionData.setup,
+    is_first: bool = False,
 ) -> Stage:
     """Seed all random generators, then build the parts of one stage."""
     seed_everything(cfg.seed, workers=True, verbose=False)
     config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    return Stage(build(cfg, set_up), config, folder, first)
+    return Stage(build(cfg, set_up), config, folder, first, is_first)
 
 
 def first_config(cfg: DictConfig) -> DictConfig:
