@@ -138,7 +138,7 @@ class EveryNEpochs(Callback):
     """
 
     def __init__(self, every: int, parts: Parts, ends: EndRecipeEpoch, log: RunLog) -> None:
-        self.every, self.parts, self.ends, self.log = every, parts, ends, log
+        self.every, self.parts, self.ends, self.run_log = every, parts, ends, log
 
     def _now(self, trainer: Trainer) -> bool:
         epoch = trainer.current_epoch + 1
@@ -153,10 +153,10 @@ class EveryNEpochs(Callback):
             mae = (metrics.sums[0, index] / metrics.tallies[0, index]).double().cpu()
             name = "validation" if trainer.world_size == 1 else "validation rows of the first process"
             figure = error_figure(self.parts, mae.numpy(), name)
-            self.log.figures({"validation/error and density": figure}, trainer.global_step)
+            self.run_log.figures({"validation/error and density": figure}, trainer.global_step)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._now(trainer):
             for prefix, history in self.ends.histories.items():
                 found = fds_figures(history.fds, self.parts.settings.unit)
-                self.log.figures({f"{prefix}/{name}": one for name, one in found.items()}, trainer.global_step)
+                self.run_log.figures({f"{prefix}/{name}": one for name, one in found.items()}, trainer.global_step)

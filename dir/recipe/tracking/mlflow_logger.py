@@ -212,7 +212,7 @@ def store_errors(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, OSError) as error:
         problem = f"the MLflow store cannot be used ({str(error).splitlines()[0]})"
         advice = "Check the server, MLFLOW_TRACKING_URI and logger.tracking_uri; or set logger=csv."
         raise RuntimeError(message("logger", problem, public_uri(uri), advice)) from error
