@@ -35,8 +35,9 @@ from dir.recipe.row_weights import importance_scale
 from dir.recipe.run_data import check_same_data, record_of
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import settings_info
+from dir.recipe.tracking.choose import run_log
 from dir.recipe.tracking.facts import RunFacts
-from dir.recipe.tracking.run_log import RunLog, run_log
+from dir.recipe.tracking.run_log import RunLog
 from dir.reweighter import Reweighter
 
 

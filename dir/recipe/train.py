@@ -42,8 +42,9 @@ from dir.recipe.run_folder import RunFolder
 from dir.recipe.run_info import settings_info
 from dir.recipe.settings import check_arguments, check_settings
 from dir.recipe.sklearn_estimators import build_estimators
+from dir.recipe.tracking.choose import run_log
 from dir.recipe.tracking.facts import RunFacts
-from dir.recipe.tracking.run_log import RunLog, run_log
+from dir.recipe.tracking.run_log import RunLog
 from dir.recipe.trial_forward import check_float64_labels
 from dir.recipe.two_stage import NoLoss, Stage, build_stages
 

@@ -1,7 +1,8 @@
 """What a run writes to its logger: TensorBoard, csv, MLflow or W&B.
 
 Reading order: ``facts`` (settings, numbers and tags of a run), ``run_log`` (what every logger takes, and what
-TensorBoard, csv and W&B take in their own way), ``mlflow_logger`` (MLflow), ``closed`` (a service that is gone).
+TensorBoard, csv and W&B take in their own way), ``mlflow_logger`` (MLflow), ``choose`` (the log of a
+logger), ``closed`` (a service that is gone).
 """
 
 from __future__ import annotations

@@ -144,18 +144,3 @@ class WandbLog(RunLog):
         super().close(failed)
         if self._run is not None:
             self._run.finish(exit_code=int(failed))
-
-
-def run_log(logger: Logger | None) -> RunLog | None:
-    """Return the log of a run for its logger; None for a run without a logger."""
-    from dir.recipe.tracking.mlflow_logger import MLflowLog, MLflowLogger
-
-    if logger is None:
-        return None
-    kinds: dict[type[Logger], type[RunLog]] = {
-        TensorBoardLogger: TensorBoardLog,
-        CSVLogger: CSVLog,
-        WandbLogger: WandbLog,
-        MLflowLogger: MLflowLog,
-    }
-    return next((log for kind, log in kinds.items() if isinstance(logger, kind)), RunLog)(logger)
