@@ -40,7 +40,7 @@ class ShotMetrics(RegressionMetric):
         counts: training samples per bin, [num_bins]: ``bins.counts(train_labels)``. None only with groups.
         metrics: which of "mae", "mse", "gm", "pearson", "spearman", "balanced_mae" to compute (see
             :mod:`dir.metrics.table`); None means all. The errors cost one pass over the batch; spearman keeps all
-            samples and sorts them.
+            samples and sorts them. "rmse", "abs_rel" and "delta1" are only computed if they are named.
         many, few: a bin above ``many`` is "many", and a bin below ``few`` is "few"; from few to many, both included,
             it is "median". ``by`` says in which unit. None: the defaults of ``by``.
         zero_shot: whether bins without training samples form a group "zero"; False counts them among "few", as the

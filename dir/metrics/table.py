@@ -24,6 +24,7 @@ class MetricInfo:
         best: best value of a metric with ``better="nearest"``.
         by_shot: whether :class:`~dir.metrics.ShotMetrics` computes it from predictions and labels. The other metrics
             need predicted variances, the importance of each row, or a cost.
+        default: whether ``ShotMetrics`` computes it without being asked. The others are named in ``metrics``.
         monitored: whether the value on the validation set may choose the best epoch of a run. The lowest value wins,
             so ``better`` must be "lower".
     """
@@ -34,6 +35,7 @@ class MetricInfo:
     better: Literal["lower", "higher", "nearest"] = "lower"
     best: float | None = None
     by_shot: bool = True
+    default: bool = True
     monitored: bool = False
 
 
@@ -53,13 +55,19 @@ TABLE = (
     MetricInfo("weighted_cost", "mean_cost", "mean cost, weighted by importance", by_shot=False),
     MetricInfo("weighted_mae", "mean_cost", "mean absolute error, weighted by importance", by_shot=False),
     MetricInfo("weighted_mse", "mean_cost", "mean squared error, weighted by importance", by_shot=False),
+    MetricInfo("rmse", "rmse", "root of the mean squared error", default=False),
+    MetricInfo("abs_rel", "abs_rel", "mean absolute error relative to the label, over labels above 0", default=False),
+    MetricInfo(
+        "delta1", "delta1", "share of predictions within a factor of 1.25 of labels above 0", "higher", default=False
+    ),
 )
 
 # Shot groups, from frequent to missing labels.
 SHOTS = ("many", "median", "few", "zero")
 REPORTED = tuple(info.name for info in TABLE)
-# The metrics of ShotMetrics.
-METRICS = tuple(info.name for info in TABLE if info.by_shot)
+# The metrics that ShotMetrics can compute, and those that it computes by default.
+BY_SHOT = tuple(info.name for info in TABLE if info.by_shot)
+METRICS = tuple(info.name for info in TABLE if info.by_shot and info.default)
 MONITORS = tuple(info.name for info in TABLE if info.monitored)
 HIGHER_IS_BETTER = tuple(info.name for info in TABLE if info.better == "higher")
 # Best value of each metric for which neither lower nor higher is better.

@@ -19,7 +19,7 @@ from dir.costs import LinearCost
 from dir.metrics import METRICS, ShotMetrics, functional
 from dir.metrics import table as metric_table
 from dir.metrics.functional import shots
-from dir.metrics.table import TABLE, MetricInfo
+from dir.metrics.table import BY_SHOT, TABLE, MetricInfo
 
 BINS = LabelBins.integers(0, 9)
 # Costs of the metrics that need the importance of each row, or a cost.
@@ -73,6 +73,9 @@ RARE: dict[str, Any] = {"relevance": relevance, "tolerance": 1.0, "threshold": 0
 CASES: dict[str, tuple[dict[str, Any], Callable[[np.ndarray, np.ndarray], Any]]] = {
     "mae": ({}, lambda p, t: np.abs(p - t).mean()),
     "mse": ({}, lambda p, t: ((p - t) ** 2).mean()),
+    "rmse": ({}, lambda p, t: np.sqrt(((p - t) ** 2).mean())),
+    "abs_rel": ({}, lambda p, t: (np.abs(p - t)[t > 0] / t[t > 0]).mean()),
+    "delta1": ({}, lambda p, t: (np.abs(np.log(p.clip(1e-9)[t > 0] / t[t > 0])) <= np.log(1.25)).mean()),
     "geometric_mean": ({}, lambda p, t: stats.gmean(np.abs(p - t))),
     "balanced_mae": ({"bins": BINS}, balanced),
     "balanced_mase": (
@@ -129,7 +132,7 @@ def test_shot_metrics_is_the_class() -> None:
 
 def test_each_row_of_the_table_is_computed() -> None:
     preds, target = sample()
-    by_shot = functional.shot_metrics(preds, target, BINS, COUNTS)["all"]
+    by_shot = functional.shot_metrics(preds, target, BINS, COUNTS, metrics=BY_SHOT)["all"]
     variance = torch.ones_like(preds)
     weighted = {name: {"cost": cost, "importance": target + 1} for name, cost in COSTS.items()}
     arguments: dict[str, dict[str, Any]] = {"balanced_mae": {"bins": BINS}, **weighted}
@@ -139,7 +142,19 @@ def test_each_row_of_the_table_is_computed() -> None:
         assert torch.isfinite(value), info.name
         if info.by_shot:
             torch.testing.assert_close(by_shot[info.name], value, rtol=1e-12, atol=0)
-    assert set(by_shot) == {"n", *METRICS}
+    assert set(by_shot) == {"n", *BY_SHOT}
+    default = functional.shot_metrics(preds, target, BINS, COUNTS)["all"]
+    assert set(default) == {"n", *METRICS} == set(by_shot) - {"rmse", "abs_rel", "delta1"}
+
+
+def test_labels_without_a_ratio_are_left_out_of_relative_errors_and_nan_is_not_hidden() -> None:
+    preds, target = [1.0, 3.0, 5.0, 4.0], [0.0, -2.0, 4.0, 8.0]
+    assert functional.abs_rel(preds, target).item() == (0.25 + 0.5) / 2
+    assert functional.delta1(preds, target).item() == 0.5  # 5 / 4 is the bound itself
+    for function in (functional.abs_rel, functional.delta1):
+        assert torch.isnan(function([1.0], [0.0]))
+        assert torch.isnan(function([1.0, 1.0], [float("nan"), 1.0]))
+        assert function([1.0, 1.0], [float("nan"), 1.0], ignore_nan=True) == float(function is functional.delta1)
 
 
 def test_each_row_of_the_table_is_documented() -> None:
@@ -162,7 +177,7 @@ def test_a_metric_is_added_by_its_function_and_its_row(monkeypatch: pytest.Monke
     row = MetricInfo("bias", "bias", "mean signed error", "nearest", 0.0)
     monkeypatch.setattr(functional, "bias", bias, raising=False)
     monkeypatch.setattr(shots, "TABLE", (*metric_table.TABLE, row))
-    monkeypatch.setattr(shots, "METRICS", (*METRICS, "bias"))
+    monkeypatch.setattr(shots, "BY_SHOT", (*BY_SHOT, "bias"))
     preds, target = sample()
     metric = ShotMetrics(BINS, COUNTS, metrics=["mae", "bias"])
     for part in torch.arange(300).split(70):

@@ -59,6 +59,10 @@ def test_metrics_and_files_of_a_run_count_labelled_pixels_alone(finished: Path) 
         np.testing.assert_array_equal(placed.reshape(maps.shape), maps)
         error = np.abs(saved["prediction"].astype(np.float64) - saved["label"])
         assert content["test"]["all"]["mae"] == pytest.approx(error.mean())
+        rmse, positive = content["test"]["all"]["rmse"], saved["label"] > 0
+        assert rmse == pytest.approx(np.sqrt((error**2).mean()))
+        relative = (error / saved["label"].clip(1e-9))[positive].mean()
+        assert content["test"]["all"]["abs_rel"] == pytest.approx(relative, rel=1e-5)
         rare = saved["shot"] == "few"
         assert content["test"]["few"]["mae"] == pytest.approx(error[rare].mean())
         assert len(saved["map_id"]) == len(maps)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from dir.metrics.functional.errors import geometric_mean as geometric_mean
     from dir.metrics.functional.errors import mae as mae
     from dir.metrics.functional.errors import mse as mse
+    from dir.metrics.functional.errors import rmse as rmse
+    from dir.metrics.functional.ratios import abs_rel as abs_rel
+    from dir.metrics.functional.ratios import delta1 as delta1
     from dir.metrics.functional.relevance import relevance_mae as relevance_mae
     from dir.metrics.functional.relevance import relevance_mse as relevance_mse
     from dir.metrics.functional.relevance import ser_curve as ser_curve
@@ -40,6 +43,9 @@ _HOMES = {
     "geometric_mean": "errors",
     "mae": "errors",
     "mse": "errors",
+    "rmse": "errors",
+    "abs_rel": "ratios",
+    "delta1": "ratios",
     "relevance_mae": "relevance",
     "relevance_mse": "relevance",
     "ser_curve": "relevance",

@@ -54,6 +54,18 @@ def mse(preds: Values, target: Values, ignore_nan: bool = False) -> Tensor:
     return squared_error(preds, target).sum() / target.numel()
 
 
+def rmse(preds: Values, target: Values, ignore_nan: bool = False) -> Tensor:
+    r"""Return the root of the mean squared error, :math:`\sqrt{\frac{1}{n} \sum_i (\hat y_i - y_i)^2}`.
+
+    Args, shapes and errors: see :func:`mae`.
+
+    Example:
+        >>> rmse([1.0, 4.0, 2.0, 2.0], [2.0, 2.0, 2.0, 4.0]).item()
+        1.5
+    """
+    return mse(preds, target, ignore_nan).sqrt()
+
+
 def geometric_mean(preds: Values, target: Values, epsilon: float = 1e-10, ignore_nan: bool = False) -> Tensor:
     r"""Return the geometric mean of the absolute errors, :math:`(\prod_i |\hat y_i - y_i|)^{1/n}`.
 
@@ -155,6 +167,7 @@ def balanced_mean(bin_sums: Tensor, bin_counts: Tensor) -> Tensor:
 BY_GROUP = {
     "mae": ByGroup(("abs_error",), lambda states: states.total("abs_error") / states.count),
     "mse": ByGroup(("squared_error",), lambda states: states.total("squared_error") / states.count),
+    "rmse": ByGroup(("squared_error",), lambda states: (states.total("squared_error") / states.count).sqrt()),
     "gm": ByGroup(
         ("log_error",),
         lambda states: mean_from_logs(states.total("log_error"), states.hits, states.count, states.epsilon),

@@ -17,7 +17,7 @@ from dir.metrics.functional._rows import add_rows
 from dir.metrics.functional.correlation import NUM_MOMENTS, binned_moments, merge_moments
 from dir.metrics.functional.errors import log_errors
 from dir.metrics.shot_groups import SHOTS, shot_of_bins
-from dir.metrics.table import METRICS, TABLE
+from dir.metrics.table import BY_SHOT, TABLE
 
 if TYPE_CHECKING:
     from dir.bins import LabelBins
@@ -76,17 +76,17 @@ def shot_metrics(
 
 
 def by_group(metrics: Sequence[str] | None) -> dict[str, ByGroup]:
-    """Return the computation of each metric by group, in the order of the table; None means all metrics.
+    """Return the computation of each metric by group, in the order of the table; None means those of ``METRICS``.
 
     Raises:
         ValueError: an unknown metric, or a string in place of a list.
     """
-    if metrics is not None and (isinstance(metrics, str) or not set(metrics) <= set(METRICS)):
-        raise ValueError(message("metrics", f"expected a list out of {', '.join(METRICS)}", metrics))
+    if metrics is not None and (isinstance(metrics, str) or not set(metrics) <= set(BY_SHOT)):
+        raise ValueError(message("metrics", f"expected a list out of {', '.join(BY_SHOT)}", metrics))
     functional = import_module("dir.metrics.functional")
     found = {}
     for info in TABLE:
-        if info.by_shot and (metrics is None or info.name in metrics):
+        if info.by_shot and (info.default if metrics is None else info.name in metrics):
             function = getattr(functional, info.function)
             own = getattr(import_module(function.__module__), "BY_GROUP", {})
             found[info.name] = own.get(info.name) or from_samples(function)
