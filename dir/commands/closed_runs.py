@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lightning import Callback
     from omegaconf import DictConfig
 
+    from dir.recipe.build import SetUp
+
 
 def train_closed(
     cfg: DictConfig,
@@ -27,6 +29,7 @@ def train_closed(
     run_info: dict[str, Any],
     log: Path,
     callbacks: Sequence[Callback] = (),
+    set_up: SetUp = RegressionData.close_test,
 ) -> None:
     """Train without test rows, or go on with a training that was cut off; a finished one stays as it is.
 
@@ -36,6 +39,7 @@ def train_closed(
         run_info: see :func:`dir.recipe.train.train`.
         log: file to which the output of the run is added.
         callbacks: further callbacks of Lightning.
+        set_up: sets the data module up and closes its test rows.
     """
     if folder.finished:
         return
@@ -45,7 +49,7 @@ def train_closed(
     cfg.resume = folder.path.is_dir() and any(folder.path.iterdir())
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as stream, contextlib.redirect_stdout(stream):
-        train(cfg, folder, run_info, RegressionData.close_test, callbacks)
+        train(cfg, folder, run_info, set_up, callbacks)
 
 
 def row_hashes(data: RegressionData) -> dict[str, str]:

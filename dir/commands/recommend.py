@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from dir.commands.judging import Objective
     from dir.commands.search import Search
 
-_ABOUT = """Describe the labels of a table, train a few models, and recommend one for your objective.
+_ABOUT = """Describe the labels of your data, train a few models, and recommend one for your objective.
 
   --objective crowd       lowest mean absolute error, if new labels are distributed as in the file
   --objective balanced    lowest error averaged over the label range
   --objective tail        lowest error on few-shot labels
   --objective cost:5,1    lowest cost, if a prediction below the label costs 5 per unit and above it 1
+
+The data is a table (data.path=FILE.csv), pictures (data.csv=FILE.csv, or data.path=FILE.npz data.label=KEY), texts
+(data.path=FILE data.text=COLUMN), or that of a recipe (+experiment=NAME). Trees are tried on tables alone.
 
 The search never reads the test rows. A training that has begun ends, whatever the budget. The same command again goes
 on where the budget ended.
@@ -37,15 +40,15 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     found = argparse.ArgumentParser(
         prog=program("recommend"),
-        usage="%(prog)s data.path=FILE.csv data.target=COLUMN [key=value ...] --objective NAME [options]",
+        usage="%(prog)s data.path=FILE data.target=COLUMN [key=value ...] --objective NAME [options]",
         description=_ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    found.add_argument("overrides", nargs="*", metavar="key=value", help="the table, in the words of dir-train")
+    found.add_argument("overrides", nargs="*", metavar="key=value", help="the data, in the words of dir-train")
     found.add_argument("--objective", required=True, help="crowd, balanced, tail or cost:UNDER,OVER")
     found.add_argument("--minutes", type=float, default=10.0, help="budget of this call (default: 10)")
     found.add_argument("--seeds", type=int, default=3, help="seeds of each network at most (default: 3)")
-    found.add_argument("--folder", type=Path, help="folder of the search (default: outputs/recommend/FILE-COLUMN)")
+    found.add_argument("--folder", type=Path, help="folder of the search (default: outputs/recommend/NAME)")
     found.add_argument("--json", action="store_true", help="print the result as json instead")
     return found
 
@@ -97,23 +100,23 @@ def recommend(
     """Search, and return the result of :func:`dir.commands.recommendation.judge` with what was written.
 
     Args:
-        overrides: the table and further settings, in the words of ``dir-train``.
+        overrides: the data and further settings, in the words of ``dir-train``; see
+            :func:`dir.commands.sources.with_experiment`.
         objective: what to judge by.
         minutes: budget of this call. The first training always runs.
         seeds: seeds of each network.
-        folder: folder of the search. Default: ``outputs/recommend/FILE-COLUMN``.
+        folder: folder of the search. Default: ``outputs/recommend/NAME``, such as FILE-COLUMN.
         show: print the report of the labels, a line for each training, and the result.
     """
     from dir._atomic import write_atomic
-    from dir.commands.advice import key_of, write_experiment
+    from dir.commands.advice import write_experiment
     from dir.commands.recommendation import judge
     from dir.commands.search import Search
+    from dir.commands.sources import compose_config, with_experiment
 
-    given = list(overrides)
-    if "experiment" not in map(key_of, given):
-        given.insert(0, "+experiment=tabular")
+    given = with_experiment(overrides)
     drawn, lines = _split_for(objective, given)
-    name = table_name(given)
+    name = str(compose_config(given).name).rpartition("/")[2]
     folder = folder or Path("outputs/recommend") / (f"{name}-random" if drawn else name)
     search = Search(folder, [*given, *drawn])
     report = describe_search(search, name)
@@ -136,20 +139,15 @@ def recommend(
     return result
 
 
-def table_name(overrides: Sequence[str]) -> str:
-    """Return FILE-COLUMN of a table, for names of folders and files."""
-    from dir.commands.search import table_config
-
-    cfg = table_config(overrides)
-    return f"{Path(cfg.data.path).stem}-{cfg.data.target}"
-
-
 def _split_for(objective: Objective, given: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the override of the split that the objective needs, and a line about it."""
     from dir.commands.advice import key_of
+    from dir.commands.sources import compose_config
 
     if objective.name not in ("crowd", "cost"):
         return [], []
+    if not {"split", "split_column"} <= set(compose_config(given).data):
+        return [], [f"The data has splits of its own: `{objective.name}` judges by their label density."]
     draws = ("split", "split_column", "group", "time", "test_path")
     named = sorted({key_of(line) for line in given} & {f"data.{key}" for key in draws})
     if named:
@@ -169,14 +167,14 @@ def describe_search(search: Search, name: str) -> dict[str, Any]:
     from dir.recipe.build import build_data
 
     cfg = search.config(())
-    data, bins, _, _ = build_data(cfg)
-    labels = {split: data.labels(split).double().numpy() for split in ("train", "val")}
+    data, bins, _, _ = build_data(cfg, search.set_up)
+    labels: dict[str, Any] = {split: data.labels(split).double().numpy() for split in data.splits}
     lds = instantiate(search.config(("method=lds",)).method.lds, _partial_=True, _convert_="all")(bins)
     report = label_report(labels, bins, instantiate(cfg.task.shots, _convert_="all"), lds)
     suggested = [(line, why) for line, why in suggest_overrides(report, search.overrides) if line[:7] != "method="]
     search.suggested = tuple(line for line, _ in suggested)
-    keys = {split: rows for split, rows in (keys_of(data) or {}).items() if split in labels}
-    inputs = repeated_inputs(keys, labels)
+    keys = keys_of(data)
+    inputs = None if keys is None else repeated_inputs(keys, labels)
     return {"name": name, "unit": cfg.task.unit, **report, "inputs": inputs, "notes": [], "command": ""} | {
         "suggested": suggested
     }

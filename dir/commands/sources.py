@@ -122,6 +122,31 @@ def open_source(overrides: Sequence[str]) -> Source:
         return _from_csv(path, given, (f"The recipe `{recipe}` refuses the file:\n{error}",))
 
 
+def with_experiment(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides with the experiment that reads the data, where they name none.
+
+    ``data.csv`` is read by ``images``, an npz file with images by ``images_npz``, a file with ``data.text`` by
+    ``text``, and another file by ``tabular``.
+
+    Raises:
+        ValueError, FileNotFoundError: an npz file without images or with another label, or no npz file.
+    """
+    given = dict(line.lstrip("+").partition("=")[::2] for line in overrides)
+    if "experiment" in given:
+        return list(overrides)
+    if "data.csv" in given:
+        return ["+experiment=images", *overrides]
+    path = Path(given.get("data.path", ""))
+    if path.suffix == ".npz":
+        _, lines = _npz_recipe(path, given, overrides)
+        if not lines:
+            advice = "Give data.images=KEY."
+            found = message("data.images", f"no images in {path} (found: {listed(npz_names(path))})", advice=advice)
+            raise ValueError(found)
+        return lines
+    return [f"+experiment={'text' if 'data.text' in given else 'tabular'}", *overrides]
+
+
 def from_recipe(overrides: Sequence[str], name: str) -> Source:
     """Return the labels of the data of a recipe, in its own splits.
 
@@ -142,7 +167,7 @@ def from_recipe(overrides: Sequence[str], name: str) -> Source:
 def keys_of(data: RegressionData) -> dict[str, list[bytes]] | None:
     """Return a key of each input by split, from arrays in memory or from picture files; None for other data."""
     found: dict[str, list[bytes]] = {}
-    for split in SPLITS:
+    for split in data.splits:
         part = data.dataset(split)
         if isinstance(part, ArrayDataset):
             found[split] = input_keys(part.inputs)
@@ -153,7 +178,8 @@ def keys_of(data: RegressionData) -> dict[str, list[bytes]] | None:
     return found
 
 
-def _from_npz(path: Path, given: Mapping[str, str], overrides: Sequence[str]) -> Source:
+def _npz_recipe(path: Path, given: Mapping[str, str], overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the key of the labels, and the overrides of the recipe for images; none where the file has no images."""
     names = npz_names(path)
     label = given.get("data.label") or given.get("data.target")
     if label is None:
@@ -161,11 +187,15 @@ def _from_npz(path: Path, given: Mapping[str, str], overrides: Sequence[str]) ->
     if label not in names:
         found = f"no array {label!r} in {path} (found: {listed(names)})"
         raise ValueError(message("data.target", found, advice=suggestion(label, names)))
-    images = given.get("data.images", "images")
-    if images in names:
-        rest = [line for line in overrides if not line.startswith(("data.target=", "data.label="))]
-        return from_recipe(("+experiment=images_npz", *rest, f"data.label={label}"), path.name)
-    return _plain(path, label, read_npz(path, [label])[label])
+    if given.get("data.images", "images") not in names:
+        return label, []
+    rest = [line for line in overrides if not line.startswith(("data.target=", "data.label="))]
+    return label, ["+experiment=images_npz", *rest, f"data.label={label}"]
+
+
+def _from_npz(path: Path, given: Mapping[str, str], overrides: Sequence[str]) -> Source:
+    label, lines = _npz_recipe(path, given, overrides)
+    return from_recipe(lines, path.name) if lines else _plain(path, label, read_npz(path, [label])[label])
 
 
 def _from_csv(path: Path, given: Mapping[str, str], notes: tuple[str, ...]) -> Source:

@@ -38,7 +38,7 @@ class SavedRun:
 
     Args:
         run: name, seed and metrics of the run.
-        splits: rows of ``val`` and ``test``, without predictions.
+        splits: rows of ``val`` and ``test``, without predictions; without ``test`` in a search.
         log_mass: log-probabilities of the cells before any correction, float32 [N, K] by split.
         edges, log_density: of the cells, float64; edges in raw label units.
         power, temperature: kept by the run.
@@ -106,21 +106,23 @@ def read_saved(folder: Path) -> SavedRun:
         advice = "Give folders of finished runs, such as outputs/NAME/histogram_prior/seed_0."
         raise ValueError(message(str(folder), "no finished run (metrics.json and predictions.npz)", advice=advice))
     found = read_npz(path)
-    if "log_mass" not in found:
+    if "val_log_mass" not in found:
         problem = f"method {run.method} saved no log-probabilities of cells (log_mass in predictions.npz)"
         advice = "Run method=histogram_prior, histogram or another method with a label prior again."
         raise ValueError(message(str(folder), problem, advice=advice))
     point = str(found["point"])
     check_choice(f"{path}: point", point, ("mean", "median"))
+    # A run of a search has no test rows.
+    prefixes = {split: prefix for split, prefix in _PREFIX.items() if f"{prefix}label" in found}
     splits = {}
-    for split, prefix in _PREFIX.items():
+    for split, prefix in prefixes.items():
         label = found[f"{prefix}label"].astype(np.float64)
         nothing = np.empty((0, len(label)))
         splits[split] = Split(label, found[f"{prefix}bin"], found[f"{prefix}shot"], nothing)
     return SavedRun(
         run,
         splits,
-        {split: torch.from_numpy(found[f"{prefix}log_mass"]).float() for split, prefix in _PREFIX.items()},
+        {split: torch.from_numpy(found[f"{prefix}log_mass"]).float() for split, prefix in prefixes.items()},
         torch.from_numpy(found["cell_edges"]),
         torch.from_numpy(found["cell_log_density"]),
         round(float(found["power"]), 6),

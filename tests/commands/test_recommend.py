@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -23,19 +22,6 @@ from dir.recipe.schema import register_configs
 SHORT = ["trainer.max_epochs=1", "trainer.accelerator=cpu"]
 
 
-def write_table(path: Path, poison: bool = False) -> Path:
-    """Write 320 rows with their split in a column. With ``poison`` the test rows hold nonsense."""
-    random = np.random.default_rng(0)
-    x = random.normal(size=(320, 2))
-    y = np.round(np.exp(1.2 * x[:, 0]) * 4 + 0.5 * random.normal(size=320), 3)
-    part = np.repeat(["train", "val", "test"], [200, 60, 60])
-    if poison:
-        y[part == "test"] = -1e6 * np.arange(1, 61)
-        x[part == "test"] = 1e5
-    pd.DataFrame({"u": x[:, 0], "v": x[:, 1], "part": part, "y": y}).to_csv(path, index=False)
-    return path
-
-
 def search(table: Path, folder: Path, minutes: float = 5.0, objective: str = "balanced") -> dict[str, Any]:
     register_configs()
     given = [f"data.path={table}", "data.target=y", "data.split_column=part", *SHORT]
@@ -43,7 +29,7 @@ def search(table: Path, folder: Path, minutes: float = 5.0, objective: str = "ba
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def found(tmp_path_factory: pytest.TempPathFactory, write_table: Callable[..., Path]) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("recommend")
     return folder, search(write_table(folder / "doses.csv"), folder / "search")
 
@@ -74,22 +60,20 @@ def test_the_value_of_a_plain_model_is_that_of_its_run(found: tuple[Path, dict[s
 
 def test_no_test_row_reaches_the_search(found: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = found
-    with (folder / "doses.csv").open() as stream:
-        _, *lines = csv.reader(stream)
-    with (folder / "search/train_val.csv").open() as stream:
-        header, *rows = csv.reader(stream)
-    assert header == ["u", "v", "part", "y", "dir_split"]
-    of = {name: [row[:-1] for row in rows if row[-1] == name] for name in ("train", "val", "test")}
-    assert of["train"] == [line for line in lines if line[2] == "train"]
-    assert of["val"] == of["test"] == [line for line in lines if line[2] == "val"]
+    for path in (folder / "search/runs").rglob("metrics.json"):
+        metrics = json.loads(path.read_text())
+        assert set(metrics) == {"val", "run"}
+        assert metrics["run"]["data"]["rows"] == {"train": 200, "val": 60}
+        with np.load(path.with_name("predictions.npz")) as saved:
+            assert not any(name in saved for name in ("label", "prediction", "log_mass", "row_id"))
 
 
-def test_poisoned_test_rows_change_nothing(found: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    folder, result = found
+def test_poisoned_test_rows_change_nothing(
+    found: tuple[Path, dict[str, Any]], tmp_path: Path, write_table: Callable[..., Path]
+) -> None:
+    _, result = found
     # Without a budget the first training runs alone.
     poisoned = search(write_table(tmp_path / "doses.csv", poison=True), tmp_path / "search", 0.0)
-    # Everything that a search does follows from this file.
-    assert (tmp_path / "search/train_val.csv").read_bytes() == (folder / "search/train_val.csv").read_bytes()
     assert [one["name"] for one in poisoned["candidates"]] == ["trees"]
     assert poisoned["not_tried"][0] == "hist_gbdt_sqinv, seed 0"
     assert poisoned["curve"] == []
@@ -167,7 +151,19 @@ def test_other_settings_and_wrong_ones_are_refused_before_a_training(
     assert sorted(path for path in (folder / "search").rglob("*")) == before
 
 
-def test_other_data_than_a_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"^data: dir-recommend searches for tables alone"):
-        main(["+experiment=age_synthetic", "--objective", "crowd", "--folder", str(tmp_path / "x")])
-    assert list(tmp_path.iterdir()) == []
+def test_pictures_are_searched_with_the_methods_that_train_a_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 255, (90, 8, 8), dtype=np.uint8)
+    count = np.round(images[:, :4].mean((1, 2))).astype(np.int64) // 8
+    np.savez(tmp_path / "cells.npz", images=images, count=count, split=np.repeat([0, 1, 2], [50, 20, 20]))
+    register_configs()
+    given = [f"data.path={tmp_path / 'cells.npz'}", "data.target=count", *SHORT, "model=conv"]
+    objective = Objective.parse("crowd")
+    result = recommend(given, objective, 5.0, 1, tmp_path / "search", show=True)
+    names = {one["name"] for one in result["candidates"]}
+    assert names == {one.name for one in CANDIDATES if not one.run.startswith("hist_gbdt")}
+    assert set(result["overrides"]) >= {"+experiment=images_npz", given[0], "data.label=count"}
+    assert "The data has splits of its own: `crowd` judges by their label density." in capsys.readouterr().out
+    assert result["command"].endswith("+experiment=cells-count-crowd")

@@ -1,4 +1,4 @@
-"""The table of a search holds the training and validation rows of dir-train, read in the same way."""
+"""The runs of a search have the training and validation rows of dir-train, whatever their seed, and no test rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from dir.commands.search import RUNS, Search, table_config
+from dir.commands.search import RUNS, Search
+from dir.commands.sources import compose_config, with_experiment
 from dir.data import TabularData
 from dir.recipe.nodes import instantiate_with
 from dir.recipe.schema import register_configs
@@ -59,15 +60,19 @@ def table(tmp_path: Path) -> Path:
 def test_the_rows_of_train_and_val_are_those_of_the_user(settings: list[str], table: Path, tmp_path: Path) -> None:
     register_configs()
     given = ["+experiment=tabular", f"data.path={table}", "data.target=price", 'data.sep=";"', *settings]
-    own = data_of(table_config(given))
+    own = data_of(compose_config(given))
     search = Search(tmp_path / "search", given)
-    found = data_of(search.config(RUNS["lds"]))
-    for split in ("train", "val"):
-        assert torch.equal(found.labels(split), own.labels(split))  # type: ignore[arg-type]
-        rows = range(len(own.labels(split)))  # type: ignore[arg-type]
-        inputs = [data.dataset(split).__getitems__(rows)[0] for data in (found, own)]  # type: ignore[attr-defined, arg-type]
-        assert torch.equal(*inputs)
-    assert torch.equal(found.labels("test"), own.labels("val"))
+    for seed in (0, 4):
+        found: TabularData = instantiate_with(search.config(RUNS["lds"], seed).data)
+        search.set_up(found)
+        assert found.seed == seed
+        for split in ("train", "val"):
+            assert torch.equal(found.labels(split), own.labels(split))  # type: ignore[arg-type]
+            rows = range(len(own.labels(split)))  # type: ignore[arg-type]
+            inputs = [data.dataset(split).__getitems__(rows)[0] for data in (found, own)]  # type: ignore[attr-defined, arg-type]
+            assert torch.equal(*inputs)
+        with pytest.raises(RuntimeError, match=r"^test: the rows are closed to a search"):
+            found.labels("test")
 
 
 def test_a_search_knows_its_rows_and_its_settings(table: Path, tmp_path: Path) -> None:
@@ -85,8 +90,24 @@ def test_a_search_knows_its_rows_and_its_settings(table: Path, tmp_path: Path) -
         changed.to_csv(table, index=False, sep=";")
         # pandas writes the numbers of the fixture again as they were.
         if same:
-            assert Search(tmp_path / "search", given).table.read_bytes() == first.table.read_bytes()
+            assert Search(tmp_path / "search", given).split["val"] == first.split["val"]
         else:
             with pytest.raises(ValueError, match=r"--folder: .*another search"):
                 Search(tmp_path / "search", given)
-    assert not (tmp_path / "search/new.csv").exists()
+    assert [path.name for path in (tmp_path / "search").iterdir()] == ["search.json"]
+
+
+def test_the_data_names_its_recipe(table: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "cells.npz", images=np.zeros((3, 4, 4), np.uint8), count=np.arange(3), split=np.arange(3))
+    np.savez(tmp_path / "labels.npz", count=np.arange(3))
+    pictures = f"data.path={tmp_path / 'cells.npz'}"
+    for given, expected in (
+        ([f"data.path={table}"], ["+experiment=tabular", f"data.path={table}"]),
+        (["data.csv=a.csv"], ["+experiment=images", "data.csv=a.csv"]),
+        (["data.path=a.tsv", "data.text=t"], ["+experiment=text", "data.path=a.tsv", "data.text=t"]),
+        ([pictures, "data.target=count"], ["+experiment=images_npz", pictures, "data.label=count"]),
+        (["+experiment=sts_synthetic"], ["+experiment=sts_synthetic"]),
+    ):
+        assert with_experiment(given) == expected
+    with pytest.raises(ValueError, match=r"^data\.images: no images in .*labels\.npz \(found: 'count'\)"):
+        with_experiment([f"data.path={tmp_path / 'labels.npz'}", "data.target=count"])
