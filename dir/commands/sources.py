@@ -114,7 +114,10 @@ def open_source(overrides: Sequence[str]) -> Source:
     if "data.text" in given:
         lines = ("+experiment=text", *overrides)
         compose_config(lines)
-        return replace(_from_csv(path, given, ("The texts were not read: labels of all rows.",)), overrides=lines)
+        # Without a named column the recipe draws the splits, after it has read the texts.
+        column = given.get("data.split_column", "")
+        note = f"The texts were not read: labels {f'as {column!r} splits them' if column else 'of all rows'}."
+        return replace(_from_csv(path, given | {"data.split_column": column}, (note,)), overrides=lines)
     recipe = "images" if name == "data.csv" else "tabular"
     try:
         return from_recipe((f"+experiment={recipe}", *overrides), path.name)
