@@ -33,6 +33,7 @@ FLOORS = (
     {"bins", "cells", "costs", "distribution", "kernels", "relevance", "reweighter"},
     {"denseweight", "fds", "lds", "losses", "metrics", "mixup", "posthoc", "prior", "resampling"},
     {"bundle", "callbacks", "data", "figures", "models", "sklearn"},
+    {"monitor"},
     {"compare", "recipe"},
     {"commands"},
     {"__main__"},

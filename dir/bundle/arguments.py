@@ -1,4 +1,4 @@
-"""File names of a bundle, and checks of the arguments of scripts/predict.py and scripts/export.py without PyTorch."""
+"""File names of a bundle, and checks of the arguments of the commands without PyTorch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dir._checks import message
 DESCRIPTION, WEIGHTS, ESTIMATOR, TOKENIZER = "model.json", "weights.safetensors", "estimator.skops", "tokenizer"
 Format = Literal["onnx", "torch_export"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+# Arguments that say how a csv file is written, and the fields of CsvOptions.
+DIALECT = {f"data.{name}": name for name in ("sep", "decimal", "thousands", "encoding", "quoting")}
 
 
 def find_bundle(folder: Path) -> Path:

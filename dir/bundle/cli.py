@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dir._atomic import write_atomic
 from dir._checks import check_choice, message
 from dir._program import answer_help, program
-from dir.bundle.arguments import FORMATS, check_input, find_bundle
+from dir.bundle.arguments import DIALECT, FORMATS, check_input, find_bundle
 
 PREDICT = (
     "usage: {program} model=RUN input=new.csv output=predictions.csv\n"
@@ -24,8 +23,6 @@ PREDICT = (
     "       [power=P: power of the label prior, in place of the power that the model keeps]\n"
     "       [under=U over=O: predict the lowest expected cost, at U and O per unit below and above the label]"
 )
-# Arguments that say how a csv file is written, and the fields of CsvOptions.
-_DIALECT = {f"data.{name}": name for name in ("sep", "decimal", "thousands", "encoding", "quoting")}
 EXPORT = "usage: {program} model=RUN format=onnx|torch_export output=FILE"
 
 
@@ -36,7 +33,7 @@ def predict_main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: wrong arguments, or rows that cannot be predicted, with the reason for each.
     """
     needed = ("model", "input", "output")
-    optional = ("on_error", "unknown", "batch_size", "device", "text_encoder", "power", "under", "over", *_DIALECT)
+    optional = ("on_error", "unknown", "batch_size", "device", "text_encoder", "power", "under", "over", *DIALECT)
     given = _parse(arguments, needed, optional, PREDICT.format(program=program("predict")))
     try:
         _predict(given)
@@ -82,20 +79,14 @@ def _predict(given: dict[str, str]) -> None:
     import pandas as pd
     import torch
 
-    from dir.bundle.files import read_inputs
+    from dir.bundle.files import read_inputs, set_dialect
     from dir.bundle.inputs.rows import RowsError
     from dir.bundle.loading import load
     from dir.costs import LinearCost
 
     device = given.get("device", "cuda" if torch.cuda.is_available() else "cpu")
     model = load(given["model"], device, text_encoder=given.get("text_encoder"))
-    dialect: dict[str, Any] = {_DIALECT[key]: value for key, value in given.items() if key in _DIALECT}
-    if dialect:
-        encoder = model.encoder
-        if encoder.csv is None:
-            advice = "Remove the argument: the files of the model's inputs have one form."
-            raise ValueError(message(f"data.{next(iter(dialect))}", "no csv option of this model", advice=advice))
-        encoder.csv = replace(encoder.csv, **dialect)
+    set_dialect(model, given)
     file = read_inputs(model, source)
     options: dict[str, Any] = {"unknown": given["unknown"]} if "unknown" in given else {}
     predicted = model.predict_rows(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from dir._archives import read_npz
 from dir._checks import message
-from dir.bundle.arguments import check_input
+from dir.bundle.arguments import DIALECT, check_input
 from dir.bundle.inputs.images import ImageInputs
 from dir.bundle.inputs.tables import TableInputs
 from dir.bundle.inputs.texts import COLUMNS, TextInputs
@@ -49,6 +50,26 @@ def read_inputs(model: Model, path: Path) -> InputFile:
         return _pairs(path) if encoder.csv is None else _texts(encoder, encoder.csv, path)
     found = _npz(path, "inputs")
     return InputFile(found, pd.DataFrame(index=range(len(found))))
+
+
+def set_dialect(model: Model, given: Mapping[str, str]) -> None:
+    """Let the model read csv files that are written in another way than those of its run.
+
+    Args:
+        model: its encoder takes the options.
+        given: arguments by name, of which those of :data:`~dir.bundle.arguments.DIALECT` count.
+
+    Raises:
+        ValueError: the files of the model's inputs have no such options, or an option cannot be used.
+    """
+    dialect: dict[str, Any] = {DIALECT[key]: value for key, value in given.items() if key in DIALECT}
+    if not dialect:
+        return
+    encoder = model.encoder
+    if encoder.csv is None:
+        advice = "Remove the argument: the files of the model's inputs have one form."
+        raise ValueError(message(f"data.{next(iter(dialect))}", "no csv option of this model", advice=advice))
+    encoder.csv = replace(encoder.csv, **dialect)
 
 
 def _table(encoder: TableInputs, path: Path) -> InputFile:

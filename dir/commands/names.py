@@ -33,6 +33,7 @@ COMMANDS = {
     "describe": Command("dir.commands.describe:main", "describe the labels of a file, and suggest settings"),
     "recommend": Command("dir.commands.recommend:main", "train a few models, and recommend one for your objective"),
     "tune": Command("dir.commands.tune:main", "search the settings of a method on validation rows"),
+    "monitor": Command("dir.commands.monitor:main", "compare new rows with those of a run: drift and error"),
     "export": Command("dir.bundle.cli:export_main", "export a trained model to ONNX or torch.export"),
     "leakage": Command("dir.commands.leakage:main", "report the groups that the splits of a benchmark share"),
     "prepare-data": Command("dir.commands.prepare_data:main", "write the csv of a benchmark from its image folder"),

@@ -89,6 +89,8 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
         if self._splits is not None:
             return
         self._make_ids = self._importance = None
+        # Labels of the splits that a protocol restricts, as they were before.
+        self._restricted: dict[str, Tensor] = {}
         self.importance_source, self.importance_notes = "", ()
         splits = self.build()
         missing = [split for split in SPLITS if split not in splits]
@@ -147,18 +149,33 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
         labels = self.labels(split)
         return LabelChunks(lambda: iter([labels]))
 
+    def population(self) -> tuple[Tensor, Any]:
+        """Return the labels of all rows, and their inputs before they are encoded, for the monitoring of the model.
+
+        All rows are those of the open splits before a protocol or a resampler changed the training rows. A balanced
+        split makes each of its parts unlike the rows to come, but not their union.
+
+        Returns:
+            labels in raw units, and for a table a frame of numbers as float64 and categories as text, whose rows need
+            not be in the order of the labels; else None.
+        """
+        self.setup()
+        return torch.cat([self._restricted.get(split, self.labels(split)) for split in self.splits]), None
+
     def restrict(self, split: Split, rows: Tensor) -> None:
         """Keep only the given rows (int64 indices) of a split, and check that they can be trained on.
 
         Raises:
             ValueError: if no row is left, or the training rows have one label alone.
         """
+        before = self.labels(split)
         data = Subset(self.dataset(split), rows.tolist())
         check_labels(split, data)
         if split == "train":
             check_two_labels(data)
         assert self._splits is not None
         self._splits[split] = data
+        self._restricted.setdefault(split, before)
         self._restrict_rows(split, rows)
         self._restrict_importance(split, rows)
 

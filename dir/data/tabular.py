@@ -25,7 +25,7 @@ from dir.data.table_source import TableSource
 from dir.data.table_splits import SplitKind, SplitSettings
 from dir.data.table_target import LogTarget, check_target, decide_target
 from dir.data.table_windows import window_settings
-from dir.data.tables import with_columns
+from dir.data.tables import category_names, parse_numbers, with_columns
 
 
 class TabularData(RegressionData):
@@ -250,6 +250,21 @@ class TabularData(RegressionData):
         """
         part = self._tables[split].reset_index(drop=True)
         return self.encode.complete(part.drop(columns=self.target)), part[self.target]
+
+    def population(self) -> tuple[Tensor, pd.DataFrame | None]:
+        """Return labels and features of all rows of ``path``; the rows of ``test_path`` are not among them."""
+        self.setup()
+        if "test" not in self.splits:
+            # The table holds the rows that close_test() has removed.
+            return super().population()
+        table, encoding = self.source.checked.table, self.encoding()
+        categorical = {column["name"] for column in encoding["encoder"]["categories"]}
+        columns = {
+            name: category_names(table[name]) if name in categorical else parse_numbers(table[name])
+            for name in encoding["columns"]
+        }
+        labels = parse_numbers(table[self.target]).dropna().to_numpy(np.float64, copy=True)
+        return torch.from_numpy(labels), pd.DataFrame(columns, index=table.index)
 
     def restrict(self, split: Split, rows: Tensor) -> None:
         super().restrict(split, rows)

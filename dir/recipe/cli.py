@@ -23,6 +23,7 @@ from dir._checks import message
 from dir._program import answer_help, program
 from dir.recipe.compatibility import check, check_overrides, unused_overrides
 from dir.recipe.folder_name import UNNAMED, run_name
+from dir.recipe.retrain import RETRAIN, retrain
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.schema import register_configs
 from dir.recipe.settings import check_settings
@@ -141,12 +142,21 @@ def train_main() -> None:
     usage = (
         f"usage: {program('train')} [-m] +experiment=NAME [method=M] [seed=S] [key=value ...]\n"
         f"NAME: {', '.join(experiments)}\n"
-        "-m: a run for each combination of values, such as method=vanilla,lds seed=0,1,2"
+        "-m: a run for each combination of values, such as method=vanilla,lds seed=0,1,2\n"
+        "or: retrain=RUN [key=value ...], which trains a finished run again from its own config"
     )
     answer_help(sys.argv[1:], usage)
     if not sys.argv[1:]:
         sys.exit(usage)
     check_launcher(sys.argv[1:])
+    if any(argument.startswith(RETRAIN) for argument in sys.argv[1:]):
+        try:
+            retrain(sys.argv[1:], any(name in os.environ for name in RANKS))
+        except Exception as error:
+            if os.environ.get("HYDRA_FULL_ERROR") or not is_user_error(error):
+                raise
+            sys.exit(str(error))
+        return
     _run()
 
 

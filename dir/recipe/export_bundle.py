@@ -20,20 +20,22 @@ from dir.data.texts import TextData
 from dir.metrics import ShotMetrics
 from dir.models import DistributionHead
 from dir.models.target_units import TargetUnits
+from dir.monitor import MONITORING
 from dir.recipe.evaluate_file import describe_metric_bins
+from dir.recipe.monitoring import summarise_run
 from dir.recipe.parts import Parts, RunSettings
+from dir.recipe.predictions import Results
 from dir.recipe.restored import METRIC_BINS
 from dir.recipe.run_info import commit
-from dir.recipe.summary import Groups
 
 
-def save_network(folder: Path, parts: Parts, splits: dict[str, Groups]) -> None:
+def save_network(folder: Path, parts: Parts, results: Results) -> None:
     """Save the trained network of a run; see :func:`_save`.
 
     Args:
         folder: the bundle.
         parts: parts of the run, with the weights that were evaluated and a fitted correction.
-        splits: shot metrics by split.
+        results: of the splits val and test.
     """
     module, bins = parts.module, parts.bins
     units = TargetUnits(module.target_offset.cpu(), module.target_scale.cpu(), module.log1p, module.label_dtype)
@@ -46,7 +48,7 @@ def save_network(folder: Path, parts: Parts, splits: dict[str, Groups]) -> None:
 
     def describe() -> Description:
         return Description(
-            **_common(parts.settings, parts.data, splits, units, module.metrics),
+            **_common(parts.settings, parts.data, results, units, module.metrics),
             architecture=parts.architecture,
             head_bins=bins_to_dict(units.bins(bins)),
             label_bins=bins_to_dict(bins),
@@ -77,11 +79,11 @@ def save_estimator(
     estimator: Any,
     data: RegressionData,
     settings: RunSettings,
-    splits: dict[str, Groups],
+    results: Results,
     metrics: ShotMetrics,
 ) -> None:
     """Save the fitted scikit-learn regressor of a run; see :func:`_save`."""
-    _save(folder, estimator, lambda: Description(**_common(settings, data, splits, None, metrics)))
+    _save(folder, estimator, lambda: Description(**_common(settings, data, results, None, metrics)))
 
 
 def _save(folder: Path, model: Any, describe: Any, tokenizer: Any = None) -> None:
@@ -95,12 +97,15 @@ def _save(folder: Path, model: Any, describe: Any, tokenizer: Any = None) -> Non
 def _common(
     settings: RunSettings,
     data: RegressionData,
-    splits: dict[str, Groups],
+    results: Results,
     units: TargetUnits | None,
     metrics: ShotMetrics,
 ) -> dict[str, Any]:
     """Return the sections that all bundles have; ``units`` is None for an estimator, which predicts raw labels."""
     encoding = data.encoding()
+    metric_bins = describe_metric_bins(metrics)
+    val = results.predictions["val"]
+    reference = summarise_run(data, val.labels, val.predictions, metric_bins)
     transform = {"transform": "log1p"} if units is not None and units.log1p else {}
     dtype = {"dtype": "float64"} if data.label_dtype == torch.float64 else {}
     packages = ("torch", "numpy", "pandas", "scikit-learn", "transformers")
@@ -123,8 +128,9 @@ def _common(
             "versions": {"python": platform.python_version(), "torch": torch.__version__}
             | {name: version for name in packages[1:] if (version := _version(name))},
             "data": data.fingerprint(),
-            "metrics": splits,
-            METRIC_BINS: describe_metric_bins(metrics),
+            "metrics": results.metrics,
+            METRIC_BINS: metric_bins,
+            MONITORING: None if reference is None else reference.to_dict(),
         },
     }
 

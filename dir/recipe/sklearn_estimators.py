@@ -101,7 +101,7 @@ class EstimatorRun:
             raise ValueError(message("method", str(error).rstrip("."), advice=advice)) from error
         training = Training(time.perf_counter() - began, "cpu", {})
         results = evaluate_estimator(model, data, self.metrics, fitted, self.cost)
-        save_estimator(folder.model, model, data, self.settings, results.metrics, self.metrics)
+        save_estimator(folder.model, model, data, self.settings, results, self.metrics)
         if log is not None:
             log.results(results, self.config, step=0)
         value = finish_run(

@@ -215,7 +215,7 @@ def _finish(run: Run, run_info: dict[str, Any], seconds: float) -> float:
     own_loss = criterion.criterion if isinstance(criterion, MemberLoss) else criterion
     trained_to_predict = not isinstance(own_loss, NoLoss)
     if trained_to_predict:
-        save_network(folder.model, parts, results.metrics)
+        save_network(folder.model, parts, results)
     if log is not None:
         if run.figures:
             log.figures(end_figures(parts, results, run.ends.histories), trainer.global_step)

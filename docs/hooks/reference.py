@@ -27,12 +27,13 @@ PAGES = {
     "models": ("Models and heads", "models"),
     "bundle": ("Model bundles", "bundle"),
     "figures": ("Figures", "figures"),
+    "monitor": ("Monitoring", "monitor"),
     "callbacks": ("Adapters", "callbacks"),
     "sklearn": ("scikit-learn", "sklearn"),
 }
 
 # Packages of which only the exported names are of use to a caller.
-EXPORTED_ONLY = {"dir.sklearn"}
+EXPORTED_ONLY = {"dir.monitor", "dir.sklearn"}
 
 # The modules in which users find nothing to call.
 INTERNAL = {"dir.bundle.cli", "dir.bundle.fields", "dir.bundle.files", "dir.bundle.arguments"}
