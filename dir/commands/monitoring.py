@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from dir.bundle.files import InputFile, read_inputs, set_dialect
 from dir.bundle.inputs.tables import TableInputs
 from dir.bundle.inputs.texts import TextInputs
 from dir.bundle.inputs.windows import WindowInputs
-from dir.commands.monitor import THRESHOLDS
 from dir.data.table_checks import as_numbers
 from dir.monitor import MONITORING, NewRows, Reference, Settings, monitor, read_reference
 from dir.recipe.monitoring import reference_of_run
@@ -41,7 +41,8 @@ def monitor_file(given: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ValueError: a threshold that cannot be used, a file that cannot be read, or no row that can be predicted.
     """
-    settings = Settings(**{name: float(given[name]) for name in THRESHOLDS if name in given})
+    thresholds = [field.name for field in fields(Settings) if field.name in given]
+    settings = Settings(**{name: float(given[name]) for name in thresholds})
     settings.check()
     run, path = Path(given["model"]), Path(given["input"])
     device = given.get("device", "cuda" if torch.cuda.is_available() else "cpu")

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from dir.commands.monitor import main
+from dir.commands.monitor import THRESHOLDS, main
+from dir.monitor import Settings
 from dir.recipe.cli import config_dir, register_configs, train_main
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
@@ -104,6 +106,7 @@ def test_rows_that_cannot_be_predicted_are_counted(monitor: Monitor) -> None:
 
 
 def test_thresholds_are_settings(monitor: Monitor) -> None:
+    assert [field.name for field in fields(Settings)] == list(THRESHOLDS)
     frame = houses(300, 1)
     frame = frame.assign(size=frame["size"] + 0.5)
     assert monitor(frame)[0] != 0
