@@ -24,7 +24,7 @@ from dir.bundle.inputs.texts import TextInputs
 from dir.bundle.inputs.windows import WindowInputs
 from dir.data.table_checks import as_numbers
 from dir.monitor import MONITORING, NewRows, Reference, Settings, monitor, read_reference
-from dir.recipe.monitoring import reference_of_run
+from dir.recipe.monitoring import NOT_MADE, reference_of_run
 from dir.recipe.restored import METRIC_BINS
 
 Floats = NDArray[np.float64]
@@ -71,8 +71,7 @@ def find_reference(model: Model, run: Path) -> Reference:
     if MONITORING not in about.run:
         return reference_of_run(find_bundle(run), about)
     if about.run[MONITORING] is None:
-        problem = "the run keeps no aggregates: fewer than 20 validation rows, or predictions that are not finite"
-        raise ValueError(message(str(run), problem, advice="Train with more validation rows."))
+        raise ValueError(message(str(run), NOT_MADE))
     return read_reference(Fields(about.run, "model.json", "run").section(MONITORING))
 
 

@@ -13,6 +13,7 @@ from dir._archives import read_npz
 from dir._checks import message
 from dir.bundle.description import Description
 from dir.data.base import RegressionData
+from dir.data.maps import MapData
 from dir.monitor import Reference, make_reference
 from dir.monitor.columns import summarise_table
 from dir.recipe.kept_encoding import check_encoding, kept_encoding
@@ -22,20 +23,24 @@ from dir.recipe.run_data import read_log1p, read_split
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.targets import read_config
 
+NOT_MADE = (
+    "the run cannot be monitored: it has fewer than 20 validation rows, predictions that are not finite, several "
+    "targets, or maps as labels"
+)
 _LABEL, _PREDICTION = "val_label", "val_prediction"
 
 
 def summarise_run(
     data: RegressionData, labels: Tensor, predictions: Tensor, metric_bins: Mapping[str, Any]
 ) -> Reference | None:
-    """Return the aggregates that dir-monitor compares new rows with; None if they cannot be made.
+    """Return the aggregates that dir-monitor compares new rows with; None for the reasons in :data:`NOT_MADE`.
 
     Args:
         data: data module of the run, set up.
         labels, predictions: of the validation rows, in raw units, [N].
         metric_bins: see :func:`dir.recipe.evaluate_file.describe_metric_bins`.
     """
-    if labels.ndim != 1:
+    if labels.ndim != 1 or isinstance(data, MapData):
         return None
     population, table = data.population()
     columns = None
@@ -72,8 +77,7 @@ def reference_of_run(bundle: Path, about: Description) -> Reference:
     labels, predictions = (torch.from_numpy(found[name]) for name in (_LABEL, _PREDICTION))
     reference = summarise_run(data, labels, predictions, about.run[METRIC_BINS])
     if reference is None:
-        problem = "fewer than 20 validation rows, or predictions that are not finite"
-        raise ValueError(message(str(run.path), problem, advice="Train with more validation rows."))
+        raise ValueError(message(str(run.path), NOT_MADE))
     return reference
 
 
