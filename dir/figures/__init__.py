@@ -20,18 +20,21 @@ from dir.figures.errors import (
 from dir.figures.fds import FDSHistory, bin_diagnostics, fds_bins_figure, fds_epochs_figure
 from dir.figures.feature_statistics import (
     FeatureStatistics,
+    calibrated,
     cosine_similarity_of_bins,
     fds_statistics,
     feature_statistics,
 )
 from dir.figures.power import power_figure
 from dir.figures.similarity import similarity_figure
+from dir.figures.training import training_figure
 
 __all__ = [
     "FDSHistory",
     "FeatureStatistics",
     "bin_diagnostics",
     "bin_errors",
+    "calibrated",
     "cosine_similarity_of_bins",
     "coverage",
     "density_correlation",
@@ -45,5 +48,6 @@ __all__ = [
     "reliability_figure",
     "residual_figure",
     "similarity_figure",
+    "training_figure",
     "weights_figure",
 ]

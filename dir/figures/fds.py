@@ -32,7 +32,7 @@ class FDSHistory:
         values: one list per diagnostic, for :func:`fds_epochs_figure`: ``epoch`` (closed epochs, counted from one),
             those of ``FDS.end_epoch``, and ``mean_drift`` (root mean square of the change of the running means, in
             own standard deviations) and ``var_drift`` (mean absolute log ratio of the running variances). Both
-            count the bins that had statistics before; they are NaN in an epoch without such bins.
+            count the bins that had statistics before, without features of variance 0. They are NaN without such bins.
 
     Example:
         >>> from dir.bins import LabelBins
@@ -54,8 +54,9 @@ class FDSHistory:
         """Add the result of ``end_epoch()`` that has just been called, and return the drift of the epoch."""
         old_mean, old_var, seen, trusted = self._old
         mean, var = self.fds.running_mean.double(), self.fds.running_var.double()
-        both = trusted & (old_var > 0).all(dim=1) & (var > 0).all(dim=1)
-        moved = ((mean - old_mean).square() / old_var)[both & seen]
+        # A feature that is constant in a bin, such as a dead ReLU, has no scale to measure by.
+        both = trusted[:, None] & (old_var > 0) & (var > 0)
+        moved = ((mean - old_mean).square() / old_var)[both & seen[:, None]]
         spread = (var / old_var)[both].log().abs()
         drift = {
             "mean_drift": float(moved.mean().sqrt()) if moved.numel() else torch.nan,

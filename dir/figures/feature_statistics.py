@@ -89,23 +89,42 @@ def fds_statistics(fds: FDS) -> tuple[FeatureStatistics, FeatureStatistics]:
         >>> before.mean.shape
         torch.Size([10, 2])
     """
-    scale, shift, mean, var = (
-        table.detach().double().cpu() for table in (fds.scale[:-1], fds.shift[:-1], fds.running_mean, fds.running_var)
-    )
-    seen, trusted = (count.cpu() > 0 for count in (fds.num_samples, fds.num_samples_var))
-    if not bool(seen.any()):
+    if not bool((fds.num_samples > 0).any()):
         raise RuntimeError("FDS has no statistics yet. Call fds.end_epoch() after the first epoch.")
-    edges, count = fds.bins.edges.double().cpu(), fds.last_count.double().cpu()
+    names = ("running_mean", "running_var", "scale", "shift", "num_samples", "num_samples_var", "last_count")
+    return calibrated(fds.bins.edges, **{name: getattr(fds, name) for name in names})
+
+
+def calibrated(
+    edges: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    num_samples: Tensor,
+    num_samples_var: Tensor,
+    last_count: Tensor,
+) -> tuple[FeatureStatistics, FeatureStatistics]:
+    """Return :func:`fds_statistics` from the buffers of an FDS, such as those of a checkpoint.
+
+    Args:
+        edges: edges of its bins.
+        running_mean, running_var, scale, shift, num_samples, num_samples_var, last_count: see :class:`dir.FDS`.
+    """
+    mean, var, scales, shifts = (
+        table.detach().double().cpu() for table in (running_mean, running_var, scale[:-1], shift[:-1])
+    )
+    unseen, untrusted = (count.cpu()[:, None] <= 0 for count in (num_samples, num_samples_var))
 
     def kept(mean: Tensor, var: Tensor) -> FeatureStatistics:
         return FeatureStatistics(
-            edges,
-            count,
-            mean.masked_fill(~seen[:, None], torch.nan),
-            var.masked_fill(~trusted[:, None], torch.nan),
+            edges.double().cpu(),
+            last_count.double().cpu(),
+            mean.masked_fill(unseen, torch.nan),
+            var.masked_fill(untrusted, torch.nan),
         )
 
-    return kept(mean, var), kept(scale * mean + shift, scale.square() * var)
+    return kept(mean, var), kept(scales * mean + shifts, scales.square() * var)
 
 
 def cosine_similarity_of_bins(statistic: Tensor) -> Tensor:

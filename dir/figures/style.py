@@ -76,7 +76,7 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=rows * columns == 1, **options)
+    panels = figure.subplots(rows, columns, **({"squeeze": rows * columns == 1} | options))
     return figure, panels
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+import math
+from typing import Any, cast
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
@@ -41,6 +42,15 @@ class EndRecipeEpoch(EndEpoch):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         found = self.modules(pl_module).items()
         self.histories = {prefix: FDSHistory(module) for prefix, module in found if isinstance(module, FDS)}
+
+    def last_diagnostics(self) -> dict[str, Any]:
+        """Return the entry of metrics.json about FDS: the diagnostics of the last epoch, by prefix and name."""
+        found = {
+            prefix: {name: values[-1] if math.isfinite(values[-1]) else None for name, values in one.values.items()}
+            for prefix, one in self.histories.items()
+            if one.values
+        }
+        return {"fds": found} if found else {}
 
     def log_diagnostics(self, pl_module: LightningModule, diagnostics: dict[str, float]) -> None:
         for prefix in {name.rpartition("/")[0] for name in diagnostics} & set(self.histories):

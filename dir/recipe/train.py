@@ -228,7 +228,8 @@ def _finish(run: Run, run_info: dict[str, Any], seconds: float) -> float:
         prediction_arrays(results, parts.module.metrics, parts.data) | prior_arrays(parts.module),
         run_info
         | settings_info(parts.settings, run.record, parts.correction, parts.module.metrics)
-        | stage.first_results(),
+        | stage.first_results()
+        | run.ends.last_diagnostics(),
         print_tables=trained_to_predict,
     )
     if log is not None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import html
 import math
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dir._checks import message
-from dir.compare.groups import GROUPS
-from dir.compare.html.figures import error_by_label, frequent_and_rare, method_id, prediction_maps
-from dir.compare.html.series import label_series
+from dir.compare.html.cautions import warnings
+from dir.compare.html.drawings import drawings
+from dir.compare.html.figures import method_id
 from dir.compare.report import EMPTY, decimals, difference_cell, remarks, spread_cell
 from dir.compare.runs import Run
 from dir.compare.statistics import Comparison, compare
 from dir.metrics.table import BEST_AT, HIGHER_IS_BETTER
 
-# With fewer seeds an interval says little.
-_FEW_SEEDS = 3
+# Circle over a point of a figure, see svg_text(): its method, and the values that it shows.
+_POINT = re.compile(r'<circle [^>]*data-method="(\w+)"><title>(.*?)</title>')
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 
@@ -43,54 +45,34 @@ def report_page(
         raise ValueError(message("runs", "expected at least one folder of finished runs", len(found)))
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    sections = [_section(runs, compare(runs, split, baseline, None, unfinished)) for runs, unfinished in found]
+    sections = [
+        _section(runs, compare(runs, split, baseline, None, unfinished), f"s{number}")
+        for number, (runs, unfinished) in enumerate(found, 1)
+    ]
     return template.render(sections=sections, split=split)
 
 
-def _section(runs: Sequence[Run], one: Comparison) -> dict[str, Any]:
-    """Return the content of the section of one experiment."""
+def _section(runs: Sequence[Run], one: Comparison, prefix: str) -> dict[str, Any]:
+    """Return the content of the section of one experiment; ``prefix`` is unique on the page."""
     labels = [row.label for row in one.rows]
     unit = _unit(runs)
-    along = label_series(runs) if one.split == "test" else None
-    figures = []
-    pair = _groups_of_the_frontier(one)
-    if pair is not None and len(one.rows) > 1:
-        figures.append(
-            (
-                frequent_and_rare(one, labels, pair, "mae"),
-                "Each point is a method, with its standard errors over the seeds. Lower left is better for both.",
-            )
-        )
-    if along is not None:
-        figures += [
-            (
-                error_by_label(along, labels, unit, "mae"),
-                "Error along the label, over all seeds. The bars behind the lines are the test rows of "
-                f"{along.series[0].label}, darker where the training has more samples of the label.",
-            ),
-            (
-                error_by_label(along, labels, unit, "bias"),
-                "Bias along the label. Above 0 the predictions are too high. Rare labels are often predicted towards "
-                "the frequent labels.",
-            ),
-            (
-                prediction_maps(along, labels, unit),
-                "Where the predictions of each label lie: brighter is more frequent, a share of 0.5 is brightest. "
-                "On the dashed line predictions equal labels."
-                + (" The first six methods are shown." if len(along.series) > 6 else ""),
-            ),
-        ]
     return {
         "title": one.title,
         "rows": [{"label": label, "id": method_id(label, labels)} for label in labels],
         "tables": [_table(one, metric, labels) for metric in one.metrics],
-        "figures": figures,
+        "figures": [_figure(*drawing) for drawing in drawings(runs, one, unit, prefix)],
         "remarks": remarks(one),
         "warnings": warnings(runs, one),
         "commands": commands(runs),
         "facts": _facts(runs),
         "baseline": one.baseline,
     }
+
+
+def _figure(svg: str, caption: str) -> dict[str, Any]:
+    """Return a figure with its caption, and the values of its points in words, for readers who cannot point."""
+    values = [(method, html.unescape(text)) for method, text in _POINT.findall(svg)]
+    return {"svg": svg, "caption": caption, "points": values, "name": caption.partition(".")[0]}
 
 
 def _table(one: Comparison, metric: str, labels: Sequence[str]) -> dict[str, Any]:
@@ -129,12 +111,6 @@ def _sortable(value: float) -> str:
     return f"{value:.8g}" if math.isfinite(value) else "inf"
 
 
-def _groups_of_the_frontier(one: Comparison) -> tuple[str, str] | None:
-    """Return the most and the least frequent group that all rows have, of the groups with test rows."""
-    filled = [group for group in GROUPS[1:] if one.sizes.get(group, (0, 0))[0] > 0]
-    return (filled[0], filled[-1]) if len(filled) > 1 and "mae" in one.metrics else None
-
-
 def _unit(runs: Sequence[Run]) -> str:
     target = next(
         (part.split("=", 1)[1] for run in runs for part in _overrides(run) if part.startswith("data.target=")), None
@@ -144,28 +120,6 @@ def _unit(runs: Sequence[Run]) -> str:
 
 def _overrides(run: Run) -> list[str]:
     return [str(part) for part in run.content.get("run", {}).get("overrides") or []]
-
-
-def warnings(runs: Sequence[Run], one: Comparison) -> list[str]:
-    """Return, in words, the reasons to read the numbers with care."""
-    found = []
-    few = sorted({row.label for row in one.rows if len(row.seeds) < _FEW_SEEDS})
-    if few:
-        found.append(f"Fewer than {_FEW_SEEDS} seeds: {', '.join(few)}. Their intervals say little.")
-    empty = [group for group in one.groups if group not in ("all", "zero") and one.sizes[group][1] == 0]
-    if empty:
-        names = " or ".join(f"{group}-shot" for group in empty)
-        found.append(f"No test row is {names}. task.shots.by=quantile makes groups that are not empty.")
-    facts = [run.content.get("run", {}) for run in runs]
-    found += one.notes
-    if any(str(fact.get("commit") or "").endswith("-dirty") for fact in facts):
-        found.append("Some runs were made with uncommitted changes of the code.")
-    if len({fact.get("commit") for fact in facts if fact.get("commit")}) > 1:
-        found.append("The runs were made with different commits of the code.")
-    if any(fact.get("correction") for fact in facts) and one.split == "val":
-        found.append("Corrections were fitted on the validation split: their validation metrics are too optimistic.")
-    found += [f"Left out, because unfinished: {path.name} of {path.parent.name}." for path in one.unfinished]
-    return found
 
 
 def commands(runs: Sequence[Run]) -> list[str]:

@@ -1,11 +1,7 @@
 """The report: one page without requests, with tables that sort and methods that can be switched off."""
 
-import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,52 +9,6 @@ import pytest
 from dir.compare.html.cli import main
 from dir.compare.html.series import figure_edges, label_series
 from dir.compare.runs import find_runs
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SHOTS = ("many", "median", "few")
-# A method's name that would be markup if it was not escaped.
-EVIL = "<b onclick=alert(1)>"
-
-
-def write_run(root: Path, method: str, seed: int, error: float) -> None:
-    folder = root / "houses" / method / f"seed_{seed}"
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(seed)
-    label = rng.gamma(2.0, 10.0, 300)
-    prediction = label + error * rng.normal(size=300)
-    shot = np.select([label < 20, label < 40], ["many", "median"], "few").astype("U6")
-    np.savez(folder / "predictions.npz", label=label, prediction=prediction, shot=shot, bin=label.astype(int))
-
-    def group(rows: np.ndarray) -> dict:
-        gap = np.abs(prediction - label)[rows]
-        return {"n": int(rows.sum()), "mae": float(gap.mean()), "pearson": 0.9}
-
-    groups = {"all": group(np.ones(300, bool))} | {name: group(shot == name) for name in SHOTS}
-    run = {
-        "method": method,
-        "overrides": [
-            "+experiment=tabular",
-            "data.path=my houses.csv",
-            "data.target=price",
-            f"method={method}",
-            f"seed={seed}",
-        ],
-        "monitor": "val/all/mae",
-        "shots": {"by": "count", "many": 100, "few": 20},
-        "commit": "abc-dirty",
-        "torch": "2.9",
-    }
-    (folder / "metrics.json").write_text(json.dumps({"val": groups, "test": groups, "run": run}))
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    root = tmp_path_factory.mktemp("report")
-    for method, error in (("vanilla", 4.0), ("lds", 3.0), (EVIL.replace("/", ""), 2.0)):
-        for seed in (0, 1):
-            write_run(root / "outputs", method, seed, error)
-    main([str(root / "outputs/houses"), "--out", str(root / "report.html")])
-    return root / "report.html"
 
 
 class Names(HTMLParser):
@@ -133,10 +83,10 @@ def test_series_equal_a_loop(page):
     np.testing.assert_allclose(one.map[3].sum(), 1.0)
 
 
-def test_each_series_counts_its_own_rows(tmp_path):
+def test_each_series_counts_its_own_rows(write_houses, tmp_path):
     for method, seeds in (("vanilla", (0, 1)), ("lds", (0,))):
         for seed in seeds:
-            write_run(tmp_path, method, seed, 3.0)
+            write_houses(tmp_path, method, seed, 3.0)
     found = label_series(find_runs(tmp_path / "houses")[0])
     assert {one.label: one.rows.sum() for one in found.series} == {"vanilla": 600, "lds": 300}
     # The bars behind the lines are the rows of the first series.
@@ -165,36 +115,3 @@ def test_bad_arguments_write_nothing(page, tmp_path, monkeypatch, capsys, argume
         main([part.format(outputs=outputs) for part in arguments])
     assert problem in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_sorting_and_switching_in_a_browser(page, tmp_path):
-    # The page of the test clicks by itself, because the browser only prints the page at its end.
-    script = """<script>
-    const errors = []; window.onerror = (text) => errors.push(text);
-    document.querySelectorAll("thead button")[2].click();
-    const box = document.querySelector("[data-toggle=m0]");
-    box.checked = false; box.dispatchEvent(new Event("change"));
-    const names = [...document.querySelector("tbody").rows].map((row) => row.cells[0].textContent);
-    const hidden = document.querySelectorAll("[data-method=m0]:not([data-off])").length;
-    document.title = JSON.stringify({names, hidden, errors, wide: document.documentElement.scrollWidth});
-    </script></body>"""
-    copy = tmp_path / "page.html"
-    copy.write_text(page.read_text().replace("</body>", script))
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--window-size=500,900",
-        "--dump-dom",
-        copy.as_uri(),
-    ]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    found = json.loads(re.search(r"<title>(.*?)</title>", shown)[1].replace("&lt;", "<").replace("&gt;", ">"))
-    # Lowest error first.
-    assert found["names"] == [EVIL, "lds", "vanilla"]
-    assert found["hidden"] == 0
-    assert found["errors"] == []
-    # Wide tables scroll in their own box: the page does not.
-    assert found["wide"] <= 500
