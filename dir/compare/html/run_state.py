@@ -76,7 +76,7 @@ def logged_values(folder: Path) -> dict[str, list[tuple[int, float]]] | None:
     files = sorted((folder / "tensorboard").glob("events*"))
     if not files:
         return None
-    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader  # type: ignore
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
     found: dict[str, list[tuple[int, float]]] = {}
     for path in files:
