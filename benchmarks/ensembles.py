@@ -82,7 +82,7 @@ def measure(file: Path, target: str, split: int, folder: Path) -> list[dict[str,
         found = {key: errors(part, weights @ part.predictions) for key, part in splits.items()}
         members = {names[place]: float(weights[place]) for place in np.flatnonzero(weights)}
         return {"ensemble": name, "split": split, "members": members} | {
-            key: {group: values[group] for group in GROUPS} for key, values in found.items()
+            key: {group: _without_nan(values[group]) for group in GROUPS} for key, values in found.items()
         }
 
     def equal(members: list[str]) -> np.ndarray:
@@ -100,6 +100,17 @@ def measure(file: Path, target: str, split: int, folder: Path) -> list[dict[str,
     return rows
 
 
+def _without_nan(values: dict[str, float]) -> dict[str, float | None]:
+    return {key: None if np.isnan(value) else value for key, value in values.items()}
+
+
+def _cell(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    return f"{np.mean(known):.2f}" + (f" ± {np.std(known, ddof=1):.2f}" if len(known) > 1 else "")
+
+
 def table(content: dict[str, Any]) -> str:
     """Return the markdown table of a result file: test errors, mean and standard deviation over the splits."""
     heads = ("all", "many", "few", "balanced MAE")
@@ -108,9 +119,7 @@ def table(content: dict[str, Any]) -> str:
         these = [one["test"] for one in content["rows"] if one["ensemble"] == name]
         columns = [[one[group]["mae"] for one in these] for group in heads[:3]]
         columns.append([one["all"]["balanced_mae"] for one in these])
-        spread = [f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else "" for values in columns]
-        cells = [f"{np.mean(values):.2f}{more}" for values, more in zip(columns, spread, strict=True)]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {' | '.join(map(_cell, columns))} |")
     return "\n".join(lines)
 
 
