@@ -184,11 +184,13 @@ def _work_together(plan: Plan, workers: int, say: Callable[[str], None], start: 
         for one in processes:
             one.join()
     except BaseException:
-        for one in processes:
-            if one.is_alive() and one.pid is not None:
-                os.kill(one.pid, signal.SIGINT)
-        for one in processes:
-            one.join()
+        # A worker may lose the first signal, inside a callback of the garbage collector.
+        while alive := [one for one in processes if one.is_alive()]:
+            for one in alive:
+                if one.pid is not None:
+                    os.kill(one.pid, signal.SIGINT)
+            for one in alive:
+                one.join(timeout=15)
         raise
     lost = [number for number, one in enumerate(processes) if one.exitcode]
     for number in lost:

@@ -32,7 +32,7 @@ SHORT = ("trainer.max_epochs=2", "trainer.accelerator=cpu")
 BALANCED = Target("all", "balanced_mae")
 
 
-def plan_of(table: Path, folder: Path, *further: str, trials: int = 3, **settings: Any) -> Plan:
+def plan_of(table: Path, folder: Path, *further: str, trials: int = 2, **settings: Any) -> Plan:
     register_configs()
     given = ("+experiment=tabular", f"data.path={table}", "data.target=y", "data.split_column=part", *SHORT)
     return Plan(folder, (*given, *(further or ("method=lds",))), settings.pop("target", BALANCED), trials, **settings)
@@ -59,7 +59,7 @@ def test_the_first_trial_is_the_run_of_the_config(found: tuple[Path, Plan, dict[
     assert result["best"]["value"] == result["best"]["val"]["all"]["balanced_mae"] <= result["first"]
     values = [one["value"] for one in result["trials"]]
     assert values == sorted(values)
-    assert result["counts"] == {"finished": 3, "pruned": 0, "failed": 0, "open": 0}
+    assert result["counts"] == {"finished": 2, "pruned": 0, "failed": 0, "open": 0}
 
 
 def test_the_written_experiment_is_the_best_trial(found: tuple[Path, Plan, dict[str, Any]]) -> None:
@@ -71,7 +71,7 @@ def test_the_written_experiment_is_the_best_trial(found: tuple[Path, Plan, dict[
     assert OmegaConf.to_container(written, resolve=True) == OmegaConf.to_container(direct, resolve=True)
     header, *rows = (plan.folder / "trials.csv").read_text().splitlines()
     assert header.startswith("trial,state,value,failure,method.lds.kernel,")
-    assert [row.split(",")[:2] for row in rows] == [[str(number), "complete"] for number in range(3)]
+    assert [row.split(",")[:2] for row in rows] == [[str(number), "complete"] for number in range(2)]
     assert not any((plan.folder / "trials").iterdir())
 
 
@@ -188,14 +188,23 @@ def test_a_trial_that_kills_its_workers_is_marked(found: tuple[Path, Plan, dict[
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that start by fork")
-def test_two_workers_share_one_search(found: tuple[Path, Plan, dict[str, Any]], tmp_path: Path) -> None:
+def test_two_workers_share_one_search(
+    found: tuple[Path, Plan, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, whole, _ = found
-    plan = replace(whole, folder=tmp_path / "search", trials=3)
+    plan = replace(whole, folder=tmp_path / "search")
+    together, work = multiprocessing.get_context("fork").Barrier(2), Worker.work
+
+    def begin_together(worker: Worker) -> None:
+        together.wait(60)
+        work(worker)
+
+    monkeypatch.setattr(Worker, "work", begin_together)
     result = tune(plan, workers=2, say=quiet, start="fork")
-    assert result["counts"] == {"finished": 3, "pruned": 0, "failed": 0, "open": 0}
+    assert result["counts"] == {"finished": 2, "pruned": 0, "failed": 0, "open": 0}
     trials = open_study(plan).trials
     assert len({one.user_attrs["worker"] for one in trials}) == 2
-    assert len({json.dumps(one.params) for one in trials}) == 3
+    assert len({json.dumps(one.params) for one in trials}) == 2
 
 
 def test_a_bad_trial_is_pruned_and_a_diverged_one_teaches_the_sampler(
@@ -224,10 +233,10 @@ def test_the_command_prints_the_best_trials(
     found: tuple[Path, Plan, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, plan, result = found
-    arguments = [*plan.overrides, "--objective", "balanced_mae", "--trials", "3", "--folder", str(plan.folder)]
+    arguments = [*plan.overrides, "--objective", "balanced_mae", "--trials", "2", "--folder", str(plan.folder)]
     main(arguments)
     printed = capsys.readouterr().out
-    for part in ("minimize balanced_mae, 3 trials.", "task.lds.sigma: 0.5 to 10, log scale", result["command"]):
+    for part in ("minimize balanced_mae, 2 trials.", "task.lds.sigma: 0.5 to 10, log scale", result["command"]):
         assert part in printed
     main([*arguments, "--json"])
     assert json.loads(capsys.readouterr().out)["trials"] == result["trials"]
