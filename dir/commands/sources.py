@@ -32,6 +32,7 @@ from dir.lds import LDS
 from dir.recipe.build import build_data
 from dir.recipe.cli import config_dir
 from dir.recipe.compatibility import check
+from dir.recipe.quoted import quote_values
 from dir.recipe.settings import check_settings
 
 Array = NDArray[np.float64]
@@ -75,7 +76,7 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     """
     try:
         with initialize_config_dir(config_dir(), version_base="1.3"):
-            cfg = compose("train", list(overrides))
+            cfg = compose("train", quote_values(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(str(error)) from error
     check_settings(cfg)

@@ -23,6 +23,7 @@ from dir._checks import message
 from dir._program import answer_help, program
 from dir.recipe.compatibility import check, check_overrides, unused_overrides
 from dir.recipe.folder_name import UNNAMED, run_name
+from dir.recipe.quoted import quote_values
 from dir.recipe.retrain import RETRAIN, retrain
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.schema import register_configs
@@ -157,6 +158,8 @@ def train_main() -> None:
                 raise
             sys.exit(str(error))
         return
+    sweep = any(argument in ("-m", "--multirun") for argument in sys.argv[1:])
+    sys.argv = [sys.argv[0], *quote_values(sys.argv[1:], sweep)]
     _run()
 
 
