@@ -14,6 +14,7 @@ from dir._checks import message
 from dir.compare.html.cautions import warnings
 from dir.compare.html.drawings import drawings
 from dir.compare.html.figures import method_id
+from dir.compare.html.pair import can_pair, pair_section
 from dir.compare.report import EMPTY, decimals, difference_cell, remarks, spread_cell
 from dir.compare.runs import Run
 from dir.compare.statistics import Comparison, compare
@@ -56,8 +57,10 @@ def _section(runs: Sequence[Run], one: Comparison, prefix: str) -> dict[str, Any
     """Return the content of the section of one experiment; ``prefix`` is unique on the page."""
     labels = [row.label for row in one.rows]
     unit = _unit(runs)
+    pair = len(runs) == 2 and one.split == "test" and can_pair(runs[0], runs[1])
     return {
         "title": one.title,
+        "pair": pair_section(runs[0], runs[1], unit, prefix) if pair else None,
         "rows": [{"label": label, "id": method_id(label, labels)} for label in labels],
         "tables": [_table(one, metric, labels) for metric in one.metrics],
         "figures": [_figure(*drawing) for drawing in drawings(runs, one, unit, prefix)],
