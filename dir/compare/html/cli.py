@@ -9,7 +9,6 @@ from pathlib import Path
 
 from dir._atomic import write_atomic
 from dir._program import program
-from dir.compare.html.pair import differences
 from dir.compare.runs import Run, find_runs, in_table_order
 
 
@@ -58,6 +57,8 @@ def together(found: Sequence[tuple[Sequence[Run], Sequence[Path]]]) -> list[tupl
     if len(found) == 2 and all(len(runs) == 1 for runs, _ in found):
         (first,), (second,) = (runs for runs, _ in found)
         if first.experiment == second.experiment and first.source != second.source:
+            from dir.compare.html.pair import differences  # imports PyTorch
+
             differences(first, second)  # refuses runs that cannot be paired
             return [(in_table_order([first, second]), [*found[0][1], *found[1][1]])]
     return list(found)
