@@ -87,6 +87,10 @@ def _predict(given: dict[str, str]) -> None:
     device = given.get("device", "cuda" if torch.cuda.is_available() else "cpu")
     model = load(given["model"], device, text_encoder=given.get("text_encoder"))
     set_dialect(model, given)
+    if model.map_size is not None:
+        from dir.bundle.map_output import check_map_output, write_maps
+
+        check_map_output(target)
     file = read_inputs(model, source)
     options: dict[str, Any] = {"unknown": given["unknown"]} if "unknown" in given else {}
     predicted = model.predict_rows(
@@ -99,6 +103,10 @@ def _predict(given: dict[str, str]) -> None:
         **options,
     )
     keys = file.keys
+    if model.map_size is not None:
+        if len(predicted.problems) == len(keys):
+            raise RowsError(predicted.problems, len(keys), predicted.rows)
+        return write_maps(target, predicted, keys, model.description.target.get("unit"))
     numbers = list(range(len(keys))) if predicted.rows is None else predicted.rows
     if predicted.rows is not None:
         print(f"{len(keys) - len(numbers)} of {len(keys)} rows end no window of equal steps and have no prediction")

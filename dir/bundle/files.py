@@ -89,6 +89,9 @@ def _images(encoder: ImageInputs, path: Path) -> InputFile:
         return InputFile(files, pd.DataFrame({"path": [str(file.relative_to(path)) for file in files]}))
     if path.suffix == ".npz":
         pictures = _npz(path, encoder.key)
+        first, last = (encoder.channels, *encoder.size), (*encoder.size, encoder.channels)
+        if pictures.ndim == 4 and pictures.shape[1:] == first != last:
+            pictures = pictures.transpose(0, 2, 3, 1)
         return InputFile(pictures, pd.DataFrame(index=range(len(pictures))))
     column = "path"
     if encoder.csv is None:

@@ -62,7 +62,7 @@ class Model:
         cost: Cost | CostName | None = None,
         **options: Any,
     ) -> NDArray[Any]:
-        """Return the predictions [N] in raw label units; for windows [M], see :meth:`predict_rows`.
+        """Return the predictions [N] in raw label units; for windows [M], see :meth:`predict_rows`; maps [N, h, w].
 
         Args:
             inputs: a frame, dictionary or array of columns; images as uint8 ``[N, H, W]`` or ``[N, H, W, C]`` or as
@@ -146,6 +146,11 @@ class Model:
         return np.float64 if self.description.target.get("dtype") == "float64" else np.float32
 
     @property
+    def map_size(self) -> tuple[int, int] | None:
+        """Height and width of the predictions of a picture; None for a model with one prediction for each row."""
+        return None if self.module is None else self.module.map_size
+
+    @property
     def has_variance(self) -> bool:
         """Whether the model predicts a variance for each row."""
         if self.module is None or self.module.correction is not None:
@@ -180,8 +185,9 @@ class Model:
         rows = self.encoder.open(inputs, **options)
         if self.module is not None and device is not None:
             self.module.to(device)
-        variances = np.full(rows.count, np.nan, dtype=self.dtype) if self.has_variance else None
-        predictions = np.full(rows.count, np.nan, dtype=self.dtype)
+        shape = (rows.count, *(self.map_size or ()))
+        variances = np.full(shape, np.nan, dtype=self.dtype) if self.has_variance else None
+        predictions = np.full(shape, np.nan, dtype=self.dtype)
         for indices in _batches(rows.count, size, progress):
             good = rows.good(indices)
             if not good:
@@ -216,7 +222,7 @@ class Model:
         moved: Any = tuple(part.to(device) for part in inputs) if isinstance(inputs, tuple) else inputs.to(device)
         if levels is not None:
             ends = self.module.quantiles(moved, levels, power).cpu().numpy()
-            return read, ends[:, 0], ends[:, 1]
+            return read, ends[..., 0], ends[..., 1]
         prediction, variance = self.module.predict_variance(moved, power)
         if cost is not None:
             prediction = self.module.decide(moved, cost, power)

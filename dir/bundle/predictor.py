@@ -74,7 +74,7 @@ class Predictor(nn.Module):
         dtype: type of the raw predictions, float32 (default) or float64.
 
     Shape:
-        inputs of the encoder, first dimension N -> ``[N]`` of ``dtype``.
+        inputs of the encoder, first dimension N -> ``[N]`` of ``dtype``; for an encoder of maps ``[N, h, w]``.
     """
 
     offset: Tensor
@@ -94,6 +94,8 @@ class Predictor(nn.Module):
         self.correction = correction
         self.log1p = log1p
         self.dtype = dtype
+        # Height and width of the predictions of a picture, for encoders with one row of features for each pixel.
+        self.map_size: tuple[int, int] | None = getattr(regressor.encoder, "map_size", None)
         self.register_buffer("offset", torch.tensor(float(offset), dtype=dtype), persistent=False)
         self.register_buffer("scale", torch.tensor(float(scale), dtype=dtype), persistent=False)
 
@@ -103,8 +105,8 @@ class Predictor(nn.Module):
         return TargetUnits(self.offset, self.scale, self.log1p, self.dtype)
 
     def forward(self, inputs: Any) -> Tensor:
-        """Return the predictions in raw units, [N]."""
-        return self._raw(self.regressor.predict(self.regressor(inputs)))
+        """Return the predictions in raw units, [N] or [N, h, w]."""
+        return self._as_maps(self._raw(self.regressor.predict(self.regressor(inputs))))
 
     def decide(self, inputs: Any, cost: Cost | CostName, power: float | None = None) -> Tensor:
         """Return the predictions with the lowest expected cost in raw units, [N]; see :func:`dir.costs.decide`.
@@ -130,7 +132,8 @@ class Predictor(nn.Module):
         else:
             found = self.require_power().distribution(output, power)
             prediction, variance = found.point(self.require_power().point), found.variance()
-        return self._raw(prediction), None if variance is None else self.units.raw_variance(prediction, variance)
+        scaled = None if variance is None else self._as_maps(self.units.raw_variance(prediction, variance))
+        return self._as_maps(self._raw(prediction)), scaled
 
     def quantiles(self, inputs: Any, levels: Sequence[float], power: float | None = None) -> Tensor:
         """Return quantiles of the predicted distribution in raw units, one column per level, [N, len(levels)].
@@ -152,7 +155,7 @@ class Predictor(nn.Module):
             raise TypeError("quantiles: the head predicts no variance.")
         places = torch.special.ndtri(torch.tensor(levels, dtype=torch.float64, device=variance.device))
         middle, deviation = self.regressor.predict(output).double(), variance.double().sqrt()
-        return self.units.to_raw64(middle[:, None] + deviation[:, None] * places).to(self.dtype)
+        return self._as_maps(self.units.to_raw64(middle[:, None] + deviation[:, None] * places).to(self.dtype))
 
     def require_power(self, argument: str = "power") -> DistributionHead:
         """Return the head, which corrects a predicted distribution by a power of the label density.
@@ -169,6 +172,10 @@ class Predictor(nn.Module):
             advice = "Train with method=histogram_prior, histogram or another method with a predicted distribution."
             raise TypeError(message(argument, problem, advice=advice))
         return head
+
+    def _as_maps(self, values: Tensor) -> Tensor:
+        """Return one value (or row of values) for each pixel as maps; other values as they are."""
+        return values if self.map_size is None else values.reshape(-1, *self.map_size, *values.shape[1:])
 
     def _raw(self, prediction: Tensor) -> Tensor:
         raw = self.units.to_raw(prediction)

@@ -66,6 +66,10 @@ def evaluate_file(model: Model, path: Path, pictures: Path | None, device: torch
     """
     if not path.is_file():
         raise FileNotFoundError(message(_PATH, "file not found", str(path)))
+    if model.map_size is not None:
+        problem = "maps of another file are not evaluated by a model bundle"
+        advice = "Add them to the file of the run as a test split, or predict them by dir-predict."
+        raise ValueError(message(_PATH, problem, str(path), advice))
     rows = _read(model, path, pictures, outside)
     if not len(rows.labels):
         raise ValueError(message(_PATH, "the file has no rows", str(path)))

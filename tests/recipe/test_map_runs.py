@@ -12,9 +12,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from dir.bundle.cli import predict_main
+from dir.data.npz_images import to_float
 from dir.recipe.build import build
 from dir.recipe.cli import config_dir, register_configs
 from dir.recipe.evaluate import evaluate_checkpoint
+from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
 
@@ -169,3 +172,54 @@ def test_an_encoder_of_maps_is_refused_for_pictures_with_one_label(tmp_path: Pat
         cfg = compose("train", fixed)
     with pytest.raises(ValueError, match=r"^model: dir.models.UNetEncoder needs map_size"):
         build(cfg)
+
+
+def test_the_bundle_predicts_maps_from_a_file(finished: Path, tmp_path: Path) -> None:
+    output = tmp_path / "maps.npz"
+    source = finished.parent / "maps.npz"
+    with pytest.raises(SystemExit, match=r"^output: the model predicts a map for each picture"):
+        predict_main([f"model={finished}", f"input={source}", f"output={tmp_path / 'x.csv'}"])
+    predict_main([f"model={finished}", f"input={source}", f"output={output}"])
+    with np.load(output) as file, np.load(source) as data, np.load(finished / "predictions.npz") as saved:
+        maps = file["prediction"][data["split"] == 2]
+        assert file["prediction"].shape == (30, 12, 10)
+        assert np.isfinite(maps).all()  # in holes too
+        found = maps.reshape(len(maps), -1)[saved["map"], saved["pixel"]]
+        np.testing.assert_allclose(found, saved["prediction"], rtol=1e-5, atol=1e-5)
+
+
+def test_maps_of_another_file_are_refused_clearly(finished: Path) -> None:
+    with pytest.raises(ValueError, match=r"^data.test_path: maps of another file are not evaluated"):
+        evaluate_checkpoint(finished, [f"data.test_path={finished.parent / 'maps.npz'}"])
+
+
+def test_a_module_is_loaded_from_a_checkpoint_of_maps(finished: Path) -> None:
+    module = RegressionModule.load_from_checkpoint(finished / "checkpoints" / "best.ckpt").eval()
+    with np.load(finished.parent / "maps.npz") as data, np.load(finished / "predictions.npz") as saved:
+        images = to_float(torch.from_numpy(data["images"][data["split"] == 2])[:, None])
+        expected, places = saved["prediction"][saved["map"] == 0], saved["pixel"][saved["map"] == 0]
+    with torch.no_grad():
+        predicted = module(images[:1]).numpy()
+    np.testing.assert_allclose(predicted[places], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_killed_run_of_maps_resumes_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ["method=lds_fds", "data.flip=both", "data.pixels=40", "checkpoint_every_seconds=0"]
+    cfg = config(written(tmp_path), *settings)
+    whole, part = (RunFolder(tmp_path / name) for name in ("whole", "part"))
+    train(cfg, whole, {})
+    step = RegressionModule.training_step
+
+    def killed(self: RegressionModule, batch: tuple[Any, ...], batch_idx: int) -> torch.Tensor:
+        if self.current_epoch == 1:
+            raise OSError("killed")
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RegressionModule, "training_step", killed)
+        with pytest.raises(OSError, match="killed"):
+            train(cfg, part, {})
+    cfg.resume = True
+    train(cfg, part, {})
+    results = [json.loads(folder.metrics.read_text())["test"] for folder in (whole, part)]
+    assert results[0] == results[1]
