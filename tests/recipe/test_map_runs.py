@@ -12,6 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from benchmarks.persistence import persistence
 from dir.bundle.cli import predict_main
 from dir.data.npz_images import to_float
 from dir.recipe.build import build
@@ -223,3 +224,14 @@ def test_a_killed_run_of_maps_resumes_to_the_same_end(tmp_path: Path, monkeypatc
     train(cfg, part, {})
     results = [json.loads(folder.metrics.read_text())["test"] for folder in (whole, part)]
     assert results[0] == results[1]
+
+
+def test_persistence_predicts_the_last_frame_with_the_groups_of_a_run(finished: Path) -> None:
+    found = persistence(finished)["test"]
+    with np.load(finished.parent / "maps.npz") as data:
+        test = data["split"] == 2
+        depth, frames = data["depth"][test].astype(np.float32), data["images"][test].astype(np.float32)
+    error = np.abs(frames - depth)[~np.isnan(depth)]
+    assert found["all"]["mae"] == pytest.approx(float(error.mean()))
+    run = json.loads((finished / "metrics.json").read_text())["test"]
+    assert {name: group["n"] for name, group in found.items()} == {name: run[name]["n"] for name in found}
