@@ -141,21 +141,24 @@ def _cleanlab(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def table(content: dict[str, Any]) -> str:
     """Return the markdown table of a result file: rankings by conditions, averaged over the seeds."""
     lines = ["| ranking of the training rows | group |", "| --- | --- |"]
-    for share, kind in CONDITIONS:
+    measured = {(run["share"], run["kind"]) for run in content["runs"]}
+    conditions = [condition for condition in CONDITIONS if condition in measured]
+    for share, kind in conditions:
         lines[0] += f" {share:.0%} {kind} |"
         lines[1] += " --- |"
     runs = content["runs"]
     for group, name in (("all", "all"), ("few_shot", "few")):
         chance = []
-        for share, kind in CONDITIONS:
+        for share, kind in conditions:
             these = [run for run in runs if (run["share"], run["kind"]) == (share, kind)]
             parts = ("wrong", "rows") if group == "all" else ("wrong_in_few", "few")
             chance.append(np.mean([run[parts[0]] / run[parts[1]] for run in these]))
-        # A result file of an earlier version has fewer rankings.
         for key, label in [(key, label) for key, label in RANKINGS.items() if key in runs[0][group]]:
             cells = []
-            for share, kind in CONDITIONS:
-                these = [run[group][key] for run in runs if (run["share"], run["kind"]) == (share, kind)]
+            for share, kind in conditions:
+                these = [run[group] for run in runs if (run["share"], run["kind"]) == (share, kind)]
+                # Some runs of an earlier version have fewer rankings.
+                these = [one[key] for one in these if key in one]
                 cells.append(f"{np.mean(these):.3f}")
             lines.append(f"| {label} | {name} | {' | '.join(cells)} |")
         lines.append(f"| random order | {name} | {' | '.join(f'{value:.3f}' for value in chance)} |")
