@@ -63,9 +63,6 @@ DATA = {
         "embedding",
         bmc_sigmas=(0.07, 0.2),
     ),
-    "bicycles": table("bike_sharing_hour.csv", "cnt", "data.drop=[instant,dteday,casual,registered]", batch_size=512),
-    "california_housing": table("california_housing.csv", "MedianHouseValue", batch_size=512),
-    "house_16h": table("house_16h.csv", "Price", batch_size=512),
     "blood_cells": Data(
         (
             *("+experiment=images_npz", "data.path=bccd_counts.npz", "data.label=rbc"),
@@ -75,6 +72,9 @@ DATA = {
         max_seeds=5,
         bmc_sigmas=(0.4, 1.0),
     ),
+    "bicycles": table("bike_sharing_hour.csv", "cnt", "data.drop=[instant,dteday,casual,registered]", batch_size=512),
+    "california_housing": table("california_housing.csv", "MedianHouseValue", batch_size=512),
+    "house_16h": table("house_16h.csv", "Price", batch_size=512),
     "nuclei_patches": Data(
         ("+experiment=images_npz", "data.path=nuclei_patches.npz", "data.label=count"),
         "picture",
