@@ -18,6 +18,8 @@ from dir.figures.errors import bin_of
 from dir.figures.style import COLOURS, GREY, INK, behind, label_name, legend, new_figure, styled
 
 Array = NDArray[Any]
+# Rows of a bin whose interval is drawn.
+_LEAST_ROWS = 5
 
 
 def differences(first: Run, second: Run) -> tuple[Array, Array, Array]:
@@ -84,7 +86,7 @@ def shot_differences(shot: Array, gap: Array) -> list[tuple[str, int, str]]:
 
 @styled
 def pair_figure(label: Array, gap: Array, names: tuple[str, str], unit: str, prefix: str) -> str:
-    """Return the SVG of the paired differences along the label, with the 95 % interval of each bin."""
+    """Return the SVG of the paired differences along the label; bins of five rows or more have a 95 % interval."""
     edges = figure_edges(label)
     at, bins = bin_of(label, edges), len(edges) - 1
     centers, rows = (edges[:-1] + edges[1:]) / 2, np.bincount(bin_of(label, edges), minlength=bins)
@@ -93,6 +95,8 @@ def pair_figure(label: Array, gap: Array, names: tuple[str, str], unit: str, pre
     back = behind(axes, "test rows")
     back.bar(centers, rows, np.diff(edges), color=GREY, alpha=0.25, label="test rows")
     mean, low, high = found.T
+    # The interval of two or three rows may be wider than the whole figure.
+    low[rows < _LEAST_ROWS] = high[rows < _LEAST_ROWS] = np.nan
     axes.vlines(centers, low, high, color=COLOURS[0], linewidth=2, label="95 % interval")
     axes.plot(centers, mean, "o", color=COLOURS[0], markersize=4, label="mean")
     axes.axhline(0, color=INK, linewidth=0.8)
