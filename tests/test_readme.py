@@ -64,7 +64,7 @@ def test_the_readme_stays_short():
 
 
 def test_every_relative_link_of_the_pages_has_a_target():
-    for page in [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for page in [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
         # `mkdocs build` makes the pages under reference/, and checks the links to them.
         written = [link for link in links if not link.startswith("reference/")]

@@ -19,7 +19,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 # Data sets of the table on the methods page, in its order.
 MEASURED = ("rotmnist_skew-angle", "abalone-Rings", "concrete-ConcreteCompressiveStrength", "stsb_minilm")
 FILES = sorted(RESULTS.glob("*.jsonl"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"<!-- python scripts/compare\.py (.+?) -->\n.*?<!-- end -->", re.DOTALL)
 BLOCKS = [(page, block) for page in PAGES for block in BLOCK.finditer(page.read_text(encoding="utf-8"))]
 # Result files that a page has a table of.
