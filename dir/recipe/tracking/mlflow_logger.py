@@ -40,19 +40,27 @@ class MLflowLogger(Logger):
         experiment_name: experiment in MLflow; made if it is missing.
         tracking_uri: store or server. None (default): the variable MLFLOW_TRACKING_URI, else ``sqlite:///mlflow.db``
             in the working directory.
+        register: name of the registered model of which the bundle of the run becomes a version; None registers none.
         save_dir: run folder; nothing is written to it here.
 
     Raises:
         ModuleNotFoundError: MLflow is not installed.
     """
 
-    def __init__(self, experiment_name: str, tracking_uri: str | None = None, save_dir: str = ".") -> None:
+    def __init__(
+        self,
+        experiment_name: str,
+        tracking_uri: str | None = None,
+        register: str | None = None,
+        save_dir: str = ".",
+    ) -> None:
         super().__init__()
         if find_spec("mlflow") is None:
             advice = 'Run: pip install "deep-imbalanced-regression[mlflow]"'
             raise ModuleNotFoundError(message("logger", "MLflow is not installed", "mlflow", advice))
         self.experiment_name = experiment_name
         self.tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE
+        self.register = register
         self.run_id: str | None = None
         self._client: MlflowClient | None = None
 
@@ -118,6 +126,8 @@ class MLflowLog(RunLog):
 
     takes_figures = True
     logger: MLflowLogger
+    # The first of two stages has no use of its own, and its bundle is not registered.
+    _first_stage = False
 
     def connect(self) -> None:
         """Ask the store for one experiment.
@@ -130,6 +140,7 @@ class MLflowLog(RunLog):
 
     def start(self, facts: RunFacts) -> None:
         logger, client = self.logger, self.logger.client
+        self._first_stage = facts.first_stage
         file = facts.folder / TRACKING
         with store_errors(logger.tracking_uri):
             before = _read_run_id(file, public_uri(logger.tracking_uri))
@@ -191,11 +202,15 @@ class MLflowLog(RunLog):
                 self.logger.client.log_figure(self.logger._run(), figure, file)
 
     def finish(self, folder: Path) -> None:
-        """Write the files of the run folder, without its checkpoints."""
+        """Write the files of the run folder, without its checkpoints, and register its bundle."""
         with store_errors(self.logger.tracking_uri):
             for name in FILES:
                 if (folder / name).is_file():
                     self.logger.client.log_artifact(self.logger._run(), str(folder / name))
+            if self.logger.register is not None and not self._first_stage and (folder / "model").is_dir():
+                from dir.recipe.tracking.mlflow_registry import register
+
+                register(self.logger.client, self.logger._run(), folder, self.logger.register)
 
     def close(self, failed: bool) -> None:
         if failed:
