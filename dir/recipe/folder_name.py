@@ -40,6 +40,8 @@ def suffix(overrides: Iterable[str]) -> str:
         ',method.lds.sigma=1,optimizer.lr=0.01'
         >>> suffix(["+experiment=agedb", "model=a/b"])
         ',model=a_b'
+        >>> suffix(["+experiment=agedb", "logger=mlflow", "logger.register=ages"])
+        ''
         >>> suffix(["data=tabular", "model=mlp", "data.path=/tmp/houses.csv", "data.target=price"])
         ',data.path=houses,data.target=price'
     """
@@ -49,7 +51,7 @@ def suffix(overrides: Iterable[str]) -> str:
         omitted = (OMITTED | {"data", "model"}) - {"data.path", "data.csv", "data.label", "data.target"}
         lines = [_without_folder(line) if _key(line) in ("data.path", "data.csv") else line for line in lines]
     lines = [_without_folder(line) if _key(line) == "noise.audit" else line for line in lines]
-    kept = sorted(line for line in lines if _key(line) not in omitted)
+    kept = sorted(line for line in lines if _key(line) not in omitted and not _key(line).startswith("logger."))
     text = "".join(f",{re.sub(r'[^A-Za-z0-9_.=~+@-]', '_', line)}" for line in kept)
     if len(text) > MAX_SUFFIX:
         text = "," + hashlib.sha256("\n".join(kept).encode()).hexdigest()[:16]

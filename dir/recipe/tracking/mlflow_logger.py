@@ -207,7 +207,7 @@ class MLflowLog(RunLog):
             for name in FILES:
                 if (folder / name).is_file():
                     self.logger.client.log_artifact(self.logger._run(), str(folder / name))
-            if self.logger.register is not None and not self._first_stage and (folder / "model").is_dir():
+            if self.logger.register is not None and not self._first_stage:
                 from dir.recipe.tracking.mlflow_registry import register
 
                 register(self.logger.client, self.logger._run(), folder, self.logger.register)

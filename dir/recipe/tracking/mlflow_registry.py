@@ -26,9 +26,12 @@ def register(client: MlflowClient, run_id: str, folder: Path, name: str) -> None
     Args:
         client: client of the store.
         run_id: run in MLflow.
-        folder: finished run folder with a bundle.
+        folder: finished run folder.
         name: name of the registered model.
     """
+    if not (folder / "model").is_dir():
+        print(f"no version of {name} in MLflow: the run has no model bundle", file=sys.stderr)
+        return
     with tempfile.TemporaryDirectory() as temporary:
         try:
             save_pyfunc(folder / "model", Path(temporary) / "model")
