@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,7 +25,7 @@ from dir.bundle import Model, load
 from dir.bundle.inputs.arrays import ArrayInputs
 from dir.bundle.pyfunc import _inputs
 from dir.recipe.run_folder import RunFolder
-from dir.recipe.tracking.mlflow_registry import beats
+from dir.recipe.tracking.mlflow_registry import beats, register
 from dir.recipe.train import train
 
 mlflow = pytest.importorskip("mlflow", reason="needs the extra mlflow")
@@ -156,7 +157,7 @@ def test_inputs_that_mlflow_cannot_describe_are_refused_by_name() -> None:
         _inputs(Model(description, ArrayInputs(), estimator=object()))
 
 
-def test_a_run_without_a_bundle_is_kept_but_not_registered(
+def test_a_run_without_a_bundle_that_loads_is_kept_but_not_registered(
     tiny: Config, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -165,4 +166,7 @@ def test_a_run_without_a_bundle_is_kept_but_not_registered(
     assert mlflow.MlflowClient(store).search_registered_models("name = 'arrays'") == []
     kept = json.loads((tmp_path / "run" / "tracking.json").read_text())["mlflow"]
     assert mlflow.MlflowClient(store).get_run(kept["run_id"]).info.status == "FINISHED"
+    assert re.search("no version of arrays in MLflow: .*TinyEncoder", capsys.readouterr().err)
+    client: Any = None  # not asked
+    register(client, "", tmp_path, "arrays")
     assert "no version of arrays in MLflow: the run has no model bundle" in capsys.readouterr().err
