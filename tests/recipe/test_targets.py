@@ -49,7 +49,7 @@ def test_every_public_part_that_a_config_can_name_is_listed() -> None:
     for module, base, others in (
         (dir.losses, nn.Module, {"Regularizer"}),
         # The recipe makes the parts of members around the head and the loss that a config names.
-        (dir.models, nn.Module, {"DistributionHead", "Head", "Regressor", *OF_MEMBERS}),
+        (dir.models, nn.Module, {"DistributionHead", "Head", "PixelEncoder", "Regressor", *OF_MEMBERS}),
         (dir.data, RegressionData, {"RegressionData"}),
     ):
         parts = {name: getattr(module, name) for name in module.__all__}
