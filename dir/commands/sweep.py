@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import uuid
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ class SweepReport(Callback):
             runs = [run for folder, run in found.items() if run is not None and folder.parents[1] == root]
             shown = root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root
             print()
-            print_summary(compare(in_table_order(runs)), f"dir-compare {shown} --all prints all tables")
+            command = f"dir-compare {shlex.quote(str(shown))} --all"
+            print_summary(compare(in_table_order(runs)), f"{command} prints all tables")
 
     def _prints(self, config: DictConfig) -> bool:
         """Return whether this is the first process of a sweep."""
