@@ -20,9 +20,9 @@ class LabelChunks:
         read: returns the chunks from the first one on, float ``[n]`` each, finite and in raw units.
 
     Example:
-        >>> labels = LabelChunks(lambda: iter([torch.tensor([3.0, 1.0]), torch.tensor([2.5])]))
+        >>> labels = LabelChunks(lambda: iter([torch.tensor([3.0, 1.0]), torch.tensor([2.0])]))
         >>> labels.range, labels.moments(), labels.counts(LabelBins.integers(1, 3)).tolist()
-        ((1.0, 3.0), (2.1666666666666665, 1.0408329997330663), [1, 1, 1])
+        ((1.0, 3.0), (2.0, 1.0), [1, 1, 1])
     """
 
     def __init__(self, read: Callable[[], Iterator[Tensor]]) -> None:

@@ -38,6 +38,8 @@ class EndRecipeEpoch(EndEpoch):
 
     def __init__(self) -> None:
         self.histories: dict[str, FDSHistory] = {}
+        # Those of the last epoch, kept in checkpoints: a resumed run may have no epoch left to train.
+        self._last: dict[str, dict[str, float | None]] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         found = self.modules(pl_module).items()
@@ -45,18 +47,21 @@ class EndRecipeEpoch(EndEpoch):
 
     def last_diagnostics(self) -> dict[str, Any]:
         """Return the entry of metrics.json about FDS: the diagnostics of the last epoch, by prefix and name."""
-        found = {
-            prefix: {name: values[-1] if math.isfinite(values[-1]) else None for name, values in one.values.items()}
-            for prefix, one in self.histories.items()
-            if one.values
-        }
-        return {"fds": found} if found else {}
+        return {"fds": self._last} if self._last else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"last": self._last} if self._last else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._last = state_dict["last"]
 
     def log_diagnostics(self, pl_module: LightningModule, diagnostics: dict[str, float]) -> None:
         for prefix in {name.rpartition("/")[0] for name in diagnostics} & set(self.histories):
             own = {name.removeprefix(f"{prefix}/"): value for name, value in diagnostics.items()}
             drift = self.histories[prefix].add(own)
             diagnostics = diagnostics | {f"{prefix}/{name}": value for name, value in drift.items()}
+            values = {name: one[-1] for name, one in self.histories[prefix].values.items()}
+            self._last[prefix] = {name: value if math.isfinite(value) else None for name, value in values.items()}
         cast("RegressionModule", pl_module).log_epoch(diagnostics)
 
 

@@ -200,7 +200,7 @@ def test_epsilon_reaches_the_geometric_mean() -> None:
         ({"counts": torch.full((10,), float("nan"))}, "counts: .*got nan"),
         ({"counts": COUNTS, "many": 10, "few": 20}, "many: .*>= 20, got 10"),
         ({"counts": COUNTS, "few": 0}, "few: .*got 0"),
-        ({"counts": COUNTS, "metrics": ["mae", "rmse"]}, "metrics: .*'rmse'"),
+        ({"counts": COUNTS, "metrics": ["mae", "rmsle"]}, "metrics: .*'rmsle'"),
         ({"counts": COUNTS, "metrics": "mae"}, "metrics: .*got 'mae'"),
         ({"counts": COUNTS, "epsilon": -1.0}, "epsilon: .*got -1.0"),
         ({"groups": {"medium": [1]}}, "groups: .*'medium'"),

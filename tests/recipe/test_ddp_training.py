@@ -114,9 +114,9 @@ def run_without_best(rank: int, world_size: int, tiny: str, config: str, folder:
     RunCheckpoint.load_state_dict = watched
     original = recipe.prepare
 
-    def without_best(stage: Any) -> Any:
+    def without_best(stage: Any, *further: Any) -> Any:
         best.unlink(missing_ok=True)
-        return original(stage)
+        return original(stage, *further)
 
     recipe.prepare = without_best
     return [values, straight, run_resumed(again, str(resumed), last_epoch=1)]
@@ -178,7 +178,8 @@ def test_equal_batches_train_as_one_process_on_the_joined_ones(
         found_row, numbers = ({k: float(v) for k, v in some.items() if v} for some in (row, wanted_row))
         for values in (found_row, numbers):
             values.pop("train/loss", None)  # of the first rank's samples
-        assert found_row == pytest.approx(numbers, rel=1e-4)
+        # The drift of FDS has no value in the first epoch.
+        assert found_row == pytest.approx(numbers, rel=1e-4, nan_ok=True)
     first, second = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("alone", "lds_fds"))
     for split in ("val", "test"):
         assert second[split]["all"] == pytest.approx(first[split]["all"], rel=1e-5)
