@@ -87,6 +87,8 @@ def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
     def one_epoch(cfg: Any, *rest: Any) -> Any:
         cfg.trainer.max_epochs = 1
+        if "max_iter" in (cfg.method.get("estimator") or {}):
+            cfg.method.estimator.max_iter = 5
         return train(cfg, *rest)
 
     monkeypatch.setattr(training, "train", one_epoch)
