@@ -97,20 +97,21 @@ def measure(file: Path, target: str, share: float, kind: str, seed: int) -> dict
     encoded = pd.get_dummies(features).astype(float)
     scaled = ((encoded - encoded.mean()) / encoded.std()).to_numpy()
     rankings = rankings_of(found, scaled)
-    few = found.shot == "few"
+    counts = condition(wrong, found.shot == "few", rankings)
+    return {"share": share, "kind": kind, "seed": seed, **counts, "seconds": round(seconds, 1)}
+
+
+def condition(wrong: np.ndarray, few: np.ndarray, rankings: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return the counts of a condition, and the average precision of each ranking over all and over few-shot rows."""
 
     def precision(rows: np.ndarray) -> dict[str, float]:
         return {name: float(average_precision_score(wrong[rows], value[rows])) for name, value in rankings.items()}
 
     return {
-        "share": share,
-        "kind": kind,
-        "seed": seed,
         "rows": len(wrong),
         "wrong": int(wrong.sum()),
         "few": int(few.sum()),
         "wrong_in_few": int(wrong[few].sum()),
-        "seconds": round(seconds, 1),
         "all": precision(np.ones(len(wrong), dtype=bool)),
         "few_shot": precision(few),
     }

@@ -29,9 +29,8 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from sklearn.decomposition import PCA
-from sklearn.metrics import average_precision_score
 
-from benchmarks.audit import CONDITIONS, plant, rankings_of, table
+from benchmarks.audit import CONDITIONS, condition, plant, rankings_of, table
 from dir._atomic import write_atomic
 from dir.data.synthetic.age_synthetic import AgeSyntheticData
 from dir.recipe.audit import audit_run
@@ -99,24 +98,9 @@ def measure(name: str, clean: dict[str, np.ndarray], share: float, kind: str, se
         features = _features(parts)
     if not np.allclose(noisy[rows], found.label):
         raise RuntimeError("The rows of the audit are not the rows of the file.")
-    wrong, few = noisy[rows] != clean["label"][rows], found.shot == "few"
-    rankings = rankings_of(found, features)
-
-    def precision(chosen: np.ndarray) -> dict[str, float]:
-        return {key: float(average_precision_score(wrong[chosen], value[chosen])) for key, value in rankings.items()}
-
-    return {
-        "share": share,
-        "kind": kind,
-        "seed": seed,
-        "rows": len(wrong),
-        "wrong": int(wrong.sum()),
-        "few": int(few.sum()),
-        "wrong_in_few": int(wrong[few].sum()),
-        "seconds": round(seconds, 1),
-        "all": precision(np.ones(len(wrong), dtype=bool)),
-        "few_shot": precision(few),
-    }
+    wrong = noisy[rows] != clean["label"][rows]
+    counts = condition(wrong, found.shot == "few", rankings_of(found, features))
+    return {"share": share, "kind": kind, "seed": seed, **counts, "seconds": round(seconds, 1)}
 
 
 @torch.no_grad()

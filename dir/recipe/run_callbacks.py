@@ -59,7 +59,9 @@ class EndRecipeEpoch(EndEpoch):
         for prefix in {name.rpartition("/")[0] for name in diagnostics} & set(self.histories):
             own = {name.removeprefix(f"{prefix}/"): value for name, value in diagnostics.items()}
             drift = self.histories[prefix].add(own)
-            diagnostics = diagnostics | {f"{prefix}/{name}": value for name, value in drift.items()}
+            # The first epoch has no drift, and a logger no use for NaN.
+            known = {f"{prefix}/{name}": value for name, value in drift.items() if math.isfinite(value)}
+            diagnostics = diagnostics | known
             values = {name: one[-1] for name, one in self.histories[prefix].values.items()}
             self._last[prefix] = {name: value if math.isfinite(value) else None for name, value in values.items()}
         cast("RegressionModule", pl_module).log_epoch(diagnostics)

@@ -46,6 +46,19 @@ def table_config() -> Callable[..., DictConfig]:
     return compose_table
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of an empty MLflow store whose artifacts lie beside it; making its tables takes seconds."""
+    mlflow = pytest.importorskip("mlflow", reason="needs the extra mlflow")
+    folder = tmp_path_factory.mktemp("store")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    # The store keeps its artifacts in the working directory of the process that made it.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        mlflow.MlflowClient(uri).search_experiments(max_results=1)
+    return uri
+
+
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """Return runs in separate, pre-started processes; the run named `whole` is uninterrupted."""

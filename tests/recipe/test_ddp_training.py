@@ -178,8 +178,7 @@ def test_equal_batches_train_as_one_process_on_the_joined_ones(
         found_row, numbers = ({k: float(v) for k, v in some.items() if v} for some in (row, wanted_row))
         for values in (found_row, numbers):
             values.pop("train/loss", None)  # of the first rank's samples
-        # The drift of FDS has no value in the first epoch.
-        assert found_row == pytest.approx(numbers, rel=1e-4, nan_ok=True)
+        assert found_row == pytest.approx(numbers, rel=1e-4)
     first, second = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("alone", "lds_fds"))
     for split in ("val", "test"):
         assert second[split]["all"] == pytest.approx(first[split]["all"], rel=1e-5)

@@ -57,17 +57,6 @@ def test_a_version_becomes_champion_only_after_a_fair_comparison(
     assert words in reason
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the address of an empty store whose artifacts lie beside it."""
-    folder = tmp_path_factory.mktemp("registry")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        mlflow.MlflowClient(uri).search_experiments(max_results=1)
-    return uri
-
-
 def written_table(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     x, kind = rng.exponential(size=120), rng.choice(["a", "b"], size=120)

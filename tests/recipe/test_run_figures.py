@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from omegaconf import DictConfig
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -17,6 +18,7 @@ from dir.metrics.functional import interval_coverage
 from dir.recipe.predictions import Predictions
 from dir.recipe.run_figures import coarse, coverages, shot_names
 from dir.recipe.run_folder import RunFolder
+from dir.recipe.tracking.choose import run_log
 from dir.recipe.train import train
 
 Config = Callable[..., DictConfig]
@@ -45,6 +47,12 @@ def test_a_run_draws_at_its_start_every_n_epochs_and_at_its_end(tiny: Config, tm
     assert all(step == 21 for name in last for step, _ in found[name])
     pixels = np.asarray(Image.open(io.BytesIO(found["fds/feature similarity"][-1][1])).convert("L"))
     assert pixels.std() > 20
+
+
+def test_the_csv_log_takes_no_figures_and_that_of_tensorboard_does(tmp_path: Path) -> None:
+    logs = [run_log(kind(str(tmp_path))) for kind in (CSVLogger, TensorBoardLogger)]
+    assert [log is not None and log.takes_figures for log in logs] == [False, True]
+    assert run_log(None) is None
 
 
 def test_figures_null_draws_nothing(tiny: Config, tmp_path: Path) -> None:

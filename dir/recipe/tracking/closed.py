@@ -1,4 +1,4 @@
-"""Services that no longer exist, so that ``logger=NAME`` says why a run cannot log to them."""
+"""Services that have ended, so that ``logger=NAME`` says why a run cannot log to them."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def neptune(**_: Any) -> NoReturn:
     Raises:
         ValueError: always.
     """
-    advice = "Set logger=mlflow, wandb, tensorboard or csv. docs/tracking.md says what is known about the service."
-    raise ValueError(message("logger", "the service Neptune was closed in March 2026", "neptune", advice))
+    advice = "Set logger=mlflow, wandb, tensorboard or csv."
+    raise ValueError(message("logger", "Neptune announced the end of its service for March 2026", "neptune", advice))
