@@ -12,6 +12,8 @@ Format = Literal["onnx", "torch_export"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 # Arguments that say how a csv file is written, and the fields of CsvOptions.
 DIALECT = {f"data.{name}": name for name in ("sep", "decimal", "thousands", "encoding", "quoting")}
+# Folder of the pictures that a csv names.
+FOLDER = "data.path"
 
 
 def find_bundle(folder: Path) -> Path:

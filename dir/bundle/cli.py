@@ -13,13 +13,14 @@ from typing import Any
 from dir._atomic import write_atomic
 from dir._checks import check_choice, message
 from dir._program import answer_help, program
-from dir.bundle.arguments import DIALECT, FORMATS, check_input, find_bundle
+from dir.bundle.arguments import DIALECT, FOLDER, FORMATS, check_input, find_bundle
 
 PREDICT = (
     "usage: {program} model=RUN input=new.csv output=predictions.csv\n"
     "       [on_error=raise|skip] [unknown=refuse|zeros] [batch_size=N] [device=cpu|cuda] [text_encoder=FOLDER]\n"
     "       [data.sep=C] [data.decimal=C] [data.thousands=C] [data.encoding=NAME] [data.quoting=minimal|none]:\n"
     "       how the csv is written\n"
+    "       [data.path=FOLDER: folder of the pictures that the csv names; default: the folder of the csv]\n"
     "       [power=P: power of the label prior, in place of the power that the model keeps]\n"
     "       [under=U over=O: predict the lowest expected cost, at U and O per unit below and above the label]"
 )
@@ -33,8 +34,8 @@ def predict_main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: wrong arguments, or rows that cannot be predicted, with the reason for each.
     """
     needed = ("model", "input", "output")
-    optional = ("on_error", "unknown", "batch_size", "device", "text_encoder", "power", "under", "over", *DIALECT)
-    given = _parse(arguments, needed, optional, PREDICT.format(program=program("predict")))
+    optional = ("on_error", "unknown", "batch_size", "device", "text_encoder", "power", "under", "over", FOLDER)
+    given = _parse(arguments, needed, (*optional, *DIALECT), PREDICT.format(program=program("predict")))
     try:
         _predict(given)
     except (ValueError, TypeError, OSError, ImportError) as error:
@@ -91,7 +92,7 @@ def _predict(given: dict[str, str]) -> None:
         from dir.bundle.map_output import check_map_output, write_maps
 
         check_map_output(target)
-    file = read_inputs(model, source)
+    file = read_inputs(model, source, Path(given[FOLDER]) if FOLDER in given else None)
     options: dict[str, Any] = {"unknown": given["unknown"]} if "unknown" in given else {}
     predicted = model.predict_rows(
         file.inputs,

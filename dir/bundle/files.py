@@ -33,19 +33,30 @@ class InputFile:
     column: str = "path"
 
 
-def read_inputs(model: Model, path: Path) -> InputFile:
+def read_inputs(model: Model, path: Path, pictures: Path | None = None) -> InputFile:
     """Read a csv, an npz, a tsv or a folder of pictures, as the model's kind of input needs.
+
+    Args:
+        model: model that predicts.
+        path: the file or folder.
+        pictures: folder of the pictures that a csv names. Default: the folder of the csv.
 
     Raises:
         FileNotFoundError: nothing there.
-        ValueError: a file of another form, or without rows.
+        ValueError: a file of another form, or without rows; ``pictures`` for inputs that name no files.
     """
     check_input(path)
     encoder = model.encoder
+    if pictures is not None:
+        if not isinstance(encoder, ImageInputs) or path.is_dir() or path.suffix == ".npz":
+            problem = "only a csv that names pictures has a folder of pictures"
+            raise ValueError(message("data.path", problem, str(pictures), "Remove data.path."))
+        if not pictures.is_dir():
+            raise FileNotFoundError(message("data.path", "no such folder", str(pictures)))
     if isinstance(encoder, TableInputs):
         return _table(encoder, path)
     if isinstance(encoder, ImageInputs):
-        return _images(encoder, path)
+        return _images(encoder, path, pictures or path.parent)
     if isinstance(encoder, TextInputs):
         return _pairs(path) if encoder.csv is None else _texts(encoder, encoder.csv, path)
     found = _npz(path, "inputs")
@@ -79,7 +90,7 @@ def _table(encoder: TableInputs, path: Path) -> InputFile:
     return InputFile(frame, frame.drop(columns=[name for name in encoder.raw if name in frame]))
 
 
-def _images(encoder: ImageInputs, path: Path) -> InputFile:
+def _images(encoder: ImageInputs, path: Path, folder: Path) -> InputFile:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
         if not files:
@@ -103,7 +114,7 @@ def _images(encoder: ImageInputs, path: Path) -> InputFile:
         frame = read_table(path, "input", encoder.csv, [column])
         require_columns(frame, [column], path, "a column of the model", sniff(path, encoder.csv))
     # An empty cell names no file, and is reported as such.
-    files = [path.parent / name if isinstance(name, str) else Path() for name in frame[column]]
+    files = [folder / name if isinstance(name, str) else Path() for name in frame[column]]
     return InputFile(files, frame, column)
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from dir._atomic import write_atomic
 from dir._checks import check_choice, message, suggestion
 from dir._program import program
-from dir.bundle.arguments import DIALECT, check_input, find_bundle
+from dir.bundle.arguments import DIALECT, FOLDER, check_input, find_bundle
 
 THRESHOLDS = ("psi", "ks", "missing", "error", "alpha")
-_OPTIONAL = ("device", "batch_size", "text_encoder", *THRESHOLDS, *DIALECT)
+_OPTIONAL = ("device", "batch_size", "text_encoder", *THRESHOLDS, *DIALECT, FOLDER)
 PICTURES = (".png", ".svg", ".pdf")
 _ABOUT = """Compare new rows with those of a run: drift of inputs and predictions, and the error.
 
@@ -26,7 +26,7 @@ _ABOUT = """Compare new rows with those of a run: drift of inputs and prediction
 %(prog)s model=RUN input=new.csv psi=0.1    thresholds: psi=0.2 ks=0.1 missing=0.02 error=0.1 alpha=0.01
 
 Further settings: data.sep, data.decimal, data.thousands, data.encoding, data.quoting (how a csv is written),
-device, batch_size, text_encoder.
+data.path (folder of the pictures that a csv names), device, batch_size, text_encoder.
 
 Exit status: 0 no drift; 3 the inputs, the predictions or the labels drift; 4 the error is larger than on
 validation; 1 the report could not be made; 2 wrong arguments.

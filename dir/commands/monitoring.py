@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dir._archives import npz_names, read_npz
 from dir._checks import message
 from dir.bundle import Model, load
-from dir.bundle.arguments import find_bundle
+from dir.bundle.arguments import FOLDER, find_bundle
 from dir.bundle.fields import Fields
 from dir.bundle.files import InputFile, read_inputs, set_dialect
 from dir.bundle.inputs.tables import TableInputs
@@ -49,13 +49,14 @@ def monitor_file(given: Mapping[str, str]) -> dict[str, Any]:
     model = load(run, device, text_encoder=given.get("text_encoder"))
     set_dialect(model, given)
     reference = find_reference(model, run)
-    new = read_rows(model, path, given.get("batch_size"))
+    pictures = Path(given[FOLDER]) if FOLDER in given else None
+    new = read_rows(model, path, given.get("batch_size"), pictures)
     about = model.description
     bins = about.run[METRIC_BINS]
     beyond = "zero" if about.shots.get("zero_shot", True) else "few"
     report = monitor(reference, bins, new, settings, beyond)
     found = {"model": str(run), "input": str(path), "unit": str(about.target.get("unit")), **report}
-    return found | {"retrain": retrain_command(run, path)}
+    return found | {"retrain": retrain_command(run)}
 
 
 def find_reference(model: Model, run: Path) -> Reference:
@@ -75,9 +76,9 @@ def find_reference(model: Model, run: Path) -> Reference:
     return read_reference(Fields(about.run, "model.json", "run").section(MONITORING))
 
 
-def read_rows(model: Model, path: Path, batch_size: str | None) -> NewRows:
+def read_rows(model: Model, path: Path, batch_size: str | None, pictures: Path | None = None) -> NewRows:
     """Return the rows of a file: predictions, columns of a table, and labels where the file has the target."""
-    file = read_inputs(model, path)
+    file = read_inputs(model, path, pictures)
     encoder = model.encoder
     options: dict[str, Any] = {"unknown": "zeros"} if isinstance(encoder, TableInputs) else {}
     size = None if batch_size is None else int(batch_size)
@@ -121,7 +122,7 @@ def read_labels(model: Model, file: InputFile, path: Path) -> Floats | None:
     return as_numbers(file.keys[target], str(path)).to_numpy(np.float64)
 
 
-def retrain_command(run: Path, path: Path) -> str:
+def retrain_command(run: Path) -> str:
     """Return the command that trains the run again from its own config; empty for a bundle without its run."""
     folder = find_bundle(run).parent
     if not (folder / "config.yaml").is_file():

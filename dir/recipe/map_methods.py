@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
-
 from dir._checks import message
 from dir.data.maps import MapData
 from dir.losses import BMC
@@ -14,7 +12,7 @@ from dir.recipe.module import RegressionModule
 MAX_PAIRED = 4096
 
 
-def check_maps(cfg: DictConfig, module: RegressionModule, data: MapData) -> None:
+def check_maps(module: RegressionModule, data: MapData) -> None:
     """Raise a ValueError for a part of a method that cannot work on the pixels of maps.
 
     Raises:

@@ -33,7 +33,7 @@ def check_parts(cfg: DictConfig, module: RegressionModule, data: RegressionData)
         problem = f"the model takes pictures of {wanted[0]} x {wanted[1]} pixels"
         raise ValueError(message("data.image_size", problem, size, advice))
     if isinstance(data, MapData):
-        check_maps(cfg, module, data)
+        check_maps(module, data)
     labels = data.label_chunks("train").first(2)
     target = module.to_target(labels)
     head_training = model.head.training

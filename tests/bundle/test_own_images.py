@@ -17,6 +17,8 @@ from PIL import Image
 
 from dir.bundle import BundleError, load
 from dir.bundle.cli import predict_main
+from dir.bundle.files import set_dialect
+from dir.commands.monitoring import read_rows
 from dir.recipe.cli import config_dir
 from dir.recipe.evaluate import evaluate_checkpoint
 from dir.recipe.run_folder import RunFolder
@@ -95,6 +97,24 @@ def test_predict_and_evaluate_read_the_csv_as_the_run_did(fish_run: Run, folder:
     of_test(folder).to_csv(folder / "only_test.csv", sep=";", index=False)
     found = evaluate_checkpoint(run, [f"data.test_path={folder / 'only_test.csv'}"])
     assert found["test"]["all"]["mae"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_csv_may_lie_elsewhere_than_its_pictures(
+    fish_run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, elsewhere, output = fish_run("model=grid"), tmp_path / "elsewhere.csv", tmp_path / "out.csv"
+    of_test(folder).to_csv(elsewhere, sep=";", index=False)
+    predict_main([f"model={run}", f"input={elsewhere}", f"output={output}", f"data.path={folder}"])
+    np.testing.assert_allclose(pd.read_csv(output)["prediction"], predictions_of(run), rtol=1e-5, atol=1e-6)
+    model = load(run)
+    set_dialect(model, {"data.sep": ";"})
+    monitored = read_rows(model, elsewhere, None, folder)
+    np.testing.assert_allclose(monitored.predictions, predictions_of(run), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(monitored.labels, of_test(folder)["weight"])
+    for argument, problem in (("data.path=nowhere", "no such folder"), (f"data.path={folder}", "only a csv")):
+        source = elsewhere if "nowhere" in argument else folder
+        with pytest.raises(SystemExit, match=problem):
+            predict_main([f"model={run}", f"input={source}", f"output={output}", argument])
 
 
 def test_a_timm_bundle_starts_from_a_file_of_weights_and_fetches_nothing(

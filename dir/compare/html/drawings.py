@@ -88,7 +88,7 @@ def _along_the_label(runs: Sequence[Run], one: Comparison, unit: str, prefix: st
     )
     more = " The first six methods are shown." if len(along.series) > 6 else ""
     yield (
-        prediction_maps(along, labels, unit, prefix),
+        prediction_maps(along, unit, prefix),
         "Where the predictions of each label lie: brighter is more frequent, a share of 0.5 is brightest. On the "
         f"dashed line predictions equal labels.{more}",
     )

@@ -89,7 +89,7 @@ def error_by_label(found: LabelSeries, labels: Sequence[str], unit: str, what: s
 
 
 @styled
-def prediction_maps(found: LabelSeries, labels: Sequence[str], unit: str, prefix: str) -> str:
+def prediction_maps(found: LabelSeries, unit: str, prefix: str) -> str:
     """Return one panel per row of the table: where its predictions lie for each label. The diagonal is right."""
     shown = found.series[:6]
     columns = min(3, len(shown))

@@ -127,7 +127,8 @@ class WandbLog(RunLog):
     def figures(self, figures: Mapping[str, Figure], step: int) -> None:
         import wandb
 
-        self._run.log({f"figures/{name}": wandb.Image(figure) for name, figure in figures.items()})
+        pictures = {f"figures/{name}": wandb.Image(figure) for name, figure in figures.items()}
+        self._run.log(pictures | {"trainer/global_step": step})
 
     def finish(self, folder: Path) -> None:
         import wandb
