@@ -96,7 +96,7 @@ def lost_words(block: Block, printed: str) -> set[str]:
 
 
 def with_outputs(text: str, page: Sequence[Block], printed: Sequence[str]) -> str:
-    """Return the page with the outputs in place of those that it holds."""
+    """Return the page with the outputs that its commands printed now."""
     for block, output in reversed(list(zip(page, printed, strict=True))):
         if block.output is not None:
             start, end = block.span

@@ -49,7 +49,7 @@ class TableGraph(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         if self.codes:
-            # The network counts the categories from 1, and 0 is none of them.
+            # The known categories have the codes from 1 on; 0 stands for a missing or an unknown one.
             codes = inputs[-1] + 1
             none = torch.zeros(codes.shape[0], 0, device=codes.device)
             coded: Tensor = self.predictor((self.standardised(inputs[0]) if len(self.mean) else none, codes))

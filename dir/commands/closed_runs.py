@@ -31,7 +31,7 @@ def train_closed(
     callbacks: Sequence[Callback] = (),
     set_up: SetUp = RegressionData.close_test,
 ) -> None:
-    """Train without test rows, or go on with a training that was cut off; a finished one stays as it is.
+    """Train without test rows. Resume an interrupted training, and leave a finished one as it is.
 
     Args:
         cfg: config of the run; ``resume`` is set here.

@@ -54,7 +54,7 @@ def print_report(report: Mapping[str, Any], console: Console | None = None) -> N
 
 
 def column_table(columns: Sequence[Mapping[str, Any]], heading: str = "column") -> Table:
-    """Return the drift of columns, those that drift first and then those with the largest PSI, 15 at most."""
+    """Return the drift of at most 15 columns: first those that drift, then the others by their PSI."""
     order = sorted(columns, key=lambda one: (not one["drift"], -one["psi"]))
     more = f"{len(order) - SHOWN} more columns: see --json" if len(order) > SHOWN else ""
     table = Table(heading, "psi", "by chance", "ks", "p", "missing (run)", "unknown", "drift", caption=more or None)

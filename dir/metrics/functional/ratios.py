@@ -42,7 +42,8 @@ def abs_rel(preds: Values, target: Values, ignore_nan: bool = False) -> Tensor:
 def delta1(preds: Values, target: Values, ignore_nan: bool = False) -> Tensor:
     r"""Return the share of :math:`\max(\hat y_i / y_i, y_i / \hat y_i) \le 1.25` over the labels above 0.
 
-    Labels of 0 and below are left out. A prediction of 0 or below is outside.
+    Labels of 0 and below are left out. A prediction of 0 or below is outside. A ratio of exactly 1.25 is inside;
+    Eigen et al. (NeurIPS 2014), who introduced the measure, write < 1.25.
 
     Args, shapes and errors: see :func:`abs_rel`.
 
