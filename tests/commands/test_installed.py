@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(installed: Path, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_wheel_alone_brings_the_four_packages_of_the_core(installed: Path) -> None:
+    (wheel,) = distributions(name="deep-imbalanced-regression", path=[str(installed)])
+    brought = [line for line in wheel.requires or [] if "extra ==" not in line]
+    assert sorted(re.split(r"[^\w-]", line)[0] for line in brought) == ["numpy", "scipy", "torch", "torchmetrics"]
+    assert {"recipes", "docs", "dev"} <= set(wheel.metadata.get_all("Provides-Extra") or [])
 
 
 @pytest.mark.parametrize("name", COMMANDS)
