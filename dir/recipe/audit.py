@@ -26,6 +26,7 @@ from dir.data.arrays import take_batch
 from dir.data.base import RegressionData
 from dir.data.rows import fetches_batches, labels_of
 from dir.metrics import SHOTS
+from dir.models.heads_distribution import DistributionHead
 from dir.recipe.agreement import COPIES, Copies, copies_of, disagreement
 from dir.recipe.build import build
 from dir.recipe.callbacks import EpochSeed
@@ -135,6 +136,11 @@ def audit_run(
             print(f"network {number + 1} of {folds * repeats}: held-out MAE {errors[-1][out].mean():.4g}")
     if progress:
         print(_about(copies_of(whole.module, whole.data.augments)))
+        head = whole.module.model.head
+        if isinstance(head, DistributionHead):
+            print(
+                f"power of the label prior: {head.power:g}, as in training; the power that the run chose is not used"
+            )
     return _result(whole, held_out, held_error, seen_error, seen_spread, held_spread)
 
 

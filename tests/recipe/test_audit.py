@@ -119,6 +119,13 @@ def test_a_method_that_resamples_is_refused(tmp_path: Path) -> None:
         audit_run(path / "checkpoints" / "best.ckpt")
 
 
+def test_the_power_of_the_label_prior_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table(tmp_path / "table.csv")
+    path = run(tmp_path, "data.split=random", "trainer.max_epochs=1", "method=histogram", "method.head.power=0.5")
+    audit_run(path / "checkpoints" / "best.ckpt", folds=2)
+    assert "power of the label prior: 0.5, as in training" in capsys.readouterr().out
+
+
 def test_score_is_the_rank_of_the_error_over_the_epochs(audited: tuple[Path, pd.DataFrame]) -> None:
     np.testing.assert_allclose(score_rows(np.array([3.0, 2.0, 1.0])), [1, 2 / 3, 1 / 3])
     found = audit_run(audited[0] / "checkpoints" / "best.ckpt", folds=2, progress=False)
