@@ -31,6 +31,7 @@ ENCODERS = (
     "MLPEncoder",
     "PairMLPEncoder",
     "ResNetEncoder",
+    "ResNetMapEncoder",
     "TCNEncoder",
     "TabMEncoder",
     "TextMLPEncoder",
@@ -103,7 +104,7 @@ def describe(part: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
         if isinstance(value, Tensor):
             # The values are among the weights.
             described[key] = {"zeros": list(value.shape)}
-    if str(part.get("_target_")).endswith("TimmEncoder"):
+    if str(part.get("_target_")).endswith(("TimmEncoder", "ResNetMapEncoder")):
         # The weights are in the bundle: loading fetches nothing.
         described |= {"pretrained": False, "weights": None}
     if str(part.get("_target_")).endswith(("TransformerPairEncoder", "TransformerTextEncoder")):

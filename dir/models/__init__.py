@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dir.models.pixels import UNetEncoder as UNetEncoder
     from dir.models.regressor import Regressor as Regressor
     from dir.models.resnet import ResNetEncoder as ResNetEncoder
+    from dir.models.resnet_maps import ResNetMapEncoder as ResNetMapEncoder
     from dir.models.tabm import TabMEncoder as TabMEncoder
     from dir.models.text import TextMLPEncoder as TextMLPEncoder
     from dir.models.timm_encoder import TimmEncoder as TimmEncoder
@@ -77,6 +78,7 @@ _HOMES = {
     "quantile_edges": "piecewise_linear",
     "Regressor": "regressor",
     "ResNetEncoder": "resnet",
+    "ResNetMapEncoder": "resnet_maps",
     "TCNEncoder": "windows",
     "TabMEncoder": "tabm",
     "TextMLPEncoder": "text",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from dir._checks import check_integer, message, suggestion
+from dir.models.weight_files import check_weights, for_channels, read_weights
 
 EXTRA = 'pip install "deep-imbalanced-regression[timm]"'
 
@@ -72,7 +72,7 @@ class TimmEncoder(nn.Module):
         size = config.get("input_size", (3, 224, 224))
         # Height and width, for a model that takes pictures of one size alone.
         self.image_size: tuple[int, int] | None = (size[1], size[2]) if config.get("fixed_input_size") else None
-        mean, deviation = (_for_channels(config.get(key, (0.5,)), in_channels) for key in ("mean", "std"))
+        mean, deviation = (for_channels(config.get(key, (0.5,)), in_channels) for key in ("mean", "std"))
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
         self.num_features = int(getattr(self.model, "head_hidden_size", None) or self.model.num_features)
@@ -117,31 +117,6 @@ def check_name(timm: Any, name: Any) -> None:
             raise ValueError(message("model.name", "not a pretrained version of the model", name, advice))
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the weights in a file. A pickled file may hold tensors alone.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file holds no weights.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(message("model.weights", f"file {path} not found"))
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            found: Any = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors, pickle and torch raise many types
-        raise ValueError(message(str(path), f"not readable as weights ({error})")) from error
-    for key in ("state_dict", "model"):
-        found = found[key] if isinstance(found, dict) and isinstance(found.get(key), dict) else found
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise ValueError(message(str(path), "expected tensors by name", type(found).__name__))
-    return found
-
-
 def _load(model: Any, state: dict[str, Tensor], file: str) -> None:
     """Load weights with timm's names; the file may hold a classifier, which the model lacks.
 
@@ -152,17 +127,7 @@ def _load(model: Any, state: dict[str, Tensor], file: str) -> None:
     heads = tuple(f"{name}." for name in ((classifier,) if isinstance(classifier, str) else classifier))
     own = model.state_dict()
     kept = {key: value for key, value in state.items() if key in own or not key.startswith(heads)}
-    wrong = [f"{key} is missing" for key in own if key not in kept]
-    wrong += [f"{key} is not in the model" for key in kept if key not in own]
-    wrong += [
-        f"{key} has the shape {list(kept[key].shape)} instead of {list(value.shape)}"
-        for key, value in own.items()
-        if key in kept and kept[key].shape != value.shape
-    ]
-    if wrong:
-        advice = "Give a file of this model with timm's names, or set model.name to that of the file."
-        problem = f"the weights do not fit the model: {', '.join(wrong[:3])}"
-        raise ValueError(message(file, problem, advice=advice))
+    check_weights(own, kept, file, "timm")
     model.load_state_dict(kept)
 
 
@@ -177,10 +142,3 @@ def _fetch_error(name: str, error: Exception) -> Exception:
     return FileNotFoundError(
         message("model.pretrained", f"cannot fetch the weights of {name} ({reason})", advice=advice)
     )
-
-
-def _for_channels(values: Any, channels: int) -> Tensor:
-    """Return values of the colours as [1, channels, 1, 1]; their mean for another number of channels."""
-    listed = [float(value) for value in values]
-    chosen = listed if len(listed) == channels else [sum(listed) / len(listed)] * channels
-    return torch.tensor(chosen).reshape(1, -1, 1, 1)

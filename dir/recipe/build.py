@@ -140,7 +140,8 @@ def make_encoder(node: DictConfig, arguments: dict[str, Any], data: str) -> nn.M
     unknown = [name for name in arguments if name not in parameters]
     if unknown and not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
         problem = f"{node['_target_']} does not take {', '.join(unknown)}, which {data} gives to its encoder"
-        advice = "Choose the encoder of such data: mlp for tables, conv or resnet for images, unet for maps."
+        fit = "mlp for tables, conv or resnet for images, unet or resnet_maps for maps"
+        advice = f"Choose the encoder of such data: {fit}."
         raise ValueError(message("model", problem, advice=advice))
     given = {*node, *arguments}
     lacking = [name for name, one in parameters.items() if one.default is one.empty and name not in given]

@@ -36,7 +36,7 @@ class TextModel(Model):
 
 @dataclass
 class TimmModel(Model):
-    """A model of the package timm, see :class:`dir.models.TimmEncoder`."""
+    """A network by name, see :class:`dir.models.TimmEncoder` and :class:`dir.models.ResNetMapEncoder`."""
 
     name: str = "resnet18"
     pretrained: bool = False

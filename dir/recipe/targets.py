@@ -38,6 +38,7 @@ TARGETS = frozenset(
     | _names("dir.models", "LinearHead NormedHead ClassificationHead EvidentialHead ExpertsHead HistogramHead")
     | _names("dir.models", "PriorHead")
     | _names("dir.models", "BiLSTMPairEncoder ConvEncoder GridEncoder MLPEncoder PairMLPEncoder ResNetEncoder")
+    | _names("dir.models", "ResNetMapEncoder")
     | _names("dir.models", "TabMEncoder TransformerPairEncoder HistGBDT LightGBMTrees CatBoostTrees")
     | _names("dir.models", "GRUEncoder TCNEncoder TextMLPEncoder TimmEncoder TransformerTextEncoder UNetEncoder")
     | _names("dir.data", "AgeSyntheticData STSSyntheticData CsvImages NpzImages TabularData Protocol automatic_bins")

@@ -138,7 +138,7 @@ def test_fds_sees_each_labelled_pixel_once_in_an_epoch(tmp_path: Path) -> None:
         (["method=histogram"], r"^method\.head: a run stores the distribution"),
         (["method=hist_gbdt"], "is not a table"),
         (["method=smoter"], "is not a table"),
-        (["model=grid"], "does not take map_size.*unet for maps"),
+        (["model=grid"], "does not take map_size.*unet or resnet_maps for maps"),
         (["+protocol=gaps", "protocol.gaps=[[1,2]]"], "single labels of a map cannot be left out"),
     ],
 )
