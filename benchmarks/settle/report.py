@@ -12,7 +12,7 @@ from benchmarks.settle.curves import curve_of
 from benchmarks.settle.plan import DATA, NUM_TRIALS, OBJECTIVE, SEED_STAGES, TRAININGS, trainings_of
 from benchmarks.settle.queue import read_results
 from benchmarks.settle.targets import targets_grid
-from dir.compare.ranks import rank_grid, rank_methods
+from dir.compare.ranks import diagram, rank_grid, rank_methods
 from dir.compare.report import Grid, decimals, difference_cell, markdown_table, spread_cell
 from dir.compare.runs import Run
 from dir.compare.statistics import Comparison, compare
@@ -31,6 +31,8 @@ ORDER = (
 )
 # Ranks over fewer data sets cannot differ at 5 %: Wilcoxon's p-value of five is 0.0625 at best.
 MIN_RANKED = 6
+# Metric and shot group of each table of ranks.
+RANKED = (("bmase", "all"), ("mae", "all"), ("mae", "few"))
 # Columns of the tables. A group without test rows is left out.
 GROUPS = ("all", "many", "median", "few", "zero")
 
@@ -137,13 +139,14 @@ def parts() -> Iterator[str]:
     yield "### Balanced error relative to a constant (bMASE)"
     yield markdown_table(overview(found))
     if len(found) >= MIN_RANKED:
-        for metric, group in (("bmase", "all"), ("mae", "all"), ("mae", "few")):
+        for metric, group in RANKED:
+            yield f"### Average ranks by {metric}, {group}"
             try:
                 grid = rank_grid(rank_methods(found, metric, group))
             except ValueError as error:
-                yield f"No ranks by {metric}, {group}: {error}"
+                yield f"No ranks: {error}"
                 continue
-            yield f"### Average ranks by {metric}, {group}"
+            yield f"![Critical differences of the ranks by {metric}, {group}]({ranks_picture(metric, group).name})"
             yield markdown_table(grid)
             yield grid.caption
     yield "### Goals"
@@ -161,6 +164,23 @@ def parts() -> Iterator[str]:
     waiting = [name for name in DATA if name not in {one.experiment for one in found}]
     if waiting:
         yield f"Not complete yet: {', '.join(waiting)}."
+
+
+def ranks_picture(metric: str, group: str) -> Path:
+    """Return the path of a critical-difference diagram."""
+    return PAGE.parent / f"settle_ranks_{metric}_{group}.png"
+
+
+def draw_ranks(found: Sequence[Comparison]) -> None:
+    """Draw the ranks over all data sets, once there are enough."""
+    from dir.figures import critical_difference_figure
+
+    for metric, group in RANKED if len(found) >= MIN_RANKED else ():
+        try:
+            ranks = rank_methods(found, metric, group)
+        except ValueError:
+            continue  # parts() says why
+        critical_difference_figure(diagram(ranks)).savefig(ranks_picture(metric, group), dpi=110)
 
 
 def draw(found: Sequence[Comparison]) -> None:
@@ -186,7 +206,9 @@ def draw(found: Sequence[Comparison]) -> None:
 
 def write_page() -> None:
     """Write the generated block of docs/settle.md, and the pictures."""
-    draw(comparisons())
+    found = comparisons()
+    draw(found)
+    draw_ranks(found)
     text = "\n\n".join(parts())
     page = PAGE.read_text(encoding="utf-8")
     if not _BLOCK.search(page):

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dir._checks import message, suggestion
+from dir._checks import check_choice, message, suggestion
 from dir._program import program
 from dir.compare.runs import Run, collect, find_runs
 
+PICTURES = (".png", ".svg", ".pdf")
 # Options that an option would leave without effect.
 _EXCLUDED = {
     "ranks": ("overview", "readme", "forest", "frontier", "collect"),
@@ -66,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="show these methods only (default: all)")
     parser.add_argument("--ranks", metavar="METRIC", help="rank the methods over several data sets")
     parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="with --ranks: also draw the ranks and which of them differ"
+    )
+    parser.add_argument(
         "--overview", metavar="METRIC", help="print the change against the baseline over several data sets"
     )
     parser.add_argument(
@@ -92,7 +96,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--all: cannot be combined with an option that names a metric. Remove one of them.")
     if args.force and not args.collect:
         parser.error("--force: only applies to --collect. Add --collect FILE, or remove --force.")
+    if args.picture and not args.ranks:
+        problem = "only applies to --ranks. Add --ranks METRIC, or remove --picture"
+        parser.error(f"--picture: {problem}. --forest and --frontier take a file of their own.")
     try:
+        if args.picture:
+            check_choice("--picture", args.picture.suffix.lower(), PICTURES)
         _run(args, f"python scripts/compare.py {shlex.join(arguments)}")
     except ValueError as error:
         parser.error(str(error))
@@ -104,13 +113,16 @@ def _run(args: argparse.Namespace, command: str) -> None:
     from dir.compare.forest import forest_plot
     from dir.compare.frontier import frontier_plot
     from dir.compare.overview import overview
-    from dir.compare.ranks import rank_methods, report_ranks
+    from dir.compare.ranks import rank_methods, ranks_plot, report_ranks
     from dir.compare.report import print_report, print_summary, readme_tables, with_command, write_report
     from dir.compare.statistics import compare
 
     results = [compare(runs, args.split, args.baseline, args.metrics, unfinished) for runs, unfinished in found]
     if args.ranks:
-        report_ranks([rank_methods(results, args.ranks, group) for group in ("all", "few")], args.out)
+        ranks = [rank_methods(results, args.ranks, group) for group in ("all", "few")]
+        report_ranks(ranks, args.out)
+        if args.picture:
+            ranks_plot(ranks, args.picture)
         return
     if args.overview:
         print(with_command(command, overview(results, args.overview)))

@@ -19,6 +19,7 @@ from dir._atomic import write_atomic
 from dir._checks import message
 from dir.compare.report import Grid, markdown_table, print_grids
 from dir.compare.statistics import Comparison
+from dir.figures.ranks import RankDiagram, critical_difference_figure
 from dir.metrics.table import BEST_AT, HIGHER_IS_BETTER
 
 
@@ -181,6 +182,27 @@ def rank_grid(ranks: Ranks) -> Grid:
         caption += f" Not run on every data set: {', '.join(ranks.left_out)}."
     header = ("method", "average rank", *ranks.datasets, "p Nemenyi", "p Wilcoxon")
     return Grid(f"ranks by {ranks.metric}, {ranks.group}", header, rows, caption)
+
+
+def diagram(ranks: Ranks) -> RankDiagram:
+    """Return the content of a critical-difference diagram, with the p-values of Wilcoxon's test."""
+    labels = "all labels" if ranks.group == "all" else f"{ranks.group}-shot labels"
+    return RankDiagram(
+        ranks.average,
+        ranks.critical_difference,
+        len(ranks.datasets),
+        ranks.friedman,
+        ranks.baseline,
+        ranks.wilcoxon,
+        f"{ranks.metric}, {labels}",
+    )
+
+
+def ranks_plot(ranks: Sequence[Ranks], path: Path) -> None:
+    """Write the critical-difference diagrams of the ranks into one picture; its suffix chooses the format."""
+    figure = critical_difference_figure(*(diagram(one) for one in ranks))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
 
 
 def report_ranks(ranks: Sequence[Ranks], folder: Path | None) -> None:

@@ -2,7 +2,8 @@
 
 Reading order: ``style`` (colours and sizes of all figures), ``density`` (labels and weights), ``errors``
 (predictions), ``power`` (the curve of a label prior), ``feature_statistics`` and ``similarity`` (are the features of
-near labels alike), ``fds`` (what FDS does). The functions take tensors, arrays and modules and read no run folder.
+near labels alike), ``fds`` (what FDS does), ``ranks`` (methods over several data sets). The functions take tensors,
+arrays, numbers and modules and read no run folder.
 ``dir.recipe`` draws them into TensorBoard, and ``dir-report`` into its page.
 """
 
@@ -26,17 +27,20 @@ from dir.figures.feature_statistics import (
     feature_statistics,
 )
 from dir.figures.power import power_figure
+from dir.figures.ranks import RankDiagram, critical_difference_figure, rank_groups
 from dir.figures.similarity import similarity_figure
 from dir.figures.training import training_figure
 
 __all__ = [
     "FDSHistory",
     "FeatureStatistics",
+    "RankDiagram",
     "bin_diagnostics",
     "bin_errors",
     "calibrated",
     "cosine_similarity_of_bins",
     "coverage",
+    "critical_difference_figure",
     "density_correlation",
     "density_figure",
     "error_density_figure",
@@ -45,6 +49,7 @@ __all__ = [
     "fds_statistics",
     "feature_statistics",
     "power_figure",
+    "rank_groups",
     "reliability_figure",
     "residual_figure",
     "similarity_figure",

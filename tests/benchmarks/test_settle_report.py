@@ -38,13 +38,9 @@ def rows_of(key: str, error: float) -> dict:
     return {key: row(error)}
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    tmp_path, monkeypatch = tmp_path_factory.mktemp("settle"), pytest.MonkeyPatch()
-    monkeypatch.setattr(queue, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(report, "PAGE", tmp_path / "settle.md")
-    report.PAGE.write_text("Intro\n<!-- python -m benchmarks.settle report -->\nold\n<!-- end -->\nOutro\n")
-    for name in ("concrete", "abalone"):
+def fill(names: list[str]) -> None:
+    """Write the result lines of complete data sets."""
+    for name in names:
         for at, key in enumerate(trainings_of(name)):
             base = {"data": name, "training": key}
             for number in range(NUM_TRIALS):
@@ -52,6 +48,15 @@ def page(tmp_path_factory):
                 add_result(base | {"role": "trial", "number": number} | choice)
             for seed in range(3):
                 add_result(base | {"role": "test", "number": seed, "rows": rows_of(key, 2.0 + at + 0.1 * seed)})
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    tmp_path, monkeypatch = tmp_path_factory.mktemp("settle"), pytest.MonkeyPatch()
+    monkeypatch.setattr(queue, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(report, "PAGE", tmp_path / "settle.md")
+    report.PAGE.write_text("Intro\n<!-- python -m benchmarks.settle report -->\nold\n<!-- end -->\nOutro\n")
+    fill(["concrete", "abalone"])
     # One training of digits is missing: the data set is not shown.
     for key in trainings_of("digits")[1:]:
         add_result({"data": "digits", "training": key, "role": "test", "number": 0, "rows": rows_of(key, 2.0)})
@@ -82,6 +87,25 @@ def test_incomplete_data_sets_are_named_and_not_ranked(page):
     waiting = next(line for line in text.splitlines() if line.startswith("Not complete yet:"))
     assert "digits" in waiting
     assert "### digits" not in text
+
+
+def test_ranks_and_their_diagrams_come_with_six_data_sets(page, tmp_path, monkeypatch):
+    assert "Average ranks" not in page.read_text()
+    assert not list(page.parent.glob("settle_ranks_*"))
+    monkeypatch.setattr(queue, "RESULTS", tmp_path)
+    monkeypatch.setattr(report, "PAGE", tmp_path / "settle.md")
+    fill(["concrete", "abalone", "sulfur_y1", "stsb_minilm", "complex_single", "blood_cells"])
+    found = report.comparisons()
+    monkeypatch.setattr(report, "comparisons", lambda: found)  # they cost two seconds
+    report.draw_ranks(found)
+    text = "\n".join(report.parts())
+    for metric, group in (("bmase", "all"), ("mae", "all"), ("mae", "few")):
+        part = text[text.index(f"### Average ranks by {metric}, {group}\n") :]
+        assert part.splitlines()[1].endswith(f"(settle_ranks_{metric}_{group}.png)")
+        assert (tmp_path / f"settle_ranks_{metric}_{group}.png").stat().st_size > 10_000
+        # Isotonic has the lowest error of every data set, and vanilla the next.
+        assert "\n| isotonic | 1.00 | 1 | 1 | 1 | 1 | 1 | 1 |" in part
+        assert "\n| vanilla | 2.00 | 2 | 2 | 2 | 2 | 2 | 2 |" in part
 
 
 def test_goals(page):

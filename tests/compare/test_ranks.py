@@ -11,8 +11,9 @@ import matplotlib
 import pytest
 from scipy import stats
 
+from dir.compare.cli import main
 from dir.compare.forest import forest_plot
-from dir.compare.ranks import critical_difference, holm, rank_grid, rank_methods, report_ranks
+from dir.compare.ranks import critical_difference, diagram, holm, rank_grid, rank_methods, report_ranks
 from dir.compare.runs import find_runs
 from dir.compare.statistics import Comparison, compare
 
@@ -26,7 +27,7 @@ ERRORS = {
 }
 
 
-def comparison(root: Path, name: str, errors: dict[str, float], pearson: float = 0.5) -> Comparison:
+def comparison(root: Path, name: str, errors: dict[str, float], pearson: float = 0.5, few: float = 0.0) -> Comparison:
     for method, error in errors.items():
         for seed, off in enumerate((-0.01, 0.0, 0.01)):
             path = root / name / method / f"seed_{seed}" / "metrics.json"
@@ -36,6 +37,8 @@ def comparison(root: Path, name: str, errors: dict[str, float], pearson: float =
                 "all": {"n": 10, "mae": value, "pearson": pearson - value / 100},
                 "few": {"n": 0, "mae": None, "pearson": None},
             }
+            if few:
+                groups["few"] = {"n": 5, "mae": few * value, "pearson": pearson}
             path.write_text(json.dumps({"test": groups}))
     runs, _ = find_runs(root / name)
     return compare(runs)
@@ -108,6 +111,44 @@ def test_the_report_is_written_where_asked(comparisons: list[Comparison], tmp_pa
     report_ranks([rank_methods(comparisons, "mae")], tmp_path / "out")
     text = (tmp_path / "out" / "ranks.md").read_text()
     assert "| lds | 1.20 | 1 | 1 | 1 | 2 | 1 |" in text
+
+
+def test_the_diagram_has_the_numbers_of_the_table(comparisons: list[Comparison]) -> None:
+    ranks = rank_methods(comparisons, "mae")
+    one = diagram(ranks)
+    assert dict(one.average) == dict(ranks.average)
+    assert one.critical_difference == critical_difference(3, 5)
+    assert one.friedman == ranks.friedman
+    assert one.p_values["lds"] == ranks.wilcoxon["lds"]
+    assert (one.datasets, one.baseline, one.title) == (5, "vanilla", "mae, all labels")
+
+
+def test_the_command_draws_the_ranks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, errors in ERRORS.items():
+        comparison(tmp_path, name, errors, few=2.0)
+    folders, picture = [str(tmp_path / name) for name in ERRORS], tmp_path / "new" / "ranks.svg"
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        main([*folders, "--ranks", "mae", "--picture", str(picture)])
+    drawn = picture.read_text()
+    assert "mae, all labels" in drawn
+    assert "mae, few-shot labels" in drawn
+    assert ">lds  1.20<" in drawn
+    assert "ranks by mae, few" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--picture", "ranks.png"], "--picture: only applies to --ranks"),
+        (["--ranks", "mae", "--picture", "ranks.txt"], r"--picture: .*\.svg.*\.txt"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn_is_refused_first(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["no_folder_is_read", *arguments])
+    assert re.search(problem, capsys.readouterr().err.replace("\n", " "))
 
 
 def test_forest_draws_a_line_per_method_and_a_panel_per_group(comparisons: list[Comparison], tmp_path: Path) -> None:

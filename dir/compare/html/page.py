@@ -15,6 +15,7 @@ from dir.compare.html.cautions import warnings
 from dir.compare.html.drawings import drawings
 from dir.compare.html.figures import method_id
 from dir.compare.html.pair import can_pair, pair_section
+from dir.compare.html.ranks import ranks_section
 from dir.compare.report import EMPTY, decimals, difference_cell, remarks, spread_cell
 from dir.compare.runs import Run
 from dir.compare.statistics import Comparison, compare
@@ -46,11 +47,12 @@ def report_page(
         raise ValueError(message("runs", "expected at least one folder of finished runs", len(found)))
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    comparisons = [compare(runs, split, baseline, None, unfinished) for runs, unfinished in found]
     sections = [
-        _section(runs, compare(runs, split, baseline, None, unfinished), f"s{number}")
-        for number, (runs, unfinished) in enumerate(found, 1)
+        _section(runs, one, f"s{number}")
+        for number, ((runs, _), one) in enumerate(zip(found, comparisons, strict=True), 1)
     ]
-    return template.render(sections=sections, split=split)
+    return template.render(sections=sections, ranks=ranks_section(comparisons), split=split)
 
 
 def _section(runs: Sequence[Run], one: Comparison, prefix: str) -> dict[str, Any]:

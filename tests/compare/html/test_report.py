@@ -100,6 +100,37 @@ def test_bins_of_the_figures_hold_whole_numbers_alike():
     assert edges[-1] >= 100
 
 
+def test_several_data_sets_are_ranked_together(write_houses, tmp_path):
+    for name, better in (("one", "lds"), ("two", "lds"), ("three", "vanilla")):
+        for method in ("vanilla", "lds"):
+            run = write_houses(tmp_path / name, method, 0, 2.0 if method == better else 3.0)
+            (run / "predictions.npz").unlink()  # fewer figures
+        (tmp_path / name / "houses").rename(tmp_path / name / name)
+    out = tmp_path / "report.html"
+    main([*(str(tmp_path / name / name) for name in ("one", "two", "three")), "--out", str(out)])
+    text = out.read_text()
+    section = text[text.index('<section id="section-ranks"') :]
+    assert '<a href="#section-ranks">' in text
+    assert section.count("<svg") == 2
+    cells = re.findall(r"<t[hd] [^>]*>([^<]*)</t[hd]>", section)
+    at = cells.index("lds")
+    assert cells[at + 1 : at + 5] == ["1.33", "1", "1", "2"]
+    assert "lds  1.33" in re.sub(r"<[^>]*>", "", section)
+    found = re.findall(r'\sid="([^"]+)"', text)
+    assert len(set(found)) == len(found)
+
+
+def test_one_data_set_has_no_ranks_and_data_sets_without_a_common_method_say_so(page, write_houses, tmp_path):
+    assert "section-ranks" not in page.read_text()
+    for name, method in (("one", "lds"), ("two", "bmc")):
+        (write_houses(tmp_path / name, method, 0, 2.0) / "predictions.npz").unlink()
+        (tmp_path / name / "houses").rename(tmp_path / name / name)
+    main([str(tmp_path / "one/one"), str(tmp_path / "two/two"), "--out", str(tmp_path / "report.html")])
+    section = (tmp_path / "report.html").read_text().partition('<section id="section-ranks"')[2]
+    assert "No ranks by mae, all: --ranks: mae on all needs two data sets with two methods in common" in section
+    assert "<svg" not in section
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
