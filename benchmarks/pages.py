@@ -13,6 +13,8 @@ A page is run from top to bottom in one empty folder:
 - a block below ``<!-- refused -->`` shows an error: it must end with a status other than 0;
 - a block below ``<!-- not run: REASON -->`` is left alone.
 
+The cells of a notebook (``.ipynb``) run in the same way, see benchmarks/notebook.py.
+
 Numbers differ between machines. ``--check`` therefore compares the words of the outputs, and fails if the page shows
 a word that its command no longer prints. tests/docs/test_tutorials.py does the same with short trainings, in one
 process.
@@ -157,6 +159,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     failed = False
     for path in args.pages:
+        if path.suffix == ".ipynb":
+            from benchmarks.notebook import run_notebook  # the extra dev has the packages that run notebooks
+
+            began = time.monotonic()
+            lines = run_notebook(path, Shell().environment, args.check)
+            failed = failed or bool(lines)
+            print(*(f"{path}: {line}" for line in lines), f"{path}: {time.monotonic() - began:.0f} s", sep="\n")
+            continue
         text = path.read_text(encoding="utf-8")
         page = blocks(text)
         began = time.monotonic()

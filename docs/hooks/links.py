@@ -1,12 +1,21 @@
-"""MkDocs hook: adapt links that leave docs/, because the site holds the pages of docs/ alone.
+"""MkDocs hook: adapt links that leave docs/, because the site holds the pages of docs/ alone, and links of notebooks.
 
 A link to README points to the home page. A link to another file of the repository becomes the file's name as code.
+MkDocs turns the links to pages into addresses in Markdown alone. A notebook comes as HTML: its links are turned here,
+and a link to a page that does not exist is a warning, which ``--strict`` refuses.
 """
 
 from __future__ import annotations
 
+import logging
+import posixpath
 import re
 
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+
+_log = logging.getLogger("mkdocs.hooks.links")
+_PAGE = re.compile(r'(?<=href=")([^":#]+\.(?:md|ipynb))(?=[#"])')
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#\s]+)(?:#[^)\s]*)?\)")
 
 
@@ -20,3 +29,21 @@ def _inside(found: re.Match[str]) -> str:
     if path == "README.md":
         return f"[{text}](index.md)"
     return f"`{path}`" if text == path else f"{text} (`{path}`)"
+
+
+def on_page_content(content: str, page: Page, files: Files, **_: object) -> str:
+    """Turn the links of a notebook to other pages into addresses."""
+    if not page.file.src_uri.endswith(".ipynb"):
+        return content
+
+    def address(found: re.Match[str]) -> str:
+        if found[0] == posixpath.basename(page.file.src_uri):
+            return found[0]  # a download of the notebook itself, which lies beside its page
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(page.file.src_uri), found[0]))
+        file = files.get_file_from_path(target)
+        if file is None:
+            _log.warning("%s links to %s, which does not exist.", page.file.src_uri, target)
+            return found[0]
+        return file.url_relative_to(page.file)
+
+    return _PAGE.sub(address, content)

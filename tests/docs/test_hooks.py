@@ -97,3 +97,30 @@ def test_links_that_leave_the_docs():
     links = hook("links")
     text = "[README](../README.md#recipes), [a.py](../a.py), [raw](../b/c.json), [page](fds.md)"
     assert links.on_page_markdown(text) == "[README](index.md), `a.py`, raw (`b/c.json`), [page](fds.md)"
+
+
+def test_links_of_a_notebook_become_addresses_and_a_broken_one_is_a_warning(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    links = hook("links")
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import File, Files
+    from mkdocs.structure.pages import Page
+
+    def file(name: str) -> File:
+        return File(name, str(tmp_path), str(tmp_path), use_directory_urls=True)
+
+    files = Files([file("tutorials/notebook.ipynb"), file("tutorials/first_run.md"), file("choose.md")])
+    files.get_file_from_path("tutorials/notebook.ipynb").url = "tutorials/notebook/"
+    page = Page("", files.get_file_from_path("tutorials/notebook.ipynb"), MkDocsConfig())
+    html = (
+        '<a href="first_run.md"> <a href="../choose.md#trees"> <a href="notebook.ipynb"> <a href="https://a.b/c.md">'
+    )
+    assert links.on_page_content(html, page=page, files=files) == (
+        '<a href="../first_run/"> <a href="../../choose/#trees"> <a href="notebook.ipynb"> <a href="https://a.b/c.md">'
+    )
+    assert caplog.records == []
+    assert links.on_page_content('<a href="gone.md">', page=page, files=files) == '<a href="gone.md">'
+    assert "notebook.ipynb links to tutorials/gone.md, which does not exist" in caplog.text
+    page.file.src_uri = "tutorials/other.md"
+    assert links.on_page_content('<a href="first_run.md">', page=page, files=files) == '<a href="first_run.md">'
