@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dir.data.base import RegressionData as RegressionData
     from dir.data.csv_images import CsvImages as CsvImages
     from dir.data.labelled_images import LabelledImages as LabelledImages
+    from dir.data.map_files import MapFiles as MapFiles
     from dir.data.npz_images import NpzImages as NpzImages
     from dir.data.npz_maps import NpzMaps as NpzMaps
     from dir.data.protocols import Protocol as Protocol
@@ -27,6 +28,7 @@ _HOMES = {
     "automatic_bins": "arrays",
     "CsvImages": "csv_images",
     "LabelledImages": "labelled_images",
+    "MapFiles": "map_files",
     "NpzImages": "npz_images",
     "NpzMaps": "npz_maps",
     "Protocol": "protocols",

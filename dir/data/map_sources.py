@@ -107,10 +107,14 @@ class ArrayMaps:
 
     def __init__(self, path: Path, keys: dict[str, str], layout: str | None, code: LabelCode) -> None:
         self.path, self.keys, self.code = path, keys, code
+        if path.is_dir():
+            advice = "Set data=dense_files for pictures and maps in files."
+            raise ValueError(message("data.path", "expected an .npz file, got a folder", str(path), advice))
         if not path.is_file():
             advice = (
                 "Give an .npz file with pictures (uint8 [N, H, W], [N, H, W, C] or [N, C, H, W]), maps of labels "
-                "([N, H, W] or [N, 1, H, W], data.label=KEY) and splits ([N], 0/1/2 or train/val/test), or a folder."
+                "([N, H, W] or [N, 1, H, W], data.label=KEY) and splits ([N], 0/1/2 or train/val/test); or set "
+                "data=dense_files for pictures and maps in files."
             )
             raise FileNotFoundError(message("data.path", f"file {path} not found", advice=advice))
         found = npz_names(path)

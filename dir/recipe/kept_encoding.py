@@ -15,6 +15,7 @@ from dir.data.base import RegressionData
 # Entries of an encoding that decide the numbers which the network sees.
 _DECIDING = (
     *("kind", "columns", "encoder", "dates", "letters", "windows", "size", "channels", "resize", "steps"),
+    "resized",
     *("form", "views", "normalize", "max_length", "split", "words", "unknown"),
 )
 

@@ -30,6 +30,7 @@ class ImageInputs(InputEncoder):
         size: height and width of the network's pictures.
         channels: 1 for grey, 3 for colour, or another number for arrays alone.
         resize: whether pictures of another size are resized, as in training; otherwise they are refused.
+        resized: height and width of the whole pictures, of which the centre of ``size`` is kept.
         steps: arithmetic from 0..255 to the network's range, such as ``[("multiply", 1 / 255), ("subtract", 0.5)]``.
         key: column or array that holds the pictures in the training file.
         csv: how a csv of pictures is written; None for a csv with commas and a column "path".
@@ -44,6 +45,14 @@ class ImageInputs(InputEncoder):
         self.size = (size[0], size[1])
         self.channels = fields.integer("channels", 1, 1024)
         self.resize = fields.flag("resize")
+        # Pictures are brought to this size first, and their centre is kept.
+        self.resized = self.size
+        if "resized" in fields.values:
+            whole = fields.integers("resized")
+            if len(whole) != 2 or not all(side <= full <= 2**14 for side, full in zip(size, whole, strict=True)):
+                problem = f"expected a height and a width in [{size[0]} x {size[1]}, 16384]"
+                raise BundleError(message(fields.name("resized"), problem, whole))
+            self.resized = (whole[0], whole[1])
         self.key = fields.text("key")
         self.steps = _read_steps(fields)
         self.csv = read_csv_options(fields.section("csv")) if "csv" in fields.values else None
@@ -69,19 +78,20 @@ class ImageInputs(InputEncoder):
         Raises:
             ValueError: another size, where training resized nothing.
         """
-        if picture.shape[:2] == self.size:
-            return picture
-        height, width = self.size
-        if not self.resize:
-            raise ValueError(f"expected {height} x {width} pixels, got {picture.shape[0]} x {picture.shape[1]}")
-        from PIL import Image
+        if picture.shape[:2] != self.resized:
+            height, width = self.resized
+            if not self.resize:
+                raise ValueError(f"expected {height} x {width} pixels, got {picture.shape[0]} x {picture.shape[1]}")
+            from PIL import Image
 
-        image = Image.fromarray(picture[..., 0] if self.channels == 1 else picture)
-        resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-        return resized.reshape(height, width, self.channels)
+            image = Image.fromarray(picture[..., 0] if self.channels == 1 else picture)
+            resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+            picture = resized.reshape(height, width, self.channels)
+        top, left = (round((whole - part) / 2) for whole, part in zip(self.resized, self.size, strict=True))
+        return picture[top : top + self.size[0], left : left + self.size[1]]
 
     def _array(self, array: NDArray[Any]) -> NDArray[np.uint8]:
-        height, width = self.size
+        height, width = self.resized
         form = f"uint8 [N, {height}, {width}, {self.channels}]"
         if array.dtype != np.uint8 or array.ndim not in (3, 4) or 0 in array.shape[1:]:
             raise ValueError(message("inputs", f"expected {form}", f"{array.dtype} {list(array.shape)}"))
@@ -91,7 +101,7 @@ class ImageInputs(InputEncoder):
             if pictures.shape[1] == self.channels:
                 advice = "The array has its channels first: give array.transpose(0, 2, 3, 1)."
             raise ValueError(message("inputs", f"expected {form}", list(array.shape), advice))
-        if pictures.shape[1:3] != self.size and not self.resize:
+        if pictures.shape[1:3] != self.resized and not self.resize:
             raise ValueError(message("inputs", f"expected {form}", list(array.shape)))
         return pictures
 
@@ -106,7 +116,7 @@ class ArrayImages(Rows):
 
     def batch(self, indices: list[int]) -> tuple[list[int], Inputs | None]:
         chosen = self._pictures[indices]
-        if chosen.shape[1:3] != self._encoder.size:
+        if not chosen.shape[1:3] == self._encoder.resized == self._encoder.size:
             chosen = np.stack([self._encoder.fit(picture) for picture in chosen])
         return indices, self._encoder.scale(chosen)
 
