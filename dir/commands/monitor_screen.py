@@ -13,12 +13,12 @@ from rich.text import Text
 
 from dir._atomic import write_atomic
 from dir.monitor.reference import GROUPS
+from dir.monitor.words import SHOWN, STATUSES, drift_text, expected_text, worst_first
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHOWN, WIDTH = 15, 110
-_DRIFT = {"psi": "density", "ks": "distribution", "missing": "missing", "unknown": "unknown"}
+WIDTH = 110
 
 
 def print_report(report: Mapping[str, Any], console: Console | None = None) -> None:
@@ -47,7 +47,7 @@ def print_report(report: Mapping[str, Any], console: Console | None = None) -> N
     say("")
     for reason in report["reasons"]:
         say(reason, "bold")
-    say(f"status {report['status']}: " + {0: "no drift", 3: "drift", 4: "larger error"}[report["status"]], "bold")
+    say(f"status {report['status']}: " + STATUSES[report["status"]], "bold")
     if report["status"] and report["retrain"]:
         say("Train again, with the new rows in the file of the run or in another one (data.path=FILE):")
         console.print(Text(report["retrain"], style="bold"), soft_wrap=True)
@@ -55,7 +55,7 @@ def print_report(report: Mapping[str, Any], console: Console | None = None) -> N
 
 def column_table(columns: Sequence[Mapping[str, Any]], heading: str = "column") -> Table:
     """Return the drift of at most 15 columns: first those that drift, then the others by their PSI."""
-    order = sorted(columns, key=lambda one: (not one["drift"], -one["psi"]))
+    order = worst_first(columns)
     more = f"{len(order) - SHOWN} more columns: see --json" if len(order) > SHOWN else ""
     table = Table(heading, "psi", "by chance", "ks", "p", "missing (run)", "unknown", "drift", caption=more or None)
     for one in order[:SHOWN]:
@@ -68,24 +68,11 @@ def column_table(columns: Sequence[Mapping[str, Any]], heading: str = "column") 
             f"{one['p_value']:.2g}" if "p_value" in one else "-",
             f"{100 * one['missing']:.1f} % ({100 * one['reference_missing']:.1f} %)",
             f"{100 * one['unknown']:.1f} %" if "unknown" in one else "-",
-            ", ".join(_DRIFT.get(reason, reason) for reason in one["drift"]),
+            drift_text(one),
         )
     for column in table.columns[1:7]:
         column.justify = "right"
     return table
-
-
-def expected_text(found: Mapping[str, Any], unit: str) -> str:
-    """Return the sentence about the error that is expected without labels."""
-    bounds = f"errors by label lie between {found['lowest']:.4g} and {found['highest']:.4g}"
-    start = f"expected error ({unit}), without labels: "
-    if not found["identifiable"]:
-        return f"{start}not identifiable, because the predictions do not depend on the label; {bounds}"
-    interval = f"{found['mae']:.4g} [{found['low']:.4g}, {found['high']:.4g}], {found['reference']:.4g} before"
-    if not found["label_shift"]:
-        problem = f"the predictions do not look like label shift (p {found['fit']:.2g})"
-        return f"{start}no estimate, because {problem}; {bounds}"
-    return f"{start}{interval}, if only the label density has changed (p {found['fit']:.2g}); {bounds}"
 
 
 def error_table(found: Mapping[str, Any]) -> Table:

@@ -17,6 +17,7 @@ from dir._archives import npz_names, read_npz
 from dir._checks import message
 from dir.bundle import Model, load
 from dir.bundle.arguments import FOLDER, find_bundle
+from dir.bundle.description import read
 from dir.bundle.fields import Fields
 from dir.bundle.files import InputFile, read_inputs, set_dialect
 from dir.bundle.inputs.tables import TableInputs
@@ -33,7 +34,8 @@ Floats = NDArray[np.float64]
 def monitor_file(given: Mapping[str, str]) -> dict[str, Any]:
     """Return the report of :func:`dir.monitor.monitor` for the rows of a file.
 
-    The report also has ``model``, ``input``, ``unit`` and ``retrain``, a command line.
+    The report also has ``model``, ``model_sha256`` (of its model.json), ``input``, ``unit`` and ``retrain``, a
+    command line.
 
     Args:
         given: settings of the command line by name.
@@ -56,6 +58,8 @@ def monitor_file(given: Mapping[str, str]) -> dict[str, Any]:
     beyond = "zero" if about.shots.get("zero_shot", True) else "few"
     report = monitor(reference, bins, new, settings, beyond)
     found = {"model": str(run), "input": str(path), "unit": str(about.target.get("unit")), **report}
+    # The report of the run's training recognises its own model by this hash, wherever the folder lies.
+    found["model_sha256"] = read(find_bundle(run))[1].text("sha256")
     return found | {"retrain": retrain_command(run)}
 
 

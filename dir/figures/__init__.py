@@ -2,8 +2,8 @@
 
 Reading order: ``style`` (colours and sizes of all figures), ``density`` (labels and weights), ``errors``
 (predictions), ``power`` (the curve of a label prior), ``feature_statistics`` and ``similarity`` (are the features of
-near labels alike), ``fds`` (what FDS does), ``ranks`` (methods over several data sets). The functions take tensors,
-arrays, numbers and modules and read no run folder.
+near labels alike), ``fds`` (what FDS does), ``ranks`` (methods over several data sets), ``new_data``. The functions
+take tensors, arrays, numbers and modules and read no run folder.
 ``dir.recipe`` draws them into TensorBoard, and ``dir-report`` into its page.
 """
 
@@ -26,6 +26,7 @@ from dir.figures.feature_statistics import (
     fds_statistics,
     feature_statistics,
 )
+from dir.figures.new_data import density_shift_figure
 from dir.figures.power import power_figure
 from dir.figures.ranks import RankDiagram, critical_difference_figure, rank_groups
 from dir.figures.similarity import similarity_figure
@@ -43,6 +44,7 @@ __all__ = [
     "critical_difference_figure",
     "density_correlation",
     "density_figure",
+    "density_shift_figure",
     "error_density_figure",
     "fds_bins_figure",
     "fds_epochs_figure",

@@ -10,6 +10,8 @@ from scipy import stats
 
 # Kept quantiles of a reference sample: distances of distribution functions are exact to 1 / 400.
 SKETCH = 200
+# Most bins of the densities that a report draws.
+SHOWN = 24
 # Bins of a population stability index: deciles, and one bin beyond each end.
 DECILES = 10
 
@@ -118,6 +120,39 @@ def kolmogorov(reference: Floats, size: float, new: Floats) -> Kolmogorov:
     statistic = max(0.0, found - error)
     pairs = max(1, round(size * len(new) / (size + len(new))))
     return Kolmogorov(statistic, float(stats.kstwo.sf(statistic, pairs)))
+
+
+def shown_density(quantiles: Floats, low: float, high: float, new: Floats) -> dict[str, Any]:
+    """Return the shares of two samples in even bins over the range of the reference, for a picture.
+
+    Args:
+        quantiles: :func:`sketch` of the reference sample.
+        low, high: ends of its range. Bins of whole numbers hold equally many of them.
+        new: values of the new sample.
+
+    Returns:
+        ``edges`` of at most :data:`SHOWN` bins, the shares ``reference`` and ``new`` in each bin, and the shares
+        ``below`` and ``above`` of the new sample beyond the range of the reference. JSON-able.
+
+    Example:
+        >>> shown_density(np.array([1.0, 2.0, 2.0]), 1.0, 2.0, np.array([2.0, 9.0]))["new"]
+        [0.0, 0.5]
+    """
+    if (quantiles == np.round(quantiles)).all():
+        first, last = np.ceil(low), np.floor(high)
+        width = np.ceil((last - first + 1) / SHOWN)
+        edges = first - 0.5 + width * np.arange(np.ceil((last - first + 1) / width) + 1)
+    else:
+        edges = np.linspace(low, high, SHOWN + 1) if low < high else np.array([low - 0.5, low + 0.5])
+    before, now = (np.histogram(values, edges)[0] / max(len(values), 1) for values in (quantiles, new))
+    beyond = [float(part.sum()) / max(len(new), 1) for part in (new < edges[0], new > edges[-1])]
+    return {
+        "edges": edges.tolist(),
+        "reference": before.tolist(),
+        "new": now.tolist(),
+        "below": beyond[0],
+        "above": beyond[1],
+    }
 
 
 def effective_size(weights: Floats) -> float:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dir.monitor.columns import compare_column, tests_of
+from dir.monitor.columns import Column, compare_column, tests_of
+from dir.monitor.density import shown_density
 from dir.monitor.errors_report import expected_error, realised_error
 from dir.monitor.reference import GROUPS, Reference, group_names
 from dir.monitor.settings import Settings
@@ -55,7 +56,8 @@ def monitor(
     Returns:
         ``rows``, ``unpredicted`` (share), ``settings``, ``inputs`` (list by column, or None), ``predictions``,
         ``labels`` (or None), ``expected_error``, ``realised_error`` (or None), ``reasons`` (list of texts) and
-        ``status``: 0, 3 for drift, 4 for a larger error.
+        ``status``: 0, 3 for drift, 4 for a larger error. ``density`` of predictions and labels: see
+        :func:`dir.monitor.density.shown_density`.
 
     Raises:
         ValueError: a threshold that cannot be used, or no row that could be predicted.
@@ -81,7 +83,8 @@ def monitor(
         labels = new.labels[known].astype(np.float64)
         if len(labels):
             own = settings.shared(tests_of([reference.labels]))
-            found["labels"] = compare_column(reference.labels, labels, None, own)
+            drift = compare_column(reference.labels, labels, None, own)
+            found["labels"] = drift | {"density": _density(reference.labels, labels)}
             groups = group_names(metric_bins, labels, beyond)
             found["realised_error"] = realised_error(reference, labels, new.predictions[known], groups, settings)
     found["reasons"] = reasons_of(found)
@@ -108,7 +111,13 @@ def _predictions(
     shares = {
         name: {"reference": reference.groups[name].share, "new": float((names == name).mean())} for name in GROUPS
     }
-    return found | {"groups": shares}
+    return found | {"groups": shares, "density": _density(reference.predictions, predictions.astype(np.float64))}
+
+
+def _density(column: Column, values: Floats) -> dict[str, Any]:
+    assert column.edges is not None
+    assert column.quantiles is not None
+    return shown_density(column.quantiles, float(column.edges[0]), float(column.edges[-1]), values)
 
 
 def reasons_of(report: Mapping[str, Any]) -> list[str]:

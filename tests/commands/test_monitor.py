@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from dir.commands.monitor import THRESHOLDS, main
 from dir.monitor import Settings
+from dir.monitor.saved import read_report
 from dir.recipe.cli import config_dir, register_configs, train_main
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
@@ -73,7 +74,7 @@ def without_monitoring(run: Path, target: Path) -> Path:
 
 
 def test_the_exit_status_is_0_without_drift_3_with_drift_and_4_with_a_larger_error(
-    monitor: Monitor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monitor: Monitor, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     same = houses(300, 1)
     status, report = monitor(same, "--picture", str(tmp_path / "new.png"))
@@ -81,6 +82,8 @@ def test_the_exit_status_is_0_without_drift_3_with_drift_and_4_with_a_larger_err
     assert [one["column"] for one in report["inputs"]] == ["size", "kind"]
     assert (tmp_path / "new.png").read_bytes().startswith(b"\x89PNG")
     assert "status 0: no drift" in capsys.readouterr().out
+    assert read_report(tmp_path / "out" / "new.json") == report
+    assert report["model_sha256"] == json.loads((run / "model" / "model.json").read_text())["sha256"]
 
     status, report = monitor(same.assign(size=same["size"] + 1).drop(columns="price"))
     assert (status, report["realised_error"]) == (3, None)
@@ -121,7 +124,7 @@ def test_a_run_of_an_earlier_release_is_monitored_by_its_data(monitor: Monitor, 
     older = without_monitoring(run, tmp_path / "older")
     found = monitor(frame, model=older)[1]
     for report in (expected, found):
-        del report["model"], report["retrain"]
+        del report["model"], report["model_sha256"], report["retrain"]
     assert found == expected
     config = OmegaConf.load(older / "config.yaml")
     config.data.path = str(tmp_path / "gone.csv")

@@ -30,6 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="file to write (default: report.html)")
     parser.add_argument("--baseline", help="row that the other rows are compared with (default: vanilla)")
+    parser.add_argument(
+        "--monitor",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also show new rows of one of the runs: a report of dir-monitor --json FILE; may be given several times",
+    )
     parser.add_argument("--split", default="test", choices=("test", "val"), help="test (default) or val")
     args = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -40,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         from dir.compare.html.page import report_page
 
-        text = report_page(found, args.split, args.baseline)
+        text = report_page(found, args.split, args.baseline, args.monitor)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(args.out, text.encode())
     except (ValueError, ImportError) as error:

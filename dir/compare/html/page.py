@@ -14,6 +14,7 @@ from dir._checks import message
 from dir.compare.html.cautions import warnings
 from dir.compare.html.drawings import drawings
 from dir.compare.html.figures import method_id
+from dir.compare.html.new_data import new_data_part, read_reports
 from dir.compare.html.pair import can_pair, pair_section
 from dir.compare.html.ranks import ranks_section
 from dir.compare.report import EMPTY, decimals, difference_cell, remarks, spread_cell
@@ -27,7 +28,10 @@ _TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 
 def report_page(
-    found: Sequence[tuple[Sequence[Run], Sequence[Path]]], split: str = "test", baseline: str | None = None
+    found: Sequence[tuple[Sequence[Run], Sequence[Path]]],
+    split: str = "test",
+    baseline: str | None = None,
+    monitor: Sequence[Path] = (),
 ) -> str:
     """Return the HTML of the report.
 
@@ -35,9 +39,11 @@ def report_page(
         found: runs of each experiment with its unfinished folders, see :func:`dir.compare.runs.find_runs`.
         split: "test" or "val".
         baseline: row that the others are compared with. Default: "vanilla", if it exists.
+        monitor: reports of ``dir-monitor`` about some of the runs.
 
     Raises:
-        ValueError: no runs, a run without the split, or an unknown baseline.
+        ValueError: no runs, a run without the split, an unknown baseline, or a file that is no report of
+            ``dir-monitor`` about one of the runs.
     """
     try:
         from jinja2 import Environment, select_autoescape
@@ -47,9 +53,17 @@ def report_page(
         raise ValueError(message("runs", "expected at least one folder of finished runs", len(found)))
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    new = read_reports(monitor, [run for runs, _ in found for run in runs])
     comparisons = [compare(runs, split, baseline, None, unfinished) for runs, unfinished in found]
     sections = [
         _section(runs, one, f"s{number}")
+        | {
+            "new": [
+                new_data_part(run, one, f"new{at}")
+                for at, (run, _, one) in enumerate(new)
+                if any(run is other for other in runs)
+            ]
+        }
         for number, ((runs, _), one) in enumerate(zip(found, comparisons, strict=True), 1)
     ]
     return template.render(sections=sections, ranks=ranks_section(comparisons), split=split)

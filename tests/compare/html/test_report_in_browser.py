@@ -58,7 +58,7 @@ def test_sorting_and_switching(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(AXE is None, reason="the package axe-core-python is not installed")
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (400, True)])
-def test_axe_finds_nothing_serious(page: Path, tmp_path: Path, width: int, dark: bool) -> None:
+def test_axe_finds_nothing_serious(full_page: Path, tmp_path: Path, width: int, dark: bool) -> None:
     assert AXE is not None
     # A frame sets the width: Chromium's own window is never narrower than 500 pixels.
     inner = tmp_path / "inner.html"
@@ -73,7 +73,7 @@ def test_axe_finds_nothing_serious(page: Path, tmp_path: Path, width: int, dark:
     });
     """
     scripts = f"<script>{AXE.read_text(encoding='utf-8')}</script><script>{script}</script></body>"
-    text = page.read_text().replace("</body>", scripts)
+    text = full_page.read_text().replace("</body>", scripts)
     if dark:
         # The setting of the browser has no switch: the rule for dark pages holds for every page.
         text = text.replace("(prefers-color-scheme: dark)", "all")
