@@ -1,11 +1,12 @@
-"""Reweighter, the base of modules that turn labels into sample weights: LDS and DenseWeight."""
+"""Reweighter, the base of modules that turn labels into sample weights: LDS and DenseWeight; one for each target."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.utils.data import WeightedRandomSampler
 
 from dir._labels import Labels, as_mask
@@ -66,3 +67,31 @@ class Reweighter(KeepsPrecision):
 def masked_weights(weights: Tensor, mask: Any) -> Tensor:
     """Return weights that are 0 where the mask is False."""
     return weights if mask is None else weights.masked_fill(~as_mask(mask, weights), 0.0)
+
+
+class TargetWeights(nn.ModuleList):
+    """One fitted reweighter for each of several targets: ``weights[:, k]`` is that of the k-th for ``labels[:, k]``.
+
+    Args:
+        reweighters: K reweighters, each fitted to the labels of its target.
+
+    Shape:
+        labels ``[N, K]`` -> weights ``[N, K]``.
+
+    Example:
+        >>> from dir import LDS, LabelBins
+        >>> labels = torch.tensor([[0.0, 1.0], [0.0, 0.0], [1.0, 1.0]])
+        >>> fitted = [LDS(LabelBins.integers(0, 1), kernel=None).fit(column) for column in labels.T]
+        >>> TargetWeights(fitted)(labels)
+        tensor([[0.7500, 0.7500],
+                [0.7500, 1.5000],
+                [1.5000, 0.7500]])
+    """
+
+    def __init__(self, reweighters: Iterable[Reweighter]) -> None:
+        super().__init__(reweighters)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Return the weight of each label."""
+        columns = zip(self, labels.unbind(1), strict=True)
+        return torch.stack([reweighter(column) for reweighter, column in columns], dim=1)

@@ -167,7 +167,7 @@ def describe_search(search: Search, name: str) -> dict[str, Any]:
     from dir.recipe.build import build_data
 
     cfg = search.config(())
-    data, bins, _, _ = build_data(cfg, search.set_up)
+    data, (bins,), _, _ = build_data(cfg, search.set_up)
     labels: dict[str, Any] = {split: data.labels(split).double().numpy() for split in data.splits}
     lds = instantiate(search.config(("method=lds",)).method.lds, _partial_=True, _convert_="all")(bins)
     report = label_report(labels, bins, instantiate(cfg.task.shots, _convert_="all"), lds)

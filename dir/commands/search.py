@@ -23,6 +23,7 @@ from dir.data.base import RegressionData
 from dir.posthoc import Posthoc
 from dir.recipe.nodes import instantiate_with
 from dir.recipe.run_folder import RunFolder
+from dir.recipe.several_targets import refuse_several
 
 Array = NDArray[np.float64]
 POWERS = tuple(round(0.05 * step, 2) for step in range(25))
@@ -94,6 +95,7 @@ class Search:
         # Reasons of the trainings that failed in this call.
         self.failures: dict[str, str] = {}
         cfg = compose_config(overrides)
+        refuse_several(cfg, "dir-recommend searches for a model of one target")
         table = cfg.data["_target_"] == "dir.data.TabularData"
         self.runs = {name: lines for name, lines in RUNS.items() if table or not is_tree(name)}
         for method in dict.fromkeys(lines[0] for lines in self.runs.values()):

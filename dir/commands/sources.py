@@ -34,6 +34,7 @@ from dir.recipe.cli import config_dir
 from dir.recipe.compatibility import check
 from dir.recipe.quoted import quote_values
 from dir.recipe.settings import check_settings
+from dir.recipe.several_targets import refuse_several
 
 Array = NDArray[np.float64]
 TABLES = (".csv", ".tsv", ".txt", ".data")
@@ -158,7 +159,8 @@ def from_recipe(overrides: Sequence[str], name: str) -> Source:
         ValueError, FileNotFoundError: the recipe refuses its settings or its data.
     """
     cfg = compose_config(overrides)
-    data, bins, _, _ = build_data(cfg)
+    refuse_several(cfg, "dir-describe reads one target")
+    data, (bins,), _, _ = build_data(cfg)
     weighted = compose_config([*(line for line in overrides if not line.startswith("method")), "method=lds"])
     labels: dict[str, Array] = {split: data.labels(split).double().numpy() for split in SPLITS}
     shots: dict[str, Any] = instantiate(cfg.task.shots, _convert_="all")

@@ -18,9 +18,11 @@ from dir.commands.sources import compose_config
 from dir.commands.tune_space import Dimension, has_effect, override_of, space_of, split_overrides
 from dir.commands.tune_target import Target
 from dir.data.base import RegressionData
+from dir.metrics import ShotMetrics
 from dir.metrics.table import SHOTS
 from dir.recipe.build import build_data
 from dir.recipe.same_settings import MAY_CHANGE, leaves
+from dir.recipe.several_targets import refuse_several
 
 # Returns a value of a dimension.
 Choose = Callable[[Dimension], Any]
@@ -131,7 +133,9 @@ class Plan:
             advice = "Remove it. --workers trains several trials at once."
             raise ValueError(message("trainer.devices", "a trial trains on one device", cfg.trainer.devices, advice))
         cfg.method.resample = None
+        refuse_several(cfg, "dir-tune judges the trials by one target")
         data, _, _, metrics = build_data(cfg, RegressionData.close_test)
+        assert isinstance(metrics, ShotMetrics)  # several targets are refused
         if self.target.group != "all":
             group = metrics.members[1 + SHOTS.index(self.target.group)].cpu()
             if not bool(group[metrics.bins(data.labels("val")).cpu()].any()):

@@ -67,6 +67,9 @@ def read_members(runs: Sequence[Path]) -> dict[str, Split]:
         if not path.is_file():
             raise ValueError(message(str(run), "has no predictions.npz", advice="Give folders of finished runs."))
         files.append(read_npz(path))
+        if files[-1]["label"].ndim > 1:
+            advice = "Average the columns of their predictions.npz yourself, or give runs of one target."
+            raise ValueError(message(str(run), "an ensemble has one target, and the run has several", advice=advice))
     splits = {}
     for split, prefix in (("val", "val_"), ("test", "")):
         for name in ("row_id", "label", "bin", "shot"):

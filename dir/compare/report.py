@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from dir._checks import check_choice
 from dir.compare.published import BENCHMARKS, ENCODERS, PAPERS, published
 from dir.compare.statistics import Comparison, Difference, Row, Spread, as_json
 from dir.metrics.table import BEST_AT, HIGHER_IS_BETTER
+from dir.metrics.target_groups import MEANS, heading_of
 
 EMPTY = "-"
 
@@ -68,7 +69,7 @@ def _table_decimals(comparison: Comparison, metric: str) -> int:
 def _columns(comparison: Comparison, metric: str, also: Sequence[str]) -> list[tuple[str, str, str]]:
     """Return (heading, metric, group) per column: the groups of the metric, and `all` of each metric in `also`."""
     extra = [name for name in also if name in comparison.metrics and name != metric]
-    groups = [(group, metric, group) for group in comparison.groups]
+    groups = [(heading_of(group, comparison.groups), metric, group) for group in comparison.groups]
     return [*groups, *((name, name, "all") for name in extra)]
 
 
@@ -118,6 +119,9 @@ def summary_grid(comparison: Comparison) -> Grid:
     A star marks a cell whose paired difference to the baseline has a 95 % interval without 0.
     """
     metric = comparison.metrics[0]
+    # Few-shot labels of each target stand beside the means. The other shot groups are in the other tables.
+    shown = [group for group in comparison.groups if "/" not in group or group.endswith(("/all", "/few"))]
+    comparison = replace(comparison, groups=tuple(shown))
     grid = spread_grid(comparison, metric, ("balanced_mae",))
     columns = _columns(comparison, metric, ("balanced_mae",))
     lines = []
@@ -170,10 +174,11 @@ def grids(comparison: Comparison) -> list[Grid]:
 def remarks(comparison: Comparison) -> list[str]:
     """Return lines about the numbers: sizes of the groups, seeds, published sources and unfinished runs."""
     sizes = (
-        f"{group} {low}" if low == high else f"{group} {low} to {high}"
+        f"{heading_of(group, comparison.sizes)} {low}" + ("" if low == high else f" to {high}")
         for group, (low, high) in comparison.sizes.items()
     )
     lines = [f"{comparison.split} rows: {', '.join(sizes)}. '{EMPTY}': no row in the group, or no finite value."]
+    lines += [MEANS] if any("/" in group for group in comparison.groups) else []
     for seeds in dict.fromkeys(row.seeds for row in comparison.rows):
         labels = ", ".join(row.label for row in comparison.rows if row.seeds == seeds)
         lines.append(f"Seeds {', '.join(map(str, seeds))}: {labels}.")

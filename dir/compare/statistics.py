@@ -157,7 +157,9 @@ def compare(
     for metric in metrics or ():
         check_choice("--metrics", metric, available)
     chosen = tuple(metrics) if metrics else available
-    groups = _known_first((group for run in runs for group in run.metrics[split]), GROUPS)
+    # Groups of several targets (valence/few) keep their order.
+    found = dict.fromkeys(group for run in runs for group in run.metrics[split])
+    groups = (*(group for group in GROUPS if group in found), *(group for group in found if group not in GROUPS))
     rows: dict[str, list[Run]] = {}
     for run in runs:
         rows.setdefault(run.label, []).append(run)

@@ -23,15 +23,16 @@ class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
 
     Args:
         inputs: one tensor or a tuple of tensors, first dimension N.
-        labels: N labels in raw units.
+        labels: labels in raw units, [N], or [N, K] of several targets.
         transform: called with the inputs of a fetched *batch* (augmentation, uint8 -> float).
         label_dtype: type in which the labels are stored. Default: float32.
 
     Shape:
-        - ``dataset.__getitems__(indices)``: inputs ``[len(indices), ...]`` and labels ``[len(indices)]``.
+        - ``dataset.__getitems__(indices)``: inputs ``[len(indices), ...]`` and labels ``[len(indices)]`` or
+          ``[len(indices), K]``.
 
     Raises:
-        ValueError: if inputs and labels differ in length, or labels are not one-dimensional.
+        ValueError: if inputs and labels differ in length, or labels are not [N] or [N, K] with K > 1.
 
     Example:
         >>> data = ArrayDataset(torch.arange(6.0).reshape(3, 2), torch.tensor([1.0, 2.0, 3.0]))
@@ -46,8 +47,8 @@ class ArrayDataset(Dataset[tuple[Inputs, Tensor]]):
         transform: Callable[[Inputs], Inputs] | None = None,
         label_dtype: torch.dtype = torch.float32,
     ) -> None:
-        if labels.ndim != 1:
-            raise ValueError(message("labels", "expected shape [N]", list(labels.shape)))
+        if labels.ndim != 1 and not (labels.ndim == 2 and labels.shape[1] > 1):
+            raise ValueError(message("labels", "expected shape [N], or [N, K] of K > 1 targets", list(labels.shape)))
         for part in inputs if isinstance(inputs, tuple) else (inputs,):
             if len(part) != len(labels):
                 raise ValueError(message("inputs", f"expected one row for each of {len(labels)} labels", len(part)))

@@ -15,7 +15,7 @@ from dir.data.arrays import ArrayDataset as ArrayDataset
 from dir.data.arrays import Inputs as Inputs
 from dir.data.arrays import automatic_bins as automatic_bins
 from dir.data.arrays import take_batch
-from dir.data.describe import describe_labels
+from dir.data.describe import describe_splits
 from dir.data.identified import IdentifiedRows
 from dir.data.importance import ImportantRows, WeightedRows
 from dir.data.label_chunks import LabelChunks
@@ -51,6 +51,8 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
     kept_log1p: bool | None = None
     # The encoding() of an earlier run, from its model bundle: a table is encoded with it instead of being fitted.
     kept_encoding: dict[str, Any] | None = None
+    # Names of the targets; a data module of one target need not name it.
+    targets: tuple[str, ...] = ()
     # Type of raw labels and predictions.
     label_dtype = torch.float32
 
@@ -69,7 +71,7 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
         self._splits: dict[str, Dataset[Any]] | None = None
 
     def build(self) -> dict[str, Dataset[Any]]:
-        """Return the datasets ``train``, ``val`` and ``test``, each with ``labels`` (float [N], raw units)."""
+        """Return the datasets ``train``, ``val`` and ``test``, with raw ``labels``, float [N] or [N, K]."""
         raise NotImplementedError(f"{type(self).__name__} must implement build()")
 
     def encoder_args(self) -> dict[str, Any]:
@@ -105,8 +107,8 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
     def check_splits(self, splits: dict[str, Dataset[Any]]) -> None:
         """Raise a ValueError for a split without rows, for labels that are not finite, and for one training label."""
         for split in SPLITS:
-            check_labels(split, splits[split])
-        check_two_labels(splits["train"])
+            check_labels(split, splits[split], max(1, len(self.targets)))
+        check_two_labels(splits["train"], self.targets)
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -141,7 +143,7 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
         return self._splits[split]
 
     def labels(self, split: Split) -> Tensor:
-        """Return the labels of one split, float [N], raw units."""
+        """Return the labels of one split in raw units, float [N], or [N, K] of several targets."""
         return labels_of(self.dataset(split))
 
     def label_chunks(self, split: Split) -> LabelChunks:
@@ -170,9 +172,9 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
         """
         before = self.labels(split)
         data = Subset(self.dataset(split), rows.tolist())
-        check_labels(split, data)
+        check_labels(split, data, max(1, len(self.targets)))
         if split == "train":
-            check_two_labels(data)
+            check_two_labels(data, self.targets)
         assert self._splits is not None
         self._splits[split] = data
         self._restricted.setdefault(split, before)
@@ -184,9 +186,8 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
 
         :func:`dir.data.describe.format_description` makes text of it.
         """
-        return {"splits": {split: describe_labels(self.labels(split).numpy()) for split in self.splits}} | (
-            self.describe_importance()
-        )
+        labels: dict[str, Any] = {split: self.labels(split).numpy() for split in self.splits}
+        return {"splits": describe_splits(labels, self.targets)} | self.describe_importance()
 
     def table(self, split: Split) -> tuple[Any, Any]:
         """Return the rows of one split before they are encoded: a frame of features and a series of labels.
@@ -210,6 +211,8 @@ class RegressionData(IdentifiedRows, ImportantRows, LightningDataModule):
             ValueError: if the data is not a table, or the resampler refuses it; if the rows have an importance, which
                 a synthetic row would lack.
         """
+        if len(self.targets) > 1:
+            raise ValueError(message("method.resample", "not possible with several targets", list(self.targets)))
         if self.importance("train") is not None:
             advice = "Remove the importance, or choose a method that weights rows, such as lds."
             problem = "resampling would lose the importance of the rows"

@@ -198,21 +198,23 @@ def sniff(path: Path, options: CsvOptions) -> str:
     return f"The file uses {written} as separator: set data.sep={written}{decimal}."
 
 
-def csv_row_ids(path: Path, target: str, options: CsvOptions) -> list[str]:
+def csv_row_ids(path: Path, targets: Sequence[str], options: CsvOptions) -> list[str]:
     """Return the id of each row: a hash of its cells as text, whatever the order of the columns.
 
     Args:
         path: csv file that :func:`read_table` accepts.
-        target: column of the label.
+        targets: columns of the labels.
         options: how the file is written.
     """
     header, lines, _ = read_cells(path, options)
-    label = header.index(target)
-    order = sorted((name, column) for column, name in enumerate(header) if column != label)
+    places = [header.index(target) for target in targets]
+    order = sorted((name, column) for column, name in enumerate(header) if column not in places)
     ids = []
     for line in lines:
         cells = [(name, line[column]) for name, column in order]
-        ids.append(row_id(json.dumps(cells).encode(), line[label].encode()))
+        labels = [line[place] for place in places]
+        label = labels[0] if len(labels) == 1 else json.dumps(labels)
+        ids.append(row_id(json.dumps(cells).encode(), label.encode()))
     return ids
 
 

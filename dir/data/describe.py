@@ -36,6 +36,16 @@ def describe_labels(labels: NDArray[Any]) -> dict[str, Any]:
     }
 
 
+def describe_splits(labels: Mapping[str, NDArray[Any]], targets: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """Return :func:`describe_labels` of each split, or of each split and each of several targets, labels [N, K]."""
+    if len(targets) < 2:
+        return {split: describe_labels(values) for split, values in labels.items()}
+    return {
+        split: {name: describe_labels(values[:, place]) for place, name in enumerate(targets)}
+        for split, values in labels.items()
+    }
+
+
 def describe_columns(table: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Return kind, missing values, distinct values and examples of each column.
 
@@ -58,7 +68,7 @@ def describe_columns(table: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str,
 
 
 def format_description(description: Mapping[str, Any]) -> str:
-    """Return a description as lines of text, for the terminal.
+    """Return a description as lines of text, for the terminal; one line per split and target.
 
     Example:
         >>> print(format_description({"splits": {"train": describe_labels(np.array([0.0, 1.5, 1.5]))}}))
@@ -81,7 +91,7 @@ def format_description(description: Mapping[str, Any]) -> str:
     if target.get("dtype") == "float64":
         lines.append("target: labels are float64, because float32 is too coarse for them")
         digits = 15
-    for split, labels in description["splits"].items():
+    for split, labels in _by_target(description["splits"]):
         if "maps" in labels:
             lines.append(_maps_line(split, labels))
             continue
@@ -104,6 +114,17 @@ def _maps_line(split: str, labels: Mapping[str, Any]) -> str:
         f"{labels['holes']} holes, labels {labels['min']:.6g} to {labels['max']:.6g} (mean {labels['mean']:.6g}), "
         f"{labels['zeros']} zeros"
     )
+
+
+def _by_target(splits: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the labels of each split, or of each split and each of several targets, with a heading."""
+    lines: list[tuple[str, Mapping[str, Any]]] = []
+    for split, found in splits.items():
+        if all(isinstance(value, Mapping) for value in found.values()):
+            lines += [(f"{split}, {name}", labels) for name, labels in found.items()]
+        else:
+            lines.append((split, found))
+    return lines
 
 
 def _importance_lines(importance: Mapping[str, Any]) -> list[str]:

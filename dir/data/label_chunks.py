@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -29,8 +30,15 @@ class LabelChunks:
         self.read = read
         self._ends: Tensor | None = None
 
+    def by_target(self, targets: int) -> list[LabelChunks]:
+        """Return the labels of each of several targets, whose chunks are ``[n, K]``; of one target, the labels."""
+        return [self] if targets < 2 else [LabelChunks(partial(self._column, place)) for place in range(targets)]
+
+    def _column(self, place: int) -> Iterator[Tensor]:
+        return (chunk[:, place].contiguous() for chunk in self.read())
+
     def all(self) -> Tensor:
-        """Return all labels, ``[N]``."""
+        """Return all labels, ``[N]``, or ``[N, K]`` of several targets."""
         chunks = list(self.read())
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 

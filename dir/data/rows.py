@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from dir.bins import check_finite
 
 
 def labels_of(data: Dataset[Any]) -> Tensor:
-    """Return the labels [N] of a dataset that has ``labels``, or of a subset of one.
+    """Return the labels, [N] or [N, K], of a dataset that has ``labels``, or of a subset of one.
 
     Example:
         >>> from dir.data.arrays import ArrayDataset
@@ -77,20 +78,34 @@ def _join(parts: list[Any]) -> Any:
     return tuple(_join([part[i] for part in parts]) for i in range(len(first)))
 
 
-def check_labels(split: str, data: Dataset[Any]) -> None:
-    """Raise ValueError unless the labels are a non-empty, finite [N] tensor, N the length of the dataset."""
+def check_labels(split: str, data: Dataset[Any], targets: int = 1) -> None:
+    """Raise ValueError unless the labels are a non-empty, finite tensor [N], or [N, K] of several targets.
+
+    Args:
+        split: name of the split, for messages.
+        data: dataset of N samples.
+        targets: K.
+    """
     labels = labels_of(data)
     size = len(data)  # type: ignore[arg-type]
-    if labels.ndim != 1 or len(labels) != size:
-        raise ValueError(message(f"{split} labels", f"expected shape [{size}]", list(labels.shape)))
+    shape = [size] if targets == 1 else [size, targets]
+    if list(labels.shape) != shape:
+        raise ValueError(message(f"{split} labels", f"expected shape {shape}", list(labels.shape)))
     if size == 0:
         raise ValueError(message(split, "expected at least one sample, the split is empty"))
     check_finite(labels, f"{split} labels")
 
 
-def check_two_labels(data: Dataset[Any]) -> None:
-    """Raise ValueError if all training labels are the same."""
+def check_two_labels(data: Dataset[Any], targets: Sequence[str] = ()) -> None:
+    """Raise ValueError if all training labels of a target are the same.
+
+    Args:
+        data: dataset of the training rows.
+        targets: names of several targets, for messages.
+    """
     train = labels_of(data)
-    if bool((train == train[0]).all()):
-        problem = f"expected at least two distinct values, all {len(train)} are {train[0].item()}"
-        raise ValueError(message("train labels", problem))
+    for place, column in enumerate(train.reshape(len(train), -1).unbind(1)):
+        if bool((column == column[0]).all()):
+            where = f"train labels of {targets[place]}" if len(targets) > 1 else "train labels"
+            problem = f"expected at least two distinct values, all {len(column)} are {column[0].item()}"
+            raise ValueError(message(where, problem))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,26 @@ def balanced_split(groups: NDArray[np.int64], cap: int, seed: int) -> Names:
         names[members[:size]] = "val"
         names[members[size : 2 * size]] = "test"
     return names
+
+
+def rarest_bins(bins: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return a group for each sample with several labels: the bin of its rarest label, for :func:`balanced_split`.
+
+    A sample of one target belongs to its bin.
+
+    Args:
+        bins: bin of each sample, [N], for each target.
+
+    Example:
+        >>> import numpy as np
+        >>> rarest_bins([np.array([0, 0, 0, 1]), np.array([0, 0, 2, 0])]).tolist()  # bins 0 to 1, then 0 to 2
+        [0, 0, 4, 1]
+    """
+    sizes = np.stack([np.bincount(target)[target] for target in bins])
+    starts = np.cumsum([0, *(int(target.max()) + 1 for target in bins[:-1])])
+    rarest = sizes.argmin(axis=0)
+    groups: NDArray[np.int64] = (np.stack(bins) + starts[:, None])[rarest, np.arange(sizes.shape[1])]
+    return groups
 
 
 def random_split(count: int, share: float, seed: int) -> Names:

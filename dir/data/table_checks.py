@@ -33,7 +33,7 @@ def require_columns(table: pd.DataFrame, names: Sequence[str], path: Path, optio
 def select_columns(
     raw: pd.DataFrame,
     given: Mapping[str, Sequence[str]],
-    target: str,
+    targets: Sequence[str],
     apart: Sequence[str],
     hint: str,
     problems: Problems,
@@ -43,7 +43,7 @@ def select_columns(
     Args:
         raw: the file.
         given: columns that the settings name, by config key; those of ``data.drop`` are left out.
-        target: column of the labels.
+        targets: columns of the labels.
         apart: columns with another role, which are no features.
         hint: advice if a column is not there.
         problems: gets the problems.
@@ -55,9 +55,10 @@ def select_columns(
         find_columns(raw, names, key, problems, hint)
     problems.raise_all()
     table = raw.drop(columns=list({*given["data.drop"], *apart}))
-    if not set(table.columns) - {target}:
+    if not set(table.columns) - set(targets):
         beside = f" and {listed(apart)}" if apart else ""
-        problems.add(f"no column is left besides the target {target!r}{beside}")
+        named = f"target {targets[0]!r}" if len(targets) == 1 else f"targets {listed(targets)}"
+        problems.add(f"no column is left besides the {named}{beside}")
     problems.raise_all()
     return table
 
@@ -192,8 +193,10 @@ def find_letters(column: pd.Series[Any], problems: Problems, length: int | None 
     return length
 
 
-def find_missing(table: pd.DataFrame, target: str | None, missing: str, problems: Problems) -> pd.DataFrame:
+def find_missing(table: pd.DataFrame, targets: Sequence[str], missing: str, problems: Problems) -> pd.DataFrame:
     """Apply the policy for missing values: "refuse", "median" (features only, filled in later) or "drop".
+
+    A row that lacks the label of one of several targets is such a row.
 
     Returns:
         the table, without rows with missing values if ``missing="drop"``. Missing values that the policy does not
@@ -205,12 +208,12 @@ def find_missing(table: pd.DataFrame, target: str | None, missing: str, problems
         if kept.empty:
             problems.add("every row has a missing value", "Set data.missing=median, or data.drop.")
         return kept
-    watched = [name for name in table.columns if missing != "median" or name == target]
+    watched = [name for name in table.columns if missing != "median" or name in targets]
     for name in watched:
         if gone[name].any():
             rows = show_rows(np.flatnonzero(gone[name].to_numpy()))
             fill = "data.missing=drop leaves out these rows."
-            advice = fill if name == target else f"data.missing=median fills in numbers, {fill}"
+            advice = fill if name in targets else f"data.missing=median fills in numbers, {fill}"
             problems.add(f"column {shown(name)}: missing values in rows {rows}", advice)
     return table
 

@@ -40,7 +40,7 @@ Leaks = Literal["refuse", "allow"]
 class ColumnRoles:
     """Columns that the settings of a table name; see :class:`dir.data.TabularData`."""
 
-    target: str
+    targets: tuple[str, ...]
     categorical: tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
@@ -118,7 +118,7 @@ def read_training_table(
     raw = read_table(path, "data.path", options, roles.letters)
     problems = Problems(str(path))
     given = {
-        "data.target": [roles.target],
+        "data.target": roles.targets,
         "data.drop": roles.drop,
         "data.categorical": roles.categorical or (),
         "data.dates": roles.dates,
@@ -128,19 +128,20 @@ def read_training_table(
     # A time that is text only orders the rows, unless it is among the dates.
     apart = [name for name in roles.time if name in raw and is_text(raw[name]) and name not in roles.dates]
     apart += [*roles.group, *(name for name in (roles.split, roles.importance) if name is not None)]
-    table = select_columns(raw, given, roles.target, apart, sniff(path, options), problems)
+    table = select_columns(raw, given, roles.targets, apart, sniff(path, options), problems)
     kinds = dict.fromkeys(raw.columns, "dropped")
     kinds |= dict.fromkeys(roles.time, "time") | dict.fromkeys(roles.group, "group")
     named = ((roles.split, "split"), (roles.importance, "importance"))
     kinds |= {name: kind for name, kind in named if name is not None}
     table, categorical = _check(table, roles, None, problems, kinds)
     letters = {name: find_letters(table[name], problems) for name in roles.letters}
-    kept = _complete(table, roles.target, missing, lags, problems)
+    kept = _complete(table, roles.targets, missing, lags, problems)
     beside = _read_beside(raw, kept.index.to_numpy(), roles, path, problems)
     if leaks == "refuse" and lags is None:
-        others = {*categorical, *roles.dates, *roles.letters, roles.target}
+        others = {*categorical, *roles.dates, *roles.letters, *roles.targets}
         numeric = [name for name in kept.columns if name not in others and kept[name].dtype == np.float64]
-        find_leaks(kept, numeric, roles.target, problems)
+        for target in roles.targets:
+            find_leaks(kept, numeric, target, problems)
     problems.raise_all()
     report = describe_columns(raw, kinds)
     positions = [column for name, length in letters.items() for column in letter_columns(name, length)]
@@ -181,7 +182,7 @@ def read_test_table(
     table, _ = _check(raw[training.raw], roles, training.categorical, problems, {})
     for name, length in training.letters.items():
         find_letters(table[name], problems, length)
-    table = _complete(table, roles.target, missing, lags, problems)
+    table = _complete(table, roles.targets, missing, lags, problems)
     known = training.beside.time_columns
     # Rows of a test file have their split already. Time and group only matter to windows.
     beside_roles = replace(roles, split=None) if lags is not None else replace(roles, split=None, time=(), group=())
@@ -191,13 +192,13 @@ def read_test_table(
 
 
 def _complete(
-    table: pd.DataFrame, target: str, missing: Missing, lags: bool | None, problems: Problems
+    table: pd.DataFrame, targets: Sequence[str], missing: Missing, lags: bool | None, problems: Problems
 ) -> pd.DataFrame:
     """Apply the policy for missing values to features and target, or for windows to their inputs."""
     if lags is None:
-        return find_missing(table, target, missing, problems)
-    inputs = table if lags else table.drop(columns=target)
-    return table.loc[find_missing(inputs, None, missing, problems).index]
+        return find_missing(table, targets, missing, problems)
+    inputs = table if lags else table.drop(columns=list(targets))
+    return table.loc[find_missing(inputs, (), missing, problems).index]
 
 
 def _expand(table: pd.DataFrame, roles: ColumnRoles, letters: dict[str, int], path: Path) -> pd.DataFrame:
@@ -223,7 +224,7 @@ def _check(
         problems: gets the problems.
         kinds: gets the kind of each column.
     """
-    features = table.drop(columns=roles.target)
+    features = table.drop(columns=list(roles.targets))
     find_index_columns(features, problems)
     guessed = categorical is None and roles.categorical is None
     if categorical is None:
@@ -233,11 +234,12 @@ def _check(
     numeric = [name for name in features.columns if name not in {*categorical, *roles.dates, *roles.letters}]
     # Columns of text that are no categories are among the problems already, if the categories were guessed.
     checked = [name for name in numeric if name not in texts] if guessed else numeric
-    numbers = {name: find_numbers(table[name], problems) for name in [*checked, roles.target]}
+    numbers = {name: find_numbers(table[name], problems) for name in [*checked, *roles.targets]}
     for name in roles.dates:
         find_bad_dates(table[name], problems)
     kinds |= dict.fromkeys(numeric, "number") | dict.fromkeys(categorical, "category")
-    kinds |= dict.fromkeys(roles.dates, "date") | dict.fromkeys(roles.letters, "letters") | {roles.target: "target"}
+    kinds |= dict.fromkeys(roles.dates, "date") | dict.fromkeys(roles.letters, "letters")
+    kinds |= dict.fromkeys(roles.targets, "target")
     return with_columns(table, numbers), categorical
 
 

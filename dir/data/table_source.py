@@ -145,7 +145,7 @@ class TableSource:
         found = {
             "kind": "table",
             "columns": list(columns),
-            "target": self.roles.target,
+            "target": self.roles.targets[0],
             "missing": self.missing,
             "encoder": encoder.to_dict(),
             "dates": list(self.roles.dates),
@@ -170,14 +170,14 @@ class TableSource:
         """Return the id of each sample: that of its row, or for a window that of the row of its label."""
         ids = []
         for path, table in self.parts:
-            own = csv_row_ids(path, self.roles.target, self.options)
+            own = csv_row_ids(path, self.roles.targets, self.options)
             ids += [own[row] for row in table.index.tolist()]
         return ids
 
     def _draw(self) -> Names:
         drawn, self.notes = draw_split(
             self.checked.table,
-            self.roles.target,
+            self.roles.targets,
             self.splitting,
             str(self.path),
             self.checked.beside,
@@ -195,8 +195,9 @@ class TableSource:
         step: float | None = None,
     ) -> Windowed:
         problems = Problems(str(path))
-        made = windows.make(table, beside, names, self.roles.target, problems, step)
+        (target,) = self.roles.targets  # several targets of windows are refused
+        made = windows.make(table, beside, names, target, problems, step)
         if self.leaks == "refuse" and step is None:
-            windows.find_leaks(made, self.roles.target, problems)
+            windows.find_leaks(made, target, problems)
         problems.raise_all()
         return made

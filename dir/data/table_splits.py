@@ -14,9 +14,19 @@ from numpy.typing import NDArray
 from dir._checks import check_choice, check_integer, message
 from dir.data.arrays import automatic_bins
 from dir.data.label_types import needs_float64
-from dir.data.splits import SPLITS, Names, balanced_split, cap_for_share, check_share, group_split, random_split
+from dir.data.splits import (
+    SPLITS,
+    Names,
+    balanced_split,
+    cap_for_share,
+    check_share,
+    group_split,
+    random_split,
+    rarest_bins,
+)
 from dir.data.table_reading import Beside
 from dir.data.table_times import TimeColumns
+from dir.data.target_names import target_values
 
 SplitKind = Literal["balanced", "random", "time"]
 
@@ -71,7 +81,7 @@ class SplitSettings:
 
 def draw_split(
     table: pd.DataFrame,
-    target: str,
+    targets: Sequence[str],
     settings: SplitSettings,
     path: str,
     beside: Beside,
@@ -81,7 +91,7 @@ def draw_split(
 
     Args:
         table: rows with features and target.
-        target: column of the labels.
+        targets: columns of the labels.
         settings: how rows are split.
         path: the file, for messages.
         beside: group, time and given split of each row. Whole groups are drawn, unless the split is by time or given.
@@ -96,7 +106,8 @@ def draw_split(
         names = split_by_time(beside.time_columns, beside.time, settings, path, has_test)
         by = f"time, {_borders(settings)}"
     else:
-        names = split_table(table, target, settings.split, settings.share, settings.split_bins, settings.seed, groups)
+        drawn = (settings.split, settings.share, settings.split_bins, settings.seed)
+        names = split_table(table, targets, *drawn, groups)
         return np.where(names == "val", "val", "train") if has_test else names, []
     counts = ", ".join(f"{int((names == name).sum())} {name}" for name in SPLITS[: 2 if has_test else 3])
     lines = [f"split by {by}: {counts} rows"]
@@ -145,7 +156,7 @@ def _borders(settings: SplitSettings) -> str:
 
 def split_table(
     table: pd.DataFrame,
-    target: str,
+    targets: Sequence[str],
     split: Literal["balanced", "random", "time"],
     share: float,
     num_bins: int,
@@ -156,7 +167,7 @@ def split_table(
 
     Args:
         table: rows with features and target.
-        target: column of the labels.
+        targets: columns of the labels.
         split: ``"random"``, or ``"balanced"`` for about equally many val and test rows in each label bin.
         share: share of the rows for val and for test.
         num_bins: label bins of the balanced split, unless labels are whole numbers.
@@ -165,7 +176,7 @@ def split_table(
     """
     # Rows are numbered in the order of their first appearance, and NaN equals NaN.
     copies = table.groupby(list(table.columns), sort=False, dropna=False).ngroup().to_numpy().astype(np.int64)
-    return split_copies(copies, table[target].to_numpy(np.float64), split, share, num_bins, seed, groups)
+    return split_copies(copies, target_values(table, targets), split, share, num_bins, seed, groups)
 
 
 def split_copies(
@@ -181,7 +192,10 @@ def split_copies(
 
     Args:
         copies: number of the distinct input of each row, from 0, in the order of their first appearance.
-        labels: label of each row; the first copy decides the bin of a balanced split.
+        labels: label of each row, [N], or of several targets, [N, K]; the first copy decides the bin of a balanced
+            split. A row with several labels belongs to the bin of its rarest label, so that the rare labels of every
+            target reach val and test. At most a third of the rows of such a group does; a bin with rows in several
+            groups may lose more.
         split, share, num_bins, seed, groups: see :func:`split_table`.
 
     Example:
@@ -194,6 +208,12 @@ def split_copies(
     first = np.unique(copies, return_index=True)[1]
     if split == "random":
         return random_split(len(first), share, seed)[copies]
-    kept = torch.from_numpy((labels if needs_float64(labels) else labels.astype(np.float32))[first])
-    bins = automatic_bins(kept, num_bins)(kept).numpy()
+    bins = rarest_bins([_bin_numbers(column, first, num_bins) for column in labels.reshape(len(labels), -1).T])
     return balanced_split(bins, cap_for_share(bins, share), seed)[copies]
+
+
+def _bin_numbers(labels: NDArray[np.float64], rows: NDArray[np.int64], num_bins: int) -> NDArray[np.int64]:
+    """Return the bin of some rows of a target, [len(rows)]."""
+    kept = torch.from_numpy((labels if needs_float64(labels) else labels.astype(np.float32))[rows])
+    numbers: NDArray[np.int64] = automatic_bins(kept, num_bins)(kept).numpy()
+    return numbers

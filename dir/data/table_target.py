@@ -24,7 +24,7 @@ class TargetChoice(NamedTuple):
 
 
 def check_target(
-    target: Any,
+    targets: Sequence[str],
     beside: Mapping[str, Sequence[str]],
     test_path: str | None,
     others: Mapping[str, Sequence[str]],
@@ -33,17 +33,21 @@ def check_target(
     """Raise a ValueError for settings of the target and the group that contradict the settings of other columns.
 
     Args:
-        target, test_path, log_target: settings of :class:`dir.data.TabularData`.
+        targets: columns of the labels.
+        test_path, log_target: settings of :class:`dir.data.TabularData`.
         beside: columns of the group, the split, the time and the importance, by config key.
         others: columns of the other settings, by config key.
     """
     group, importance = beside["data.group"], beside.get("data.importance", ())
-    if not isinstance(target, str):
-        advice = "Run the recipe once for each target."
-        raise ValueError(message("data.target", "expected the name of one column", target, advice))
     check_choice("data.log_target", log_target, (False, True, "auto"))
+    if len(targets) > 1 and log_target is not False:
+        advice = "Set data.log_target=false, or write the logarithms into columns of the file and predict these."
+        raise ValueError(message("data.log_target", "not possible with several targets", log_target, advice))
+    if len(targets) > 1 and importance:
+        advice = "Remove data.importance, or train one run for each target."
+        raise ValueError(message("data.importance", "not possible with several targets", importance[0], advice))
     for option, names in others.items():
-        for key, own in (("data.target", [target]), ("data.group", group), ("data.importance", importance)):
+        for key, own in (("data.target", targets), ("data.group", group), ("data.importance", importance)):
             for name in own:
                 if name in names:
                     raise ValueError(message(key, f"expected a column that is not in {option}", name))
@@ -52,8 +56,9 @@ def check_target(
             if name in others[option]:
                 raise ValueError(message("data.letters", f"expected a column that is not in {option}", name))
     for key, named in beside.items():
-        if target in named:
-            raise ValueError(message(key, "expected another column than data.target", target))
+        for target in targets:
+            if target in named:
+                raise ValueError(message(key, "expected another column than data.target", target))
     for key, named in beside.items():
         if key != "data.importance" and any(name in named for name in importance):
             raise ValueError(message("data.importance", f"expected another column than {key}", importance[0]))
@@ -91,22 +96,24 @@ def choose_log1p(log_target: LogTarget, train: NDArray[np.float64]) -> TargetCho
 
 
 def decide_target(
-    log_target: LogTarget, kept: bool | None, labels: Mapping[str, NDArray[np.float64]], target: str
+    log_target: LogTarget, kept: bool | None, labels: Mapping[str, NDArray[np.float64]], targets: Sequence[str]
 ) -> tuple[bool, dict[str, Any]]:
     """Return whether the criterion sees log(1 + label), and a report of this choice.
 
     Args:
         log_target: the setting.
         kept: choice of the run that is evaluated, which is kept; None to choose.
-        labels: raw labels by split.
-        target: column of the labels.
+        labels: raw labels by split, [N] or [N, K].
+        targets: columns of the labels.
 
     Raises:
         ValueError: labels below 0 if ``log_target`` is True.
     """
     if log_target is True:
         for split, values in labels.items():
-            _check_not_below_zero(values, split, target)
+            _check_not_below_zero(values, split, targets[0])
+    if len(targets) > 1:
+        return False, {"log_target": False, "log1p": False, "reason": "there are several targets"}
     choice = choose_log1p(log_target, labels["train"])
     log1p = choice.log1p if kept is None else kept
     return log1p, {"log_target": log_target, "log1p": log1p, "reason": choice.reason}

@@ -143,3 +143,15 @@ def window_settings(window: int | None, horizon: int, lags: bool, time: Sequence
         if value != default:
             raise ValueError(message(key, "only applies to windows", value, "Set data.window=N."))
     return None
+
+
+def check_not_with_windows(importance: str | None, categories: str, targets: Sequence[str]) -> None:
+    """Raise a ValueError for settings of :class:`dir.data.TabularData` that windows do not have."""
+    remove = "Remove it, or remove data.window."
+    if importance is not None:
+        raise ValueError(message("data.importance", "rows have an importance, windows have none", importance, remove))
+    if categories == "embed":
+        raise ValueError(message("data.categories", "categories in windows are one-hot", categories, remove))
+    if len(targets) > 1:
+        advice = "Train one run for each target, or remove data.window."
+        raise ValueError(message("data.target", "windows have one target", list(targets), advice))

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -18,14 +17,14 @@ from dir.data.arrays import ArrayDataset
 from dir.data.base import SPLITS, RegressionData, Split
 from dir.data.category_codes import CodeEncoder
 from dir.data.csv_reading import as_options
-from dir.data.label_types import needs_float64
 from dir.data.rows import check_labels
 from dir.data.table_reading import ColumnRoles, Leaks, Missing, as_names
 from dir.data.table_source import TableSource
 from dir.data.table_splits import SplitKind, SplitSettings
 from dir.data.table_target import LogTarget, check_target, decide_target
-from dir.data.table_windows import window_settings
+from dir.data.table_windows import check_not_with_windows, window_settings
 from dir.data.tables import category_names, parse_numbers, with_columns
+from dir.data.target_names import label_dtype_of, target_names, target_values
 
 
 class TabularData(RegressionData):
@@ -37,7 +36,7 @@ class TabularData(RegressionData):
 
     Args:
         path: csv file with a header.
-        target: column to predict.
+        target: column to predict, or a list of several. A row that lacks one of the labels has a missing value.
         test_path: second file with the test rows; the first file then gives train and val only. Default None.
         categorical: columns of categories. None (default): the columns of text with at most 20 values.
         drop: columns to leave out.
@@ -52,6 +51,7 @@ class TabularData(RegressionData):
         leaks: "refuse" (default) or "allow" features that equal the target or are a monotone function of it.
         split: "balanced" (default): val and test are balanced over the label range and take at most a third of a bin
             each, as in the paper; "random"; or "time": the earliest rows train, the next are val, the latest test.
+            With several targets a row counts for the bin of its rarest label.
         share: largest share of the distinct rows for val, and for test; in (0, 0.33]. Default 0.13, as in AgeDB-DIR.
             A balanced split takes one row of each bin with at least three rows, which may exceed the share.
         group: column of identities (people, patients, sites), or several columns that name an identity together.
@@ -80,8 +80,9 @@ class TabularData(RegressionData):
         seed: draws the split, and the training order.
 
     Shape:
-        A batch is (float32 [N, columns], float32 [N]), for windows [N, window * columns], the oldest row first. The
-        labels are float64 where float32 is too coarse for them, see :func:`~dir.data.label_types.needs_float64`.
+        A batch is (float32 [N, columns], float32 [N]), for windows [N, window * columns], the oldest row first.
+        Labels of K > 1 targets are [N, K]. The labels are float64 where float32 is too coarse for them, see
+        :func:`~dir.data.label_types.needs_float64`.
 
     Raises:
         FileNotFoundError: if there is no file at ``path`` or ``test_path``.
@@ -92,7 +93,7 @@ class TabularData(RegressionData):
     def __init__(
         self,
         path: str,
-        target: str,
+        target: str | Sequence[str],
         test_path: str | None = None,
         categorical: Sequence[str] | None = None,
         drop: Sequence[str] = (),
@@ -129,8 +130,9 @@ class TabularData(RegressionData):
         check_choice("data.missing", missing, ("refuse", "median", "drop"))
         check_choice("data.leaks", leaks, ("refuse", "allow"))
         check_choice("data.categories", categories, ("onehot", "embed"))
+        targets = target_names(target)
         roles = ColumnRoles(
-            target,
+            targets,
             None if categorical is None else tuple(categorical),
             tuple(drop),
             tuple(dates),
@@ -147,15 +149,11 @@ class TabularData(RegressionData):
             "data.dates": dates,
             "data.letters": letters,
         }
-        check_target(target, roles.beside, test_path, others, log_target)
+        check_target(targets, roles.beside, test_path, others, log_target)
         splitting.check(roles.group, roles.time, window is not None, test_path)
         windows = window_settings(window, horizon, lags, roles.time)
-        if windows is not None and importance is not None:
-            problem = "rows have an importance, windows have none"
-            raise ValueError(message("data.importance", problem, importance, "Remove it, or remove data.window."))
-        if windows is not None and categories == "embed":
-            problem = "categories in windows are one-hot"
-            raise ValueError(message("data.categories", problem, categories, "Remove it, or remove data.window."))
+        if windows is not None:
+            check_not_with_windows(importance, categories, targets)
         self.source = TableSource(
             Path(path),
             None if test_path is None else Path(test_path),
@@ -167,7 +165,7 @@ class TabularData(RegressionData):
             windows,
             categories == "embed",
         )
-        self.target = target
+        self.targets = targets
         self.log_target = log_target
         # Settings that an earlier release did not have are kept where they are set, so that its runs resume.
         new = {
@@ -180,7 +178,7 @@ class TabularData(RegressionData):
             "importance": importance,
         }
         self._settings: dict[str, Any] = {
-            "target": target,
+            "target": targets[0] if len(targets) == 1 else list(targets),
             "categorical": None if categorical is None else list(categorical),
             "drop": list(drop),
             "dates": list(dates),
@@ -195,9 +193,9 @@ class TabularData(RegressionData):
         self._target_report: dict[str, Any] = {}
 
     def build(self) -> dict[str, Dataset[Any]]:
-        source, target = self.source, self.target
+        source, targets = self.source, list(self.targets)
         samples = source.read()
-        self.label_dtype = torch.float64 if needs_float64(source.checked.table[target].to_numpy()) else torch.float32
+        self.label_dtype = label_dtype_of(target_values(source.checked.table, targets))
         rows = self.place_rows(source.row_ids, source.names)
         tables: dict[str, pd.DataFrame] = {name: samples.iloc[rows[name]] for name in SPLITS}
         for name, part in tables.items():
@@ -213,11 +211,11 @@ class TabularData(RegressionData):
             values = source.importance()
             self.set_importance({name: values[rows[name]] for name in SPLITS}, f"data.importance={where}")
         kept = self.kept_encoding
-        features = samples.drop(columns=target)
+        features = samples.drop(columns=targets)
         self.encode = source.fit_encoder(features, rows["train"]) if kept is None else source.kept_encoder(kept)
         self._tables = tables
-        labels = {name: part[self.target].to_numpy(np.float64) for name, part in tables.items()}
-        self.log1p, self._target_report = decide_target(self.log_target, self.kept_log1p, labels, self.target)
+        labels = {name: target_values(part, targets) for name, part in tables.items()}
+        self.log1p, self._target_report = decide_target(self.log_target, self.kept_log1p, labels, targets)
         self._target_report["dtype"] = str(self.label_dtype).removeprefix("torch.")
         return {name: self._encoded(part) for name, part in tables.items()}
 
@@ -240,16 +238,17 @@ class TabularData(RegressionData):
 
     def encoding(self) -> dict[str, Any]:
         self.setup()
-        columns = [name for name in self._tables["train"].columns if name != self.target]
+        columns = [name for name in self._tables["train"].columns if name not in self.targets]
         return self.source.encoding(columns, self.encode)
 
-    def table(self, split: Split) -> tuple[pd.DataFrame, pd.Series[Any]]:
-        """Return the rows of one split before they are encoded: a frame of features, and the labels.
+    def table(self, split: Split) -> tuple[pd.DataFrame, Any]:
+        """Return the rows of one split before they are encoded: features and labels, frames or a series.
 
         Categories are text, and a missing category is a category ""; missing numbers are filled in.
         """
         part = self._tables[split].reset_index(drop=True)
-        return self.encode.complete(part.drop(columns=self.target)), part[self.target]
+        labels = part[self.targets[0]] if len(self.targets) == 1 else part[list(self.targets)]
+        return self.encode.complete(part.drop(columns=list(self.targets))), labels
 
     def population(self) -> tuple[Tensor, pd.DataFrame | None]:
         """Return labels and features of all rows of ``path``; the rows of ``test_path`` are not among them."""
@@ -263,7 +262,7 @@ class TabularData(RegressionData):
             name: category_names(table[name]) if name in categorical else parse_numbers(table[name])
             for name in encoding["columns"]
         }
-        labels = parse_numbers(table[self.target]).dropna().to_numpy(np.float64, copy=True)
+        labels = target_values(table.dropna(subset=list(self.targets)), self.targets)
         return torch.from_numpy(labels), pd.DataFrame(columns, index=table.index)
 
     def restrict(self, split: Split, rows: Tensor) -> None:
@@ -283,18 +282,18 @@ class TabularData(RegressionData):
             self.update_importance("test", self.source.test_importance)
         self._tables["test"] = test[self._tables["train"].columns]
         data = self._encoded(self._tables["test"])
-        check_labels("test", data)
+        check_labels("test", data, len(self.targets))
         assert self._splits is not None
         self._splits["test"] = data
         self._current["test"] = None
 
     def replace_train(self, features: pd.DataFrame, labels: pd.Series[Any]) -> None:
-        self._tables["train"] = with_columns(features, {self.target: labels})
+        self._tables["train"] = with_columns(features, {self.targets[0]: labels})
         data = self._encoded(self._tables["train"])
-        check_labels("train", data)
+        check_labels("train", data, len(self.targets))
         assert self._splits is not None
         self._splits["train"] = data
 
     def _encoded(self, table: pd.DataFrame) -> ArrayDataset:
-        labels = torch.from_numpy(table[self.target].to_numpy(np.float64, copy=True)).to(self.label_dtype)
-        return ArrayDataset(self.encode(table.drop(columns=self.target)), labels, label_dtype=self.label_dtype)
+        labels = torch.from_numpy(target_values(table, self.targets)).to(self.label_dtype)
+        return ArrayDataset(self.encode(table.drop(columns=list(self.targets))), labels, None, self.label_dtype)

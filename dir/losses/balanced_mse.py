@@ -197,6 +197,9 @@ class BMC(NoiseScale):
         Ren et al. 2022, Sec. 3.4. The paper learns sigma; here its logarithm is learned.
     """
 
+    # One softmax over the batch compares the samples by all their targets, see bmc().
+    takes_targets = True
+
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the loss of ``pred`` against ``target``, see :func:`bmc`."""
         if self.ignore_nan:

@@ -125,6 +125,8 @@ class GAI(NoiseScale):
     """
 
     fitted_buffers = ("means", "weights", "variances")
+    # The mixture is one of all targets together.
+    takes_targets = True
     means: Tensor
     weights: Tensor
     variances: Tensor

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dir.metrics.shot_groups import shot_of_bins as shot_of_bins
     from dir.metrics.shots import ShotMetrics as ShotMetrics
     from dir.metrics.table import METRICS as METRICS
+    from dir.metrics.targets import TargetMetrics as TargetMetrics
     from dir.metrics.utility import UtilityF1 as UtilityF1
     from dir.metrics.utility import UtilityPrecision as UtilityPrecision
     from dir.metrics.utility import UtilityRecall as UtilityRecall
@@ -53,6 +54,7 @@ _HOMES = {
     "RelevanceMSE": "relevance_errors",
     "ShotMetrics": "shots",
     "Spearman": "correlation",
+    "TargetMetrics": "targets",
     "UtilityF1": "utility",
     "UtilityPrecision": "utility",
     "UtilityRecall": "utility",

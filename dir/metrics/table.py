@@ -25,6 +25,8 @@ class MetricInfo:
         by_shot: whether :class:`~dir.metrics.ShotMetrics` computes it from predictions and labels. The other metrics
             need predicted variances, the importance of each row, or a cost.
         default: whether ``ShotMetrics`` computes it without being asked. The others are named in ``metrics``.
+        unit_power: power of the label's unit in which the value is given. The mean over several targets divides the
+            value by that power of the scale of a target.
         monitored: whether the value on the validation set may choose the best epoch of a run. The lowest value wins,
             so ``better`` must be "lower".
     """
@@ -37,28 +39,48 @@ class MetricInfo:
     by_shot: bool = True
     default: bool = True
     monitored: bool = False
+    unit_power: int = 1
 
 
 TABLE = (
     MetricInfo("mae", "mae", "mean absolute error", monitored=True),
-    MetricInfo("mse", "mse", "mean squared error", monitored=True),
+    MetricInfo("mse", "mse", "mean squared error", monitored=True, unit_power=2),
     MetricInfo("gm", "geometric_mean", "geometric mean of the absolute errors", monitored=True),
-    MetricInfo("pearson", "pearson", "Pearson correlation of predictions and labels", "higher"),
-    MetricInfo("spearman", "spearman", "Spearman rank correlation of predictions and labels", "higher"),
+    MetricInfo("pearson", "pearson", "Pearson correlation of predictions and labels", "higher", unit_power=0),
+    MetricInfo("spearman", "spearman", "Spearman rank correlation of predictions and labels", "higher", unit_power=0),
     MetricInfo("balanced_mae", "balanced_mae", "mean over the label bins of each bin's MAE", monitored=True),
     MetricInfo("nll", "gaussian_nll", "Gaussian negative log-likelihood of the labels", by_shot=False),
     MetricInfo(
-        "coverage90", "interval_coverage", "share of labels inside the 90 % interval", "nearest", 0.9, by_shot=False
+        "coverage90",
+        "interval_coverage",
+        "share of labels inside the 90 % interval",
+        "nearest",
+        0.9,
+        by_shot=False,
+        unit_power=0,
     ),
     MetricInfo("ause", "ause", "area under the sparsification error curve", by_shot=False),
     MetricInfo("cost", "mean_cost", "mean cost in your units, by the cost of the run", by_shot=False),
     MetricInfo("weighted_cost", "mean_cost", "mean cost, weighted by importance", by_shot=False),
     MetricInfo("weighted_mae", "mean_cost", "mean absolute error, weighted by importance", by_shot=False),
-    MetricInfo("weighted_mse", "mean_cost", "mean squared error, weighted by importance", by_shot=False),
-    MetricInfo("rmse", "rmse", "root of the mean squared error", default=False),
-    MetricInfo("abs_rel", "abs_rel", "mean absolute error relative to the label, over labels above 0", default=False),
     MetricInfo(
-        "delta1", "delta1", "share of predictions within a factor of 1.25 of labels above 0", "higher", default=False
+        "weighted_mse", "mean_cost", "mean squared error, weighted by importance", by_shot=False, unit_power=2
+    ),
+    MetricInfo("rmse", "rmse", "root of the mean squared error", default=False),
+    MetricInfo(
+        "abs_rel",
+        "abs_rel",
+        "mean absolute error relative to the label, over labels above 0",
+        default=False,
+        unit_power=0,
+    ),
+    MetricInfo(
+        "delta1",
+        "delta1",
+        "share of predictions within a factor of 1.25 of labels above 0",
+        "higher",
+        default=False,
+        unit_power=0,
     ),
 )
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from dir.models.resnet import ResNetEncoder as ResNetEncoder
     from dir.models.resnet_maps import ResNetMapEncoder as ResNetMapEncoder
     from dir.models.tabm import TabMEncoder as TabMEncoder
+    from dir.models.targets import TargetFDS as TargetFDS
+    from dir.models.targets import TargetHeads as TargetHeads
     from dir.models.text import TextMLPEncoder as TextMLPEncoder
     from dir.models.timm_encoder import TimmEncoder as TimmEncoder
     from dir.models.transformer import TransformerPairEncoder as TransformerPairEncoder
@@ -81,6 +83,8 @@ _HOMES = {
     "ResNetMapEncoder": "resnet_maps",
     "TCNEncoder": "windows",
     "TabMEncoder": "tabm",
+    "TargetFDS": "targets",
+    "TargetHeads": "targets",
     "TextMLPEncoder": "text",
     "TimmEncoder": "timm_encoder",
     "TransformerPairEncoder": "transformer",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dir._checks import message
 from dir.fds import FDS
 from dir.models.heads import Head
+from dir.models.targets import TargetFDS
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
@@ -30,12 +31,13 @@ class Regressor(nn.Module):
     Args:
         encoder: module with an int attribute ``num_features``; maps inputs to features [N, num_features].
         head: maps features [N, num_features] to [N, 1] or [N], or a :class:`~dir.models.heads.Head`.
-        fds: feature distribution smoothing with the same ``num_features``, or None.
+        fds: feature distribution smoothing with the same ``num_features``, or None. With a
+            :class:`~dir.models.TargetFDS` the head is a :class:`~dir.models.TargetHeads`.
 
     Shape:
         - inputs: the input of the encoder (a tensor or a tuple of tensors, first dimension N)
-        - labels: [N], raw units
-        - output: [N], or the shape of the head's output
+        - labels: [N], raw units, or [N, K] of K targets
+        - output: [N], or the shape of the head's output, [N, K] of K targets
 
     Raises:
         ValueError: ``fds`` and ``encoder`` with different numbers of features.
@@ -52,7 +54,7 @@ class Regressor(nn.Module):
         the last linear layer.
     """
 
-    def __init__(self, encoder: nn.Module, head: nn.Module, fds: FDS | None = None) -> None:
+    def __init__(self, encoder: nn.Module, head: nn.Module, fds: FDS | TargetFDS | None = None) -> None:
         super().__init__()
         self.num_features = cast("int", encoder.num_features)
         if fds is not None and fds.num_features != self.num_features:

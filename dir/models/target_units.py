@@ -28,7 +28,7 @@ class TargetUnits(NamedTuple):
     .. math:: t = \frac{g(y) - \text{offset}}{\text{scale}}, \qquad g(y) = y \text{ or } \log(1 + y)
 
     Args:
-        offset, scale: 0-dim tensors, scale > 0.
+        offset, scale: 0-dim tensors, scale > 0; or [K] for labels [N, K] of several targets.
         log1p: whether g is the logarithm of one plus the label; labels are then above -1.
         dtype: type of raw labels and predictions, float32 or float64. With float64, offset and scale are float64, and
             the target is standardised in float64 before it is rounded to float32.
@@ -86,7 +86,7 @@ class TargetUnits(NamedTuple):
         return (to_float64(variance) * slope.square()).to(self.dtype)
 
     def bins(self, bins: LabelBins) -> LabelBins:
-        """Return the same bins in the criterion's units.
+        """Return the same bins in the criterion's units, for units of one target.
 
         Edges go through the same arithmetic as labels, which is monotone: a label on an edge stays on the edge.
 

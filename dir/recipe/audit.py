@@ -25,15 +25,17 @@ from dir.callbacks.lightning import EndEpoch
 from dir.data.arrays import take_batch
 from dir.data.base import RegressionData
 from dir.data.rows import fetches_batches, labels_of
-from dir.metrics import SHOTS
+from dir.metrics import ShotMetrics
 from dir.models.heads_distribution import DistributionHead
 from dir.recipe.agreement import COPIES, Copies, copies_of, disagreement
 from dir.recipe.build import build
 from dir.recipe.callbacks import EpochSeed
 from dir.recipe.parts import Parts
+from dir.recipe.prediction_file import bin_and_shot
 from dir.recipe.predictions import predict
 from dir.recipe.quiet import quiet_lightning
 from dir.recipe.run_data import read_split
+from dir.recipe.several_targets import refuse_several
 from dir.recipe.targets import load_config
 
 Array = NDArray[Any]
@@ -108,6 +110,7 @@ def audit_run(
     if cfg.get("noise") is not None:
         problem = "its training rows are downweighted by an audit already"
         raise ValueError(message("run", problem, advice="Audit the run without +noise=downweight."))
+    refuse_several(cfg, "an audit ranks the labels of one target")
     saved = read_split(checkpoint.resolve().parents[1])
 
     def set_up(data: RegressionData) -> None:
@@ -208,9 +211,8 @@ def _result(
     whole: Parts, held_out: Array, held_error: Array, seen_error: Array, seen_spread: Array, held_spread: Array
 ) -> Audit:
     metrics, labels = whole.module.metrics, whole.data.labels("train")
-    index, shot = metrics.bins(labels), np.full(len(labels), "", dtype="U6")
-    for name, member in zip(SHOTS, metrics.members[1:], strict=True):
-        shot[member[index].numpy()] = name
+    assert isinstance(metrics, ShotMetrics)  # several targets are refused
+    _, shot = bin_and_shot(metrics, labels)
     try:
         ids = np.array(whole.data.row_ids("train"))
     except RuntimeError:

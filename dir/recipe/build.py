@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -21,11 +21,14 @@ from dir.data.label_chunks import LabelChunks
 from dir.data.protocols import Protocol
 from dir.fds import FDS
 from dir.fds.output import OutputFDS
-from dir.metrics import ShotMetrics
+from dir.losses.targets import for_targets
+from dir.metrics import ShotMetrics, TargetMetrics
 from dir.models.members import MemberHead, MemberLoss, attach_head
 from dir.models.regressor import Regressor
 from dir.models.target_units import TargetUnits, log_labels
+from dir.models.targets import TargetFDS, TargetHeads
 from dir.posthoc import Correction
+from dir.recipe.by_target import joined, joined_units
 from dir.recipe.cost import TRAIN_ON_COST, cost_loss_of, make_cost
 from dir.recipe.module import RegressionModule
 from dir.recipe.nodes import instantiate_with, last_stage, make_regularizers
@@ -34,7 +37,7 @@ from dir.recipe.parts import Parts, RunSettings, logger_of
 from dir.recipe.power import check_power_objective
 from dir.recipe.row_weights import importance_scale
 from dir.recipe.trial_forward import check_log_target, check_parts
-from dir.reweighter import Reweighter
+from dir.reweighter import Reweighter, TargetWeights
 
 # Sets a data module up, by its own split or by the split of an earlier run.
 SetUp = Callable[[RegressionData], None]
@@ -100,29 +103,54 @@ def apply_protocol(protocol: Protocol, data: RegressionData, bins: LabelBins) ->
     data.restrict("train", protocol.train_rows(train, bins))
 
 
+def units_of(cfg: DictConfig, data: RegressionData, train: Sequence[LabelChunks]) -> list[TargetUnits]:
+    """Return the units of each target, by its training labels before the method resamples them."""
+    settings = cfg.task.target_offset, cfg.task.target_scale
+    return [target_units(*settings, chunks, data.log1p, data.label_dtype) for chunks in train]
+
+
 def build_data(
     cfg: DictConfig, set_up: SetUp = RegressionData.setup
-) -> tuple[RegressionData, LabelBins, LabelChunks, ShotMetrics]:
+) -> tuple[RegressionData, tuple[LabelBins, ...], LabelChunks, ShotMetrics | TargetMetrics]:
     """Return the data with the training rows of the method, the bins, the training labels and the metrics.
 
     The labels are those before the method resamples the rows, so that bins, shot groups and the standardisation of
-    the target are the same for every method.
+    the target are the same for every method. There are bins for each target.
     """
     data: RegressionData = instantiate_with(cfg.data)
     set_up(data)
     data.set_views(cfg.method.views)
     # Bins span all training labels, including the ones that a protocol removes.
-    bins = make_bins(cfg.task.bins, data.label_chunks("train"))
+    bins = tuple(make_bins(cfg.task.bins, chunks) for chunks in by_target(data, data.label_chunks("train")))
     if cfg.protocol is not None:
-        apply_protocol(instantiate_with(cfg.protocol), data, bins)
+        apply_protocol(instantiate_with(cfg.protocol), data, bins[0])
     train = data.label_chunks("train")
-    seen = bins_of_all_labels(bins, torch.cat([data.label_chunks(split).ends() for split in data.splits]))
-    metrics = ShotMetrics(seen, train.counts(seen), **instantiate(cfg.task.shots, _convert_="all"))
+    metrics = make_metrics(cfg, data, bins, train)
     if cfg.get("noise") is not None:
-        apply_noise(cfg.noise, data, metrics)
+        apply_noise(cfg.noise, data, cast("ShotMetrics", metrics))
     if cfg.method.resample is not None:
         data.resample(instantiate_with(cfg.method.resample))
     return data, bins, train, metrics
+
+
+def by_target(data: RegressionData, labels: LabelChunks) -> list[LabelChunks]:
+    """Return the labels of each target of the data."""
+    return labels.by_target(len(data.targets))
+
+
+def make_metrics(
+    cfg: DictConfig, data: RegressionData, bins: Sequence[LabelBins], train: LabelChunks
+) -> ShotMetrics | TargetMetrics:
+    """Return the shot metrics of the labels of all open splits, in one object for several targets."""
+    splits = [by_target(data, data.label_chunks(split)) for split in data.splits]
+    shots = instantiate(cfg.task.shots, _convert_="all")
+    made = []
+    for own, of_train, *of_splits in zip(bins, by_target(data, train), *splits, strict=True):
+        seen = bins_of_all_labels(own, torch.cat([chunks.ends() for chunks in of_splits]))
+        made.append(ShotMetrics(seen, of_train.counts(seen), **shots))
+    several = len(made) > 1
+    scales = [float(units.scale) for units in units_of(cfg, data, by_target(data, train))] if several else []
+    return joined(made, lambda parts: TargetMetrics(parts, data.targets, scales))
 
 
 def make_encoder(node: DictConfig, arguments: dict[str, Any], data: str) -> nn.Module:
@@ -187,35 +215,46 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
     """
     cfg = last_stage(cfg)
     data, bins, train, metrics = build_data(cfg, set_up)
+    before = by_target(data, train)
     # The weights and the loss of a method that resamples are fitted on the resampled labels.
     trained = data.label_chunks("train")
-    lds: Reweighter | None = (
-        None if cfg.method.lds is None else trained.fit(instantiate_with(cfg.method.lds, bins=bins))
-    )
+    lds: Reweighter | TargetWeights | None = None
+    if cfg.method.lds is not None:
+        pairs = zip(bins, by_target(data, trained), strict=True)
+        lds = joined([chunks.fit(instantiate_with(cfg.method.lds, bins=own)) for own, chunks in pairs], TargetWeights)
     encoder_args = encoder_arguments(cfg.model.encoder, data)
     encoder = make_encoder(cfg.model.encoder, encoder_args, type(data).__name__)
     features = cast("int", encoder.num_features)
-    fds: FDS | None = None
+    fds: FDS | TargetFDS | None = None
     if cfg.method.fds is not None:
-        fds = instantiate_with(cfg.method.fds, num_features=features, bins=make_bins(cfg.task.fds_bins, train))
+        own_bins = [make_bins(cfg.task.fds_bins, chunks) for chunks in before]
+        layers = [instantiate_with(cfg.method.fds, num_features=features, bins=own) for own in own_bins]
+        fds = joined(layers, TargetFDS)
     output_fds: OutputFDS | None = None
     if cfg.method.output_fds is not None:
         one = instantiate_with(cfg.method.output_fds.fds, num_features=1, bins=make_bins(cfg.task.fds_bins, train))
         output_fds = OutputFDS(one, cfg.method.output_fds.track)
-    units = target_units(cfg.task.target_offset, cfg.task.target_scale, train, data.log1p, data.label_dtype)
-    target_bins = units.bins(bins)
-    head = attach_head(encoder, partial(instantiate_with, cfg.method.head, bins=target_bins))
+    units_by_target = units_of(cfg, data, before)
+    units = joined_units(units_by_target)
+    target_bins = [unit.bins(own) for unit, own in zip(units_by_target, bins, strict=True)]
+    heads = [attach_head(encoder, partial(instantiate_with, cfg.method.head, bins=own)) for own in target_bins]
     cost = make_cost(cfg, trained.first(2))
-    criterion = (
-        cost_loss_of(cost, units, trained.all())
+    criteria = [
+        cost_loss_of(cost, unit, trained.all())
         if cost and cfg.method.loss == TRAIN_ON_COST
-        else (instantiate_with(cfg.method.loss))
-    )
+        else instantiate_with(cfg.method.loss)
+        for unit in units_by_target
+    ]
+    if isinstance(heads[0], MemberHead):
+        if len(heads) > 1 and getattr(criteria[0], "takes_targets", False):
+            problem = f"{type(criteria[0]).__name__} takes all targets at once, which an ensemble of members cannot"
+            raise ValueError(message("method.loss", problem, data.targets, "Choose model=mlp or another method."))
+        criteria = [MemberLoss(criterion) for criterion in criteria]
     importance = data.importance("train")
     weights = None if importance is None or lds is None else lds(trained.all())
     module = RegressionModule(
-        model=Regressor(encoder, head, fds),
-        criterion=MemberLoss(criterion) if isinstance(head, MemberHead) else criterion,
+        model=Regressor(encoder, joined(heads, TargetHeads), fds),
+        criterion=for_targets(criteria),
         metrics=metrics,
         optimizer=instantiate(cfg.optimizer, _convert_="all"),
         scheduler=None if cfg.scheduler is None else instantiate(cfg.scheduler, _convert_="all"),
@@ -223,8 +262,8 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
         regularizers=make_regularizers(cfg),
         output_fds=output_fds,
         mixup=None if cfg.method.mixup is None else instantiate_with(cfg.method.mixup),
-        target_offset=float(units.offset),
-        target_scale=float(units.scale),
+        target_offset=units.offset.tolist(),
+        target_scale=units.scale.tolist(),
         log1p=units.log1p,
         label_dtype=units.dtype,
         cost=cost,
@@ -233,7 +272,7 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
     if units.log1p:
         check_log_target(module, trained.all())
     if module.fitted_parts:
-        module.fit_targets(trained.all(), target_bins)
+        module.fit_targets(trained.all(), joined(target_bins, list))
     if cfg.method.retrain is not None:
         module.model.freeze_encoder()
     check_parts(cfg, module, data)
@@ -248,8 +287,8 @@ def build(cfg: DictConfig, set_up: SetUp = RegressionData.setup) -> Parts:
     return Parts(
         data=data,
         module=module,
-        bins=bins,
-        counts=train.counts(bins),
+        bins_by_target=bins,
+        counts_by_target=tuple(chunks.counts(own) for own, chunks in zip(bins, before, strict=True)),
         settings=RunSettings.from_config(cfg),
         make_trainer=instantiate(cfg.trainer, _convert_="all", _partial_=True),
         make_logger=logger_of(cfg),

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from dir._checks import check_choice, check_integer, check_positive, message
 from dir.metrics.table import MONITORS
+from dir.recipe.several_targets import check_several_targets
 
 # Methods that have a part which other methods lack.
 _METHODS_WITH = {
@@ -57,6 +58,7 @@ def check(cfg: DictConfig) -> None:
         problem = "smoothing is set, but method.lds.kernel is null"
         raise ValueError(message(f"method.lds.{unused[0]}", problem, lds[unused[0]], advice))
     _check_cost(cfg)
+    check_several_targets(cfg)
     if cfg.early_stopping.patience is not None:
         check_integer("early_stopping.patience", cfg.early_stopping.patience, advice="null trains all epochs.")
     if cfg.method.estimator is not None:

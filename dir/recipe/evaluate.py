@@ -13,6 +13,7 @@ from dir.bundle import load
 from dir.bundle.description import DESCRIPTION, ESTIMATOR, Description, read
 from dir.data.base import RegressionData
 from dir.data.csv_reading import as_options
+from dir.metrics import ShotMetrics
 from dir.recipe.build import build, build_data
 from dir.recipe.checkpoints import mismatches, read_checkpoint
 from dir.recipe.cost import make_cost
@@ -92,6 +93,7 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
 
     if cfg.method.estimator is not None:
         data, _, labels, metrics = build_data(cfg, set_up)
+        assert isinstance(metrics, ShotMetrics)  # several targets are refused
         estimator, cost = load(checkpoint.resolve().parent).estimator, make_cost(cfg, labels.first(2))
         results = evaluate_estimator(estimator, data, metrics, cost=cost)
     else:

@@ -17,7 +17,7 @@ from dir.bundle.saving import save
 from dir.data.base import RegressionData
 from dir.data.stsb import STSBTokens
 from dir.data.texts import TextData
-from dir.metrics import ShotMetrics
+from dir.metrics import ShotMetrics, TargetMetrics
 from dir.models import DistributionHead
 from dir.models.target_units import TargetUnits
 from dir.monitor import MONITORING
@@ -37,7 +37,11 @@ def save_network(folder: Path, parts: Parts, results: Results) -> None:
         parts: parts of the run, with the weights that were evaluated and a fitted correction.
         results: of the splits val and test.
     """
-    module, bins = parts.module, parts.bins
+    module, metrics = parts.module, parts.module.metrics
+    if isinstance(metrics, TargetMetrics):
+        print("the run leaves no model bundle: a bundle has one target", file=sys.stderr)
+        return
+    bins, counts = parts.bins, parts.counts
     units = TargetUnits(module.target_offset.cpu(), module.target_scale.cpu(), module.log1p, module.label_dtype)
     tokenizer = None
     data = parts.data
@@ -48,11 +52,11 @@ def save_network(folder: Path, parts: Parts, results: Results) -> None:
 
     def describe() -> Description:
         return Description(
-            **_common(parts.settings, parts.data, results, units, module.metrics),
+            **_common(parts.settings, parts.data, results, units, metrics),
             architecture=parts.architecture,
             head_bins=bins_to_dict(units.bins(bins)),
             label_bins=bins_to_dict(bins),
-            counts=[int(count) for count in parts.counts.tolist()],
+            counts=[int(count) for count in counts.tolist()],
             correction=None if parts.correction is None else parts.correction.to_dict(),
             prior=describe_prior(module.model.head, parts.settings.power_objective),
         )

@@ -16,7 +16,7 @@ from dir.bins import LabelBins
 from dir.costs import Cost
 from dir.fds.output import OutputFDS
 from dir.losses.base import Criterion, Regularizer
-from dir.metrics import MeanCost, ShotMetrics
+from dir.metrics import MeanCost, ShotMetrics, TargetMetrics
 from dir.mixup import CMixup
 from dir.models.decision import decide_raw
 from dir.models.heads_distribution import DistributionHead
@@ -27,7 +27,7 @@ from dir.recipe.diverged import DivergedError
 from dir.recipe.light_steps import LightModule
 from dir.recipe.restored import restored
 from dir.recipe.row_weights import mix
-from dir.reweighter import Reweighter
+from dir.reweighter import Reweighter, TargetWeights
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
@@ -55,7 +55,7 @@ class RegressionModule(LightModule):
         output_fds: shifts the training predictions, or None.
         mixup: mixes the samples of a training batch, its bandwidth in the criterion's units; or None.
         target_offset, target_scale: the criterion sees ``(label - offset) / scale``, and predictions are
-            transformed back before metrics. scale > 0.
+            transformed back before metrics. scale > 0. Lists for labels [N, K] of K targets.
         log1p: whether the criterion sees ``(log(1 + label) - offset) / scale``. Default: False.
         label_dtype: type of raw labels and predictions, float32 (default) or float64.
         cost: cost of raw predictions and labels: the validation logs its mean, and a head with a predicted
@@ -63,7 +63,7 @@ class RegressionModule(LightModule):
         importance_scale: factor of the weights of a batch with importance. Default 1.
 
     State:
-        - ``target_offset``, ``target_scale``: 0-dim buffers, so that a checkpoint contains its units.
+        - ``target_offset``, ``target_scale``: buffers, 0-dim or [K], so that a checkpoint contains its units.
 
     Raises:
         ValueError: if ``target_scale`` is not positive.
@@ -76,22 +76,21 @@ class RegressionModule(LightModule):
         self,
         model: Regressor,
         criterion: Criterion,
-        metrics: ShotMetrics,
+        metrics: ShotMetrics | TargetMetrics,
         optimizer: MakeOptimizer,
         scheduler: MakeScheduler | None = None,
-        lds: Reweighter | None = None,
+        lds: Reweighter | TargetWeights | None = None,
         regularizers: Sequence[Regularizer] = (),
         output_fds: OutputFDS | None = None,
         mixup: CMixup | None = None,
-        target_offset: float = 0.0,
-        target_scale: float = 1.0,
+        target_offset: float | Sequence[float] = 0.0,
+        target_scale: float | Sequence[float] = 1.0,
         log1p: bool = False,
         label_dtype: torch.dtype = torch.float32,
         importance_scale: float = 1.0,
         cost: Cost | None = None,
     ) -> None:
         super().__init__()
-        check_positive("target_scale", target_scale)
         self.model = model
         self.criterion = criterion
         self.metrics = metrics
@@ -106,8 +105,9 @@ class RegressionModule(LightModule):
         self.importance_scale = importance_scale
         self.cost = cost
         self.mean_cost = None if cost is None else MeanCost(cost)
-        self.register_buffer("target_offset", torch.tensor(float(target_offset), dtype=label_dtype))
-        self.register_buffer("target_scale", torch.tensor(float(target_scale), dtype=label_dtype))
+        self.register_buffer("target_offset", torch.tensor(target_offset, dtype=label_dtype))
+        self.register_buffer("target_scale", torch.tensor(target_scale, dtype=label_dtype))
+        check_positive("target_scale", self.target_scale.min().item())
 
     @classmethod
     def load_from_checkpoint(
@@ -174,8 +174,8 @@ class RegressionModule(LightModule):
         """Return labels in the criterion's units."""
         return self.units.to_target(labels)
 
-    def fit_targets(self, labels: Tensor, target_bins: LabelBins) -> None:
-        """Fit criterion and regularisers to the training labels [N], with the bins in the criterion's units."""
+    def fit_targets(self, labels: Tensor, target_bins: LabelBins | Sequence[LabelBins]) -> None:
+        """Fit criterion, head and regularisers to the training labels [N], or [N, K] with bins for each target."""
         self._fit_parts(self.to_target(labels), target_bins)
 
     @property
@@ -183,12 +183,12 @@ class RegressionModule(LightModule):
         """Criterion, head and regularisers that learn from the training labels."""
         return [part for part in (self.criterion, self.model.head, *self.regularizers) if hasattr(part, "fit")]
 
-    def _fit_parts(self, targets: Tensor, target_bins: LabelBins) -> None:
+    def _fit_parts(self, targets: Tensor, target_bins: LabelBins | Sequence[LabelBins]) -> None:
         for part in self.fitted_parts:
             part.fit(targets, target_bins)
 
     def forward(self, inputs: Any) -> Tensor:
-        """Return predictions in raw units, [N]."""
+        """Return predictions in raw units, [N], or [N, K] of several targets."""
         return self.decide(self.model(inputs))
 
     def predict_variance(self, inputs: Any) -> tuple[Tensor, Tensor | None]:

@@ -97,8 +97,8 @@ class Parts:
     Args:
         data: data module, set up.
         module: module to train on the data.
-        bins: label bins of the task.
-        counts: number of training labels in each bin, int64 [num_bins].
+        bins_by_target: label bins of the task, for each target.
+        counts_by_target: number of training labels in each bin, int64 [num_bins], for each target.
         settings: plain settings of the run.
         make_trainer: returns the Lightning Trainer, called with its logger, callbacks and plugins.
         make_logger: returns the logger, called with ``save_dir``; None where the run has no logger.
@@ -108,13 +108,25 @@ class Parts:
 
     data: RegressionData
     module: RegressionModule
-    bins: LabelBins
-    counts: Tensor
+    bins_by_target: tuple[LabelBins, ...]
+    counts_by_target: tuple[Tensor, ...]
     settings: RunSettings
     make_trainer: Callable[..., Trainer]
     make_logger: Callable[..., Logger] | None
     correction: Correction | None = None
     architecture: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def bins(self) -> LabelBins:
+        """Label bins of a run with one target."""
+        (bins,) = self.bins_by_target
+        return bins
+
+    @property
+    def counts(self) -> Tensor:
+        """Number of training labels in each bin, int64 [num_bins], of a run with one target."""
+        (counts,) = self.counts_by_target
+        return counts
 
     def trainer(self, **arguments: Any) -> Trainer:
         """Return the trainer.

@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dir.data.base import RegressionData, Split
 from dir.data.maps import MapData
-from dir.metrics import SHOTS, ShotMetrics
+from dir.metrics import SHOTS, ShotMetrics, TargetMetrics
 from dir.models import DistributionHead
 from dir.recipe.module import RegressionModule
 from dir.recipe.predictions import Results
 
 
-def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionData) -> dict[str, NDArray[Any]]:
+def prediction_arrays(
+    results: Results, metrics: ShotMetrics | TargetMetrics, data: RegressionData
+) -> dict[str, NDArray[Any]]:
     """Return the arrays from which every number of metrics.json can be computed again.
 
     Args:
@@ -32,18 +35,25 @@ def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionDa
         the metrics), ``shot`` (text [N], empty for a label in no group) and ``row_id`` (text [N], only of data with
         row ids). Maps have a row for each labelled pixel and :meth:`dir.data.maps.MapData.pixel_rows` in place of
         ``row_id``. The same names with ``val_`` before them hold the val split. :func:`prior_arrays` adds the prior.
+
+        With several targets, ``label``, ``prediction``, ``bin`` and ``shot`` are [N, K], and ``targets`` (text [K])
+        names the columns.
     """
     arrays: dict[str, NDArray[Any]] = {}
-    bins, members = copy.deepcopy(metrics.bins).cpu(), metrics.members.cpu()
+    if isinstance(metrics, TargetMetrics):
+        arrays["targets"] = np.array(metrics.names)
     prefixes: tuple[tuple[Split, str], ...] = (("test", ""), ("val", "val_"))
     for split, prefix in prefixes:
         if split not in results.predictions:
             continue  # closed to a search
         found = results.predictions[split]
-        index = bins(found.labels)
-        shot = np.full(len(index), "", dtype="U6")
-        for name, member in zip(SHOTS, members[1:], strict=True):
-            shot[member[index].numpy()] = name
+        if isinstance(metrics, TargetMetrics):
+            places = zip(metrics.parts.values(), found.labels.unbind(1), strict=True)
+            index, shot = (
+                np.stack(part, axis=1) for part in zip(*(bin_and_shot(*one) for one in places), strict=True)
+            )
+        else:
+            index, shot = bin_and_shot(metrics, found.labels)
         arrays[f"{prefix}label"] = found.labels.numpy()
         arrays[f"{prefix}prediction"] = found.predictions.numpy()
         if found.variances is not None:
@@ -52,7 +62,7 @@ def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionDa
             arrays[f"{prefix}log_mass"] = found.log_mass.numpy()
         if found.importance is not None:
             arrays[f"{prefix}importance"] = found.importance.numpy()
-        arrays[f"{prefix}bin"] = index.to(torch.int64).numpy()
+        arrays[f"{prefix}bin"] = index
         arrays[f"{prefix}shot"] = shot
         if isinstance(data, MapData):
             arrays |= {f"{prefix}{name}": array for name, array in data.pixel_rows(split).items()}
@@ -63,6 +73,15 @@ def prediction_arrays(results: Results, metrics: ShotMetrics, data: RegressionDa
             # record_of() has warned that the rows of this data have no ids.
             continue
     return arrays
+
+
+def bin_and_shot(metrics: ShotMetrics, labels: Tensor) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """Return the label bin and the shot group of each label [N]; the group is empty for a label in no group."""
+    index = copy.deepcopy(metrics.bins).cpu()(labels)
+    shot = np.full(len(index), "", dtype="U6")
+    for name, member in zip(SHOTS, metrics.members.cpu()[1:], strict=True):
+        shot[member[index].numpy()] = name
+    return index.to(torch.int64).numpy(), shot
 
 
 def prior_arrays(module: RegressionModule) -> dict[str, NDArray[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dir.costs import Cost, CostName
-from dir.metrics import SHOTS, ShotMetrics
+from dir.metrics import SHOTS, ShotMetrics, TargetMetrics
 from dir.metrics.functional import ause, gaussian_nll, interval_coverage, mean_cost
 from dir.models import DistributionHead
 from dir.recipe.module import RegressionModule
@@ -23,6 +24,8 @@ from dir.recipe.summary import Groups
 
 class Predictions(NamedTuple):
     """Labels, predictions and variances of a split, float32 [N] in raw units; only some heads give variances.
+
+    Labels and predictions of several targets are [N, K], and have no variances.
 
     ``log_mass`` ``[N, K]`` holds the log-probabilities of the cells before any correction, for heads with a label
     prior: float16, with the largest of each row shifted to 0, see :func:`to_half`. ``importance`` ``[N]`` is that of
@@ -126,13 +129,13 @@ def to_half(log_mass: Tensor) -> Tensor:
     return torch.where(shifted == -torch.inf, shifted, shifted.clamp(min=limit)).half()
 
 
-def summarise_split(metrics: ShotMetrics, found: Predictions, cost: Cost | None) -> Groups:
+def summarise_split(metrics: ShotMetrics | TargetMetrics, found: Predictions, cost: Cost | None) -> Groups:
     """Return :func:`summarise` of all that the predictions of a split hold."""
     return summarise(metrics, *found[:3], importance=found.importance, cost=cost, points=found.points)
 
 
 def summarise(
-    metrics: ShotMetrics,
+    metrics: ShotMetrics | TargetMetrics,
     labels: Tensor,
     predictions: Tensor,
     variances: Tensor | None = None,
@@ -144,14 +147,18 @@ def summarise(
 
     A value is None where its group is empty or its statistic is undefined. Variances add ``nll``, ``coverage90`` and
     ``ause`` (of the absolute error) to every group: those of ``points``, where predictions are decisions. A cost adds
-    ``cost``, and an importance of the rows adds ``weighted_mae``, ``weighted_mse`` and ``weighted_cost``.
+    ``cost``, and an importance of the rows adds ``weighted_mae``, ``weighted_mse`` and ``weighted_cost``. Several
+    targets have the groups of :class:`dir.metrics.TargetMetrics`.
     """
     # Only the first process evaluates, with all samples: a copy that does not gather.
     metrics = copy.deepcopy(metrics).cpu()
-    metrics.sync_on_compute = metrics._to_sync = False
+    for one in metrics if isinstance(metrics, TargetMetrics) else (metrics,):
+        one.sync_on_compute = one._to_sync = False  # type: ignore[assignment]
     metrics.reset()
     metrics.update(predictions, labels)
     computed = metrics.compute()
+    if isinstance(metrics, TargetMetrics):
+        return _plain(computed)
     index = metrics.bins(labels)
     for group, member in zip(("all", *SHOTS), metrics.members, strict=True):
         rows = member[index]
@@ -160,6 +167,10 @@ def summarise(
             computed[group] |= uncertainty(middle[rows], variances[rows], labels[rows])
         weight = None if importance is None else importance[rows]
         computed[group] |= costs(predictions[rows], labels[rows], weight, cost)
+    return _plain(computed)
+
+
+def _plain(computed: Mapping[str, Mapping[str, Tensor]]) -> Groups:
     return {
         group: {name: int(value) if name == "n" else _finite(float(value)) for name, value in values.items()}
         for group, values in computed.items()

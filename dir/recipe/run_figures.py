@@ -28,6 +28,7 @@ from dir.lds import LDS
 from dir.metrics import SHOTS, ShotMetrics
 from dir.recipe.parts import Parts
 from dir.recipe.predictions import Predictions, Results
+from dir.reweighter import Reweighter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,13 +40,19 @@ if TYPE_CHECKING:
 
 def start_figures(parts: Parts) -> dict[str, Figure]:
     """Return the figures of the training labels: their density, and the weights of the method."""
-    lds = parts.module.lds
+    lds, metrics = parts.module.lds, one_target(parts)
     density = lds if isinstance(lds, LDS) else effective(parts)
-    shots = shot_names(parts.module.metrics, parts.bins.centers)
+    shots = shot_names(metrics, parts.bins.centers)
     figures = {"label density": density_figure(parts.bins, density, parts.settings.unit, shots)}
-    if lds is not None:
+    if isinstance(lds, Reweighter):
         figures["weights"] = weights_figure(lds, parts.bins, parts.counts, parts.settings.unit)
     return figures
+
+
+def one_target(parts: Parts) -> ShotMetrics:
+    """Return the metrics of a run with one target; a run with several draws no figures."""
+    assert isinstance(parts.module.metrics, ShotMetrics)
+    return parts.module.metrics
 
 
 def effective(parts: Parts) -> LDS:
@@ -82,7 +89,7 @@ def end_figures(parts: Parts, results: Results, histories: dict[str, FDSHistory]
         "test/error and density": error_figure(parts, bin_errors(labels, predictions, edges).mae, "test"),
         "test/residuals": residual_figure(labels, predictions, coarse(edges), unit),
     }
-    intervals = coverages(parts.module.metrics, test)
+    intervals = coverages(one_target(parts), test)
     if intervals:
         rows = {group: int(values["n"] or 0) for group, values in results.metrics["test"].items()}
         figures["test/reliability of intervals"] = reliability_figure(intervals, rows=rows)

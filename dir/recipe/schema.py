@@ -18,6 +18,7 @@ from dir.metrics.shot_thresholds import default_threshold
 from dir.recipe.families import loss_family
 from dir.recipe.folder_name import UNNAMED, run_name, suffix
 from dir.recipe.model_schema import Model, TextModel, TimmModel
+from dir.recipe.several_targets import joined_names
 
 
 def _of_family(key: str) -> str:
@@ -274,8 +275,8 @@ def register_configs() -> None:
 
     The resolvers are ``${dir_stem:a/b.csv}`` (gives ``b``), ``${plus_one:9}`` (gives 10), ``${run_name:...}`` and
     ``${run_suffix:...}``, see :mod:`dir.recipe.folder_name`, ``${loss_family:...}``, see
-    :func:`dir.recipe.families.loss_family`, and ``${shot_threshold:quantile,many}``, see
-    :func:`dir.metrics.shot_thresholds.default_threshold`.
+    :func:`dir.recipe.families.loss_family`, ``${target_names:[a,b]}`` (gives ``a+b``), and
+    ``${shot_threshold:quantile,many}``, see :func:`dir.metrics.shot_thresholds.default_threshold`.
     """
     store = ConfigStore.instance()
     store.store(name="_run", node=Run, provider="dir")
@@ -290,5 +291,6 @@ def register_configs() -> None:
     OmegaConf.register_new_resolver("plus_one", lambda number: int(number) + 1, replace=True)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("run_suffix", lambda lines: suffix(list(lines)), replace=True)
+    OmegaConf.register_new_resolver("target_names", joined_names, replace=True)
     OmegaConf.register_new_resolver("loss_family", loss_family, replace=True)
     OmegaConf.register_new_resolver("shot_threshold", default_threshold, replace=True)

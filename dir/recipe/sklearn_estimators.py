@@ -192,7 +192,8 @@ def build_estimators(cfg: DictConfig, folder: RunFolder, set_up: SetUp = Regress
     elif cfg.method.lds is not None:
         problem = f"{type(estimator).__name__} is not fitted with weights"
         raise ValueError(message("method.weights", problem, cfg.method.get("weights"), "Set method.weights=none."))
-    data, bins, labels, metrics = build_data(one_hot(cfg), set_up)
+    data, (bins,), labels, metrics = build_data(one_hot(cfg), set_up)
+    assert isinstance(metrics, ShotMetrics)  # several targets are refused
     if data.importance("train") is not None and not (boosted and cfg.method.ensemble is None):
         problem = f"{type(estimator).__name__} is not fitted with the importance of rows"
         raise ValueError(message("method", problem, data.importance_source, "Choose method=hist_gbdt, or a network."))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-# The metrics of one split: group -> metric -> value, None where a group is empty or a statistic is undefined.
+from dir.metrics.target_groups import MEANS, heading_of
+
+# The metrics of one split: group -> metric -> value, None where a group is empty or a statistic is undefined. Groups
+# of several targets are valence/few and so on, and few is the mean over the targets.
 Groups = dict[str, dict[str, float | int | None]]
 
 
@@ -29,7 +32,7 @@ def summary(title: str, groups: Groups) -> Table:
     for name in names:
         table.add_column(name, justify="right")
     for group, values in groups.items():
-        table.add_row(group, *(number(values[name]) for name in names))
+        table.add_row(heading_of(group, groups), *(number(values[name]) for name in names))
     return table
 
 
@@ -40,3 +43,5 @@ def print_summary(splits: dict[str, Groups], unit: str) -> None:
         console = Console(width=120)
     for split, groups in splits.items():
         console.print(summary(f"{split} (label unit: {unit})", groups))
+    if any("/" in group for groups in splits.values() for group in groups):
+        console.print(MEANS, markup=False, highlight=False)

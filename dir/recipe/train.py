@@ -137,6 +137,9 @@ def prepare(stage: Stage, further: Sequence[Callback] = ()) -> Run:
         check_same_data(record, folder.path)
     log, every = run_log(parts.logger(str(folder.path))), parts.settings.figures
     draws = log is not None and log.takes_figures and every is not None
+    if draws and len(parts.bins_by_target) > 1:
+        draws = False
+        print("the log gets no figures: they show one target, and the run has several")
     figures = start_figures(parts) if draws else {}
     ends = EndRecipeEpoch()
     callbacks = make_callbacks(parts.settings, folder, ends)
@@ -184,7 +187,10 @@ def open_folder(run: Run) -> None:
     run.stage.folder.start(run.stage.config, run.record)
     if run.record is not None:
         print(format_description(run.record.description))
-    print(describe_bins(run.stage.parts.bins))
+    parts = run.stage.parts
+    for place, bins in enumerate(parts.bins_by_target):
+        named = f"{parts.data.targets[place]}, " if len(parts.bins_by_target) > 1 else ""
+        print(f"{named}{describe_bins(bins)}")
 
 
 def _train(run: Run, run_info: dict[str, Any]) -> float:

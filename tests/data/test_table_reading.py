@@ -105,7 +105,15 @@ def test_zero_bytes_are_refused_by_line(tmp_path: Path) -> None:
         ({"decimal": ","}, r"^data\.sep: expected different characters.*\[',', ',', None\]"),
         ({"encoding": "utf-9"}, r"^data\.encoding: .*got 'utf-9'"),
         ({"leaks": "maybe"}, r"^data\.leaks: .*got 'maybe'"),
-        ({"target": ["a", "b"]}, r"^data\.target: expected the name of one column, got \['a', 'b'\]"),
+        ({"target": []}, r"^data\.target: expected the name of one column, or of several, got \[\]"),
+        ({"target": ["a", "a"]}, r"^data\.target: expected each column once, got 'a'"),
+        ({"target": ["a", "mean"]}, r"^data\.target: .* mean over them, got 'mean'"),
+        (
+            {"target": ["a", "b"], "log_target": True},
+            r"^data\.log_target: not possible with several targets, got True",
+        ),
+        ({"target": ["a", "b"], "importance": "c"}, r"^data\.importance: not possible with several targets, got 'c'"),
+        ({"target": ["price", "b"], "drop": ["b"]}, r"^data\.target: .*data\.drop, got 'b'"),
         ({"dates": ["price"]}, r"^data\.target: .*data\.dates, got 'price'"),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_weighted_run_is_scikit_learn_s_own_fit_with_those_weights(
 ) -> None:
     cfg = config("method=hist_gbdt", f"method.weights={weights}", "method.estimator.max_iter=60")
     content = run(cfg, tmp_path / "run")
-    data, bins, chunks, _ = build_data(cfg)
+    data, (bins,), chunks, _ = build_data(cfg)
     labels = chunks.all()
     expected = {
         "none": None,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dir._archives import read_npz
+from dir._checks import message
 from dir.compare.runs import Run
 
 Array = NDArray[Any]
@@ -62,7 +63,11 @@ def label_series(runs: Sequence[Run]) -> LabelSeries | None:
     for run in runs:
         folder = folder_of(run)
         if folder is not None and (folder / "predictions.npz").is_file():
-            saved.setdefault(run.label, []).append(read_npz(folder / "predictions.npz"))
+            arrays = read_npz(folder / "predictions.npz")
+            if arrays["label"].ndim > 1:
+                problem = "the figures show one label, and the run has several targets"
+                raise ValueError(message(str(folder), problem, advice="dir-compare prints the tables of such runs."))
+            saved.setdefault(run.label, []).append(arrays)
     if not saved:
         return None
     labels = np.concatenate([arrays["label"].astype(np.float64) for found in saved.values() for arrays in found])
