@@ -97,6 +97,9 @@ def open_source(overrides: Sequence[str]) -> Source:
         ValueError, FileNotFoundError: no data is named, or it cannot be read.
     """
     given = dict(line.lstrip("+").partition("=")[::2] for line in overrides)
+    if given.get("data.target", "").startswith("["):
+        advice = "Give one column, and run the command once for each."
+        raise ValueError(message("data.target", "dir-describe reads one target", given["data.target"], advice))
     if "experiment" in given:
         return from_recipe(overrides, given["experiment"])
     name = "data.csv" if "data.csv" in given else "data.path"
