@@ -22,7 +22,9 @@ def fitted_parts() -> dict[str, torch.nn.Module]:
     found: dict[str, torch.nn.Module] = {"LabelPrior": LabelPrior(40).fit(targets, LabelCells(bins, 40, 1.0))}
     for name in sorted(losses.__all__):
         made = getattr(losses, name)
-        if isinstance(made, type) and issubclass(made, torch.nn.Module) and made is not losses.Regularizer:
+        if made in (losses.Regularizer, losses.TargetLosses):  # a base, and a list of the others
+            continue
+        if isinstance(made, type) and issubclass(made, torch.nn.Module):
             part = made(1.0) if issubclass(made, losses.Regularizer) else made()
             found[name] = part.fit(targets, bins) if hasattr(part, "fit") else part
     found["HistogramHead"] = HistogramHead(4, bins, num_cells=40, sigma=1.0).fit(targets, bins)

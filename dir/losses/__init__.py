@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dir.losses.rnc import RankNContrast as RankNContrast
     from dir.losses.rnc import rank_n_contrast as rank_n_contrast
     from dir.losses.srl import SRL as SRL
+    from dir.losses.targets import TargetLosses as TargetLosses
     from dir.losses.uvote import UVOTE as UVOTE
     from dir.losses.uvote import expert_nll as expert_nll
 
@@ -79,6 +80,7 @@ _HOMES = {
     "RankNContrast": "rnc",
     "rank_n_contrast": "rnc",
     "SRL": "srl",
+    "TargetLosses": "targets",
     "UVOTE": "uvote",
     "expert_nll": "uvote",
 }

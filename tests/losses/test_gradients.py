@@ -46,7 +46,8 @@ def required(kind: type) -> list[str]:
 
 LOSSES = classes(losses)
 REGULARIZERS = [kind for kind in LOSSES if issubclass(kind, Regularizer) and kind is not Regularizer]
-CRITERIA = [kind for kind in LOSSES if not issubclass(kind, Regularizer)]
+# A list of criteria, one for each target, behaves as its criteria do.
+CRITERIA = [kind for kind in LOSSES if not issubclass(kind, (Regularizer, nn.ModuleList))]
 HEADS = [kind for kind in classes(models) if issubclass(kind, Head)]
 
 FEATURES = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
