@@ -42,14 +42,15 @@ def test_every_target_of_the_configs_is_listed_and_every_listed_target_exists() 
     assert all(callable(get_object(target)) for target in TARGETS)
 
 
+OF_TARGETS = {"TargetFDS", "TargetHeads"}
 OF_MEMBERS = {"MemberDistributionHead", "MemberHead", "MemberLoss", "PiecewiseLinearEmbedding"}
 
 
 def test_every_public_part_that_a_config_can_name_is_listed() -> None:
     for module, base, others in (
-        (dir.losses, nn.Module, {"Regularizer", "TargetLosses"}),  # the recipe joins the losses of several targets
-        # The recipe makes the parts of members around the head and the loss that a config names.
-        (dir.models, nn.Module, {"DistributionHead", "Head", "PixelEncoder", "Regressor", *OF_MEMBERS}),
+        # The recipe makes the containers of several targets, and the parts of members around head and loss.
+        (dir.losses, nn.Module, {"Regularizer", "TargetLosses"}),
+        (dir.models, nn.Module, {"DistributionHead", "Head", "PixelEncoder", "Regressor", *OF_MEMBERS, *OF_TARGETS}),
         (dir.data, RegressionData, {"RegressionData"}),
     ):
         parts = {name: getattr(module, name) for name in module.__all__}
