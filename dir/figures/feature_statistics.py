@@ -109,7 +109,7 @@ def calibrated(
 
     Args:
         edges: edges of its bins.
-        running_mean, running_var, scale, shift, num_samples, num_samples_var, last_count: see :class:`dir.FDS`.
+        running_mean, running_var, scale, shift, num_samples, num_samples_var, last_count: see :class:`dir.fds.FDS`.
     """
     mean, var, scales, shifts = (
         table.detach().double().cpu() for table in (running_mean, running_var, scale[:-1], shift[:-1])
