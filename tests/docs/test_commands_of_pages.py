@@ -28,6 +28,7 @@ FOREIGN = {
     "head",
     "kubectl",
     "ls",
+    "mike",
     "mkdir",
     "mkdocs",
     "mlflow",
