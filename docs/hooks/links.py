@@ -16,19 +16,24 @@ from mkdocs.structure.pages import Page
 
 _log = logging.getLogger("mkdocs.hooks.links")
 _PAGE = re.compile(r'(?<=href=")([^":#]+\.(?:md|ipynb))(?=[#"])')
-_OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#\s]+)(?:#[^)\s]*)?\)")
+_UPWARDS = re.compile(r"\[([^\]]+)\]\((\.\./[^)#\s]+)(#[^)\s]*)?\)")
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
-    """Replace the links of a page in its Markdown."""
-    return _OUTSIDE.sub(_inside, markdown)
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Replace the links of a page that leave docs/ in its Markdown."""
+    folder = posixpath.dirname(page.file.src_uri)
 
+    def inside(found: re.Match[str]) -> str:
+        text, link, _ = found.groups()
+        target = posixpath.normpath(posixpath.join(folder, link))
+        if not target.startswith("../"):
+            return found[0]  # from a folder of docs/ to another page
+        path = target.removeprefix("../")
+        if path == "README.md":
+            return f"[{text}]({posixpath.relpath('index.md', folder or '.')})"
+        return f"`{path}`" if text == path else f"{text} (`{path}`)"
 
-def _inside(found: re.Match[str]) -> str:
-    text, path = found.groups()
-    if path == "README.md":
-        return f"[{text}](index.md)"
-    return f"`{path}`" if text == path else f"{text} (`{path}`)"
+    return _UPWARDS.sub(inside, markdown)
 
 
 def on_page_content(content: str, page: Page, files: Files, **_: object) -> str:

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -95,8 +95,16 @@ def test_formulas_become_mathml():
 
 def test_links_that_leave_the_docs():
     links = hook("links")
+
+    def shown(text: str, page: str) -> str:
+        return links.on_page_markdown(text, page=SimpleNamespace(file=SimpleNamespace(src_uri=page)))
+
     text = "[README](../README.md#recipes), [a.py](../a.py), [raw](../b/c.json), [page](fds.md)"
-    assert links.on_page_markdown(text) == "[README](index.md), `a.py`, raw (`b/c.json`), [page](fds.md)"
+    assert shown(text, "costs.md") == "[README](index.md), `a.py`, raw (`b/c.json`), [page](fds.md)"
+    # A page in a folder of docs/ links to other pages with "../".
+    text = "[README](../../README.md), [raw](../../b/c.json), [page](../fds.md#when), [near](own.md)"
+    expected = "[README](../index.md), raw (`b/c.json`), [page](../fds.md#when), [near](own.md)"
+    assert shown(text, "tutorials/first.md") == expected
 
 
 def test_links_of_a_notebook_become_addresses_and_a_broken_one_is_a_warning(
