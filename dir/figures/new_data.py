@@ -21,7 +21,7 @@ def density_shift_figure(densities: Mapping[str, Mapping[str, Any]], unit: str =
     Args:
         densities: by name of the quantity, such as "predictions" and "labels": ``edges`` ``[B + 1]``, the shares
             ``reference`` and ``new`` ``[B]``, and the shares ``below`` and ``above`` of the new rows beyond the
-            edges, see :func:`dir.monitor.density.shown_density`.
+            edges, see ``dir.monitor.density.shown_density``.
         unit: unit of the label, for the axes.
 
     Raises:

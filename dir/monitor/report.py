@@ -57,7 +57,7 @@ def monitor(
         ``rows``, ``unpredicted`` (share), ``settings``, ``inputs`` (list by column, or None), ``predictions``,
         ``labels`` (or None), ``expected_error``, ``realised_error`` (or None), ``reasons`` (list of texts) and
         ``status``: 0, 3 for drift, 4 for a larger error. ``density`` of predictions and labels: see
-        :func:`dir.monitor.density.shown_density`.
+        ``dir.monitor.density.shown_density``.
 
     Raises:
         ValueError: a threshold that cannot be used, or no row that could be predicted.
