@@ -6,7 +6,7 @@ import hashlib
 import io
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from dir.data.label_types import check_float32
 from dir.data.problems import show_rows, shown
 from dir.data.splits import Names, group_split, read_split
 from dir.data.table_checks import as_numbers, require_columns
+from dir.data.target_names import target_names, target_setting, target_values
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class CsvImages(RegressionData):
     Args:
         csv: the file; its paths are relative to ``path``, its splits train, val and test.
         path: folder of the images.
-        label: the column to predict. Default "age".
+        label: the column to predict, or several. Default "age".
         group: column of identities (people, patients, sites). The splits of the csv are then ignored: whole groups
             are drawn by the seed, and no group is in two splits. None (default): the splits of the csv.
         share: approximate share of the rows for val, and for test; in (0, 0.33]. Only with ``group``. Default 0.13.
@@ -106,22 +107,22 @@ class CsvImages(RegressionData):
     Raises:
         FileNotFoundError: if there is no csv file or image folder, or if images are missing or broken; the message
             lists the first 20 and their number.
-        ValueError: for missing columns, labels that are not finite numbers (the rows are named), other names of
-            splits, and paths that lead out of the folder.
+        ValueError: for missing columns, labels that are no finite numbers (the rows are named), unknown splits, and
+            paths that lead out of the folder.
 
     Reference:
         Yang et al., Delving into Deep Imbalanced Regression, ICML 2021 (AgeDB-DIR, IMDB-WIKI-DIR).
     """
 
     augments = True
-    # Column of the files; a subclass may have another one.
     file_column = "path"
+    target_key = "data.label"
 
     def __init__(
         self,
         csv: str,
         path: str,
-        label: str = "age",
+        label: str | Sequence[str] = "age",
         group: str | None = None,
         share: float = 0.13,
         image_size: int = 224,
@@ -140,7 +141,7 @@ class CsvImages(RegressionData):
         check_integer("data.padding", padding, minimum=0)
         self.csv = Path(csv)
         self.path = Path(path)
-        self.label = label
+        self.targets = target_names(label, self.target_key)
         self.group = group
         self.share = share
         self.image_size = image_size
@@ -161,15 +162,15 @@ class CsvImages(RegressionData):
 
     def build(self) -> dict[str, Dataset[Any]]:
         table = self._table()
-        labels = torch.from_numpy(table[self.label].to_numpy(np.float32))
-        check_float32(table[self.label].to_numpy(np.float64), f"{self.csv}: column {self.label!r}")
+        raw = target_values(table, self.targets)
+        labels = torch.from_numpy(raw.astype(np.float32))
+        for target in self.targets:
+            check_float32(table[target].to_numpy(np.float64), f"{self.csv}: column {target!r}")
         files = self._files(table)
-        cache = None
-        if self.cache_dir is not None:
-            cache = self._cache(files)
-        else:
+        cache = None if self.cache_dir is None else self._cache(files)
+        if cache is None:
             self._refuse_broken(find_broken(files, decode=self.check_images))
-        values = label_bytes(table[self.label].to_numpy(np.float64))
+        values = label_bytes(raw)
         placed = self.place_rows(lambda: self._row_ids(files, values), lambda: self._names(table))
         datasets: dict[str, Dataset[Any]] = {}
         for name in SPLITS:
@@ -186,8 +187,8 @@ class CsvImages(RegressionData):
         return {"data.csv": self.csv}
 
     def settings(self) -> dict[str, Any]:
-        names = ("label", "group", "image_size", *(() if self.group is None else ("share", "seed")))
-        return {name: getattr(self, name) for name in names}
+        names = ("group", "image_size", *(() if self.group is None else ("share", "seed")))
+        return {"label": target_setting(self.targets)} | {name: getattr(self, name) for name in names}
 
     def encoder_args(self) -> dict[str, Any]:
         return {"in_channels": 3}
@@ -201,7 +202,7 @@ class CsvImages(RegressionData):
             # The arithmetic of self.plain, see ToDtype and Normalize.
             "steps": [["multiply", 1.0 / 255.0], ["subtract", 0.5], ["divide", 0.5]],
             "key": self.file_column,
-            "target": self.label,
+            "target": target_setting(self.targets),
         }
 
     def _row_ids(self, files: list[Path], labels: list[bytes]) -> list[str]:
@@ -239,15 +240,15 @@ class CsvImages(RegressionData):
         if not self.path.is_dir():
             raise FileNotFoundError(message("data.path", f"folder {self.path} not found", advice=self.fetch))
         table = read_table(self.csv, "data.csv")
-        used = [self.label, "path", "split" if self.group is None else self.group]
+        used = [*self.targets, "path", "split" if self.group is None else self.group]
         require_columns(table, used, self.csv, "data.csv" if self.group is None else "data.group")
-        labels = as_numbers(table[self.label], str(self.csv))
+        labels = {target: as_numbers(table[target], str(self.csv)) for target in self.targets}
         for name in used:
             gone = np.flatnonzero(table[name].isna().to_numpy())
             if len(gone):
                 where = f"{self.csv}: column {name!r}"
                 raise ValueError(message(where, f"missing values in rows {show_rows(gone)}"))
-        return table.assign(**{self.label: labels})
+        return table.assign(**labels)
 
     def _files(self, table: pd.DataFrame) -> list[Path]:
         files = [self.path / str(name) for name in table[self.file_column]]

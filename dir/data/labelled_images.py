@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from dir.data.problems import Problems, listed, show_rows, shown
 from dir.data.splits import SPLITS, Names, check_share, read_split, refuse_shared_groups
 from dir.data.table_checks import find_columns, find_numbers
 from dir.data.table_splits import split_copies
+from dir.data.target_names import target_setting, target_values
 
 FILE_COLUMNS = ("path", "file", "filename", "file_name", "image", "picture")
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -33,7 +35,7 @@ class LabelledImages(CsvImages):
 
     Args:
         csv: file with a header.
-        target: column to predict, a number.
+        target: column to predict, a number; or a list of several.
         path: folder that the file names start from. None (default): the folder of the csv.
         file_column: column of the file names. None (default): the column named path, file, filename, file_name, image
             or picture, or the only column of file names; the data report says which.
@@ -55,7 +57,7 @@ class LabelledImages(CsvImages):
         batch_size, eval_batch_size, num_workers, seed: see :class:`~dir.data.base.RegressionData`.
 
     Shape:
-        A batch is (float32 [N, 3, image_size, image_size] in [-1, 1], float32 [N]).
+        A batch is (float32 [N, 3, image_size, image_size] in [-1, 1], float32 [N], or [N, K] of K targets).
 
     Raises:
         FileNotFoundError: if there is no csv file or folder, or if pictures are missing or broken; the message lists
@@ -64,10 +66,12 @@ class LabelledImages(CsvImages):
             paths that lead out of the folder. Rows are named.
     """
 
+    target_key = "data.target"
+
     def __init__(
         self,
         csv: str,
-        target: str,
+        target: str | Sequence[str],
         path: str | None = None,
         file_column: str | None = None,
         split_column: str | None = None,
@@ -103,7 +107,7 @@ class LabelledImages(CsvImages):
         check_share(share)
         check_integer("data.split_bins", split_bins)
         for key, name in (("file_column", file_column), ("split_column", split_column), ("group", group)):
-            if name is not None and name == target:
+            if name in self.targets:
                 raise ValueError(message(f"data.{key}", "expected another column than data.target", name))
         self.csv_options = as_options(sep, decimal, thousands, encoding, na_values, quoting)
         self.given_file_column = file_column
@@ -132,8 +136,9 @@ class LabelledImages(CsvImages):
 
     def settings(self) -> dict[str, Any]:
         drawn = ("split", "share", "split_bins", "seed") if self.split_column is None else ()
-        names = ("label", "file_column", "split_column", "group", "image_size", *drawn)
-        return {name: getattr(self, name) for name in names} | self.csv_options.to_dict()
+        names = ("file_column", "split_column", "group", "image_size", *drawn)
+        own = {"label": target_setting(self.targets)} | {name: getattr(self, name) for name in names}
+        return own | self.csv_options.to_dict()
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "notes": self._notes}
@@ -153,7 +158,7 @@ class LabelledImages(CsvImages):
         numbers: dict[bytes, int] = {}
         digests = self._digests(self._files(table))
         copies = np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], dtype=np.int64)
-        labels = table[self.label].to_numpy(np.float64)
+        labels = target_values(table, self.targets)
         names = split_copies(copies, labels, self.split, self.share, self.split_bins, self.seed, groups)
         for name in SPLITS:
             if not (names == name).any():
@@ -177,29 +182,29 @@ class LabelledImages(CsvImages):
         table = read_table(self.csv, "data.csv", self.csv_options, text=given)
         problems = Problems(str(self.csv))
         hint = sniff(self.csv, self.csv_options)
-        wanted = {"data.target": self.label, "data.file_column": self.given_file_column}
-        wanted |= {"data.split_column": self.split_column, "data.group": self.group}
-        for option, column in wanted.items():
-            find_columns(table, [] if column is None else [column], option, problems, hint)
+        others = {"file_column": self.given_file_column, "split_column": self.split_column, "group": self.group}
+        wanted = {f"data.{key}": [name] for key, name in others.items() if name is not None}
+        for option, columns in ({"data.target": list(self.targets)} | wanted).items():
+            find_columns(table, columns, option, problems, hint)
         problems.raise_all()
         self._read_notes = []
         self.file_column = self._find_file_column(table)
         if self.split_column is None and "split" in table and "split" not in given:
             note = "splits: drawn, although the csv has a column 'split'. data.split_column=split reads the column."
             self._read_notes.append(note)
-        labels = find_numbers(table[self.label], problems)
-        for name in dict.fromkeys([self.label, self.file_column, *given]):
+        labels = {target: find_numbers(table[target], problems) for target in self.targets}
+        for name in dict.fromkeys([*self.targets, self.file_column, *given]):
             gone = np.flatnonzero(table[name].isna().to_numpy())
             if len(gone):
                 problems.add(f"column {shown(name)}: missing values in rows {show_rows(gone)}")
         problems.raise_all()
-        return table.assign(**{self.label: labels})
+        return table.assign(**labels)
 
     def _find_file_column(self, table: pd.DataFrame) -> str:
         """Return the column of the picture files: the given one, one of a usual name, or the only one of files."""
         if self.given_file_column is not None:
             return self.given_file_column
-        others = {self.label, self.group}
+        others = {*self.targets, self.group}
         usual = [name for name in FILE_COLUMNS if name in table and name not in others]
         texts = [name for name in table if pd.api.types.is_string_dtype(table[name]) and name not in others]
         named = [name for name in texts if table[name].dropna().str.lower().str.endswith(SUFFIXES).all()]

@@ -44,6 +44,11 @@ def target_names(target: Any, key: str = "data.target") -> tuple[str, ...]:
     return tuple(names)
 
 
+def target_setting(targets: Sequence[str]) -> str | list[str]:
+    """Return the setting that names the targets: one name as text, several as a list."""
+    return targets[0] if len(targets) == 1 else list(targets)
+
+
 def target_values(table: pd.DataFrame, targets: Sequence[str]) -> NDArray[np.float64]:
     """Return the labels in the columns of a table as float64: [N] of one target, [N, K] of several."""
     if len(targets) == 1:

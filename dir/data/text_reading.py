@@ -16,6 +16,7 @@ from dir.data.csv_reading import CsvOptions, read_cells, read_table, sniff
 from dir.data.problems import Problems, show_rows, shown
 from dir.data.splits import Names, read_split, refuse_shared_groups
 from dir.data.table_checks import find_columns, find_numbers
+from dir.data.target_names import target_values
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Texts:
 
     Attributes:
         columns: the texts of each text column, [N] each.
-        labels: float64 [N].
+        labels: float64 [N], or [N, K] of several targets.
         split: split of each row, or None if the file gives none.
         groups: identity of each row, or None if the file gives none.
     """
@@ -65,7 +66,7 @@ def text_columns(text: Any) -> list[str]:
 def read_texts(
     path: Path,
     text: Sequence[str],
-    target: str,
+    targets: Sequence[str],
     split_column: str | None,
     group: str | None,
     options: CsvOptions,
@@ -78,7 +79,7 @@ def read_texts(
     Args:
         path: file with a header.
         text: columns of text.
-        target: column of the label.
+        targets: columns of the labels.
         split_column: column of the splits, see :func:`dir.data.splits.read_split`; None for none.
         group: column of identities; None for none.
         options: how the file is written.
@@ -96,7 +97,7 @@ def read_texts(
         _check_quoting(path, options)
     problems = Problems(str(path))
     hint = sniff(path, options)
-    wanted = {"data.text": list(text), "data.target": [target]} | {key: [n] for key, n in others.items() if n}
+    wanted = {"data.text": list(text), "data.target": list(targets)} | {key: [n] for key, n in others.items() if n}
     for option, names in wanted.items():
         find_columns(table, names, option, problems, hint)
     problems.raise_all()
@@ -105,8 +106,8 @@ def read_texts(
         if empty.any():
             problem = f"column {shown(name)}: no text in rows {show_rows(np.flatnonzero(empty))}"
             problems.add(problem, "Fill in these texts, or remove the rows from a copy of the file.")
-    labels = find_numbers(table[target], problems)
-    for name in (target, *sorted(named)):
+    labels = table.assign(**{name: find_numbers(table[name], problems) for name in targets})
+    for name in (*targets, *sorted(named)):
         gone = np.flatnonzero(table[name].isna().to_numpy())
         if len(gone):
             problems.add(f"column {shown(name)}: missing values in rows {show_rows(gone)}")
@@ -119,7 +120,7 @@ def read_texts(
     if split is not None and groups is not None:
         refuse_shared_groups(split, groups, f"{path}: column {shown(group)}")
     columns = [table[name].tolist() for name in text]
-    return Texts(columns, labels.to_numpy(np.float64), split, groups)
+    return Texts(columns, target_values(labels, targets), split, groups)
 
 
 def _check_quoting(path: Path, options: CsvOptions) -> None:

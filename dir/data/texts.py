@@ -18,9 +18,9 @@ from dir.data.csv_reading import as_options
 from dir.data.describe import shared_rows
 from dir.data.embeddings import View, sentence_embeddings
 from dir.data.identity import text_ids
-from dir.data.label_types import needs_float64
 from dir.data.splits import SPLITS, Names, check_share
 from dir.data.table_splits import split_copies
+from dir.data.target_names import label_dtype_of, target_names, target_setting
 from dir.data.text_reading import Texts, read_texts, text_columns
 
 
@@ -33,7 +33,7 @@ class TextData(RegressionData):
     Args:
         path: csv or tsv file with a header.
         text: column of text, or two of them. Two texts are an ordered pair, such as a word and its sentence.
-        target: column to predict, a number.
+        target: column to predict, a number; or a list of several.
         encoder: hub name or local folder of a transformers model; None (default) for the bundled all-MiniLM-L6-v2
             (extra ``minilm``) if installed, else its hub name.
         form: "embeddings" (default) of the frozen encoder, computed once; or "tokens" for an encoder that is trained.
@@ -58,7 +58,7 @@ class TextData(RegressionData):
     Shape:
         A batch of embeddings is (float32 [N, D], labels [N]), or ((float32 [N, D], float32 [N, D]), labels [N]) for
         two texts. A batch of tokens is ((ids, mask), labels [N]), int64 [N, L] with L tokens in the longest text of
-        the batch, or ((ids_a, mask_a, ids_b, mask_b), labels [N]) for two texts.
+        the batch, or ((ids_a, mask_a, ids_b, mask_b), labels [N]) for two texts. Labels of K targets are [N, K].
 
     Raises:
         FileNotFoundError: if there is no file at ``path``, or the encoder cannot be loaded.
@@ -69,7 +69,7 @@ class TextData(RegressionData):
         self,
         path: str,
         text: str | Sequence[str],
-        target: str,
+        target: str | Sequence[str],
         encoder: str | None = None,
         form: Literal["embeddings", "tokens"] = "embeddings",
         views: Sequence[View] | None = None,
@@ -101,19 +101,17 @@ class TextData(RegressionData):
         check_integer("data.split_bins", split_bins)
         check_integer("data.max_length", max_length, minimum=4)
         self.text = text_columns(text)
-        if not isinstance(target, str):
-            advice = "Run the recipe once for each target."
-            raise ValueError(message("data.target", "expected the name of one column", target, advice))
-        for key, name in (("data.target", target), ("data.split_column", split_column), ("data.group", group)):
+        self.targets = target_names(target)
+        named = [("data.target", name) for name in self.targets]
+        for key, name in (*named, ("data.split_column", split_column), ("data.group", group)):
             if name is not None and name in self.text:
                 raise ValueError(message(key, "expected a column that is not in data.text", name))
-            if key != "data.target" and name == target:
+            if key != "data.target" and name in self.targets:
                 raise ValueError(message(key, "expected another column than data.target", name))
         self.path = Path(path).expanduser()
         tabs = self.path.suffix.lower() == ".tsv"
         chosen = sep if sep is not None else "\t" if tabs else ","
         self.csv_options = as_options(chosen, decimal, thousands, encoding, na_values, quoting)
-        self.target = target
         self.encoder = encoder or default_encoder()
         self.form = form
         self.views: list[View] = [("mean", -1)] if views is None else [(str(pool), int(n)) for pool, n in views]
@@ -128,7 +126,7 @@ class TextData(RegressionData):
         self._width = 0
 
     def build(self) -> dict[str, Dataset[Any]]:
-        read = read_texts(self.path, self.text, self.target, self.split_column, self.group, self.csv_options)
+        read = read_texts(self.path, self.text, self.targets, self.split_column, self.group, self.csv_options)
         check_max_length(self.encoder, self.max_length)
         rows = read.rows
         placed = self.place_rows(lambda: text_ids(rows, read.labels), lambda: self._names(read))
@@ -137,7 +135,7 @@ class TextData(RegressionData):
                 problem = f"{len(rows)} rows leave none for {name} with data.split={self.split}"
                 advice = "Give more rows, a larger data.share, fewer data.split_bins, or data.split=random."
                 raise ValueError(message(str(self.path), f"{problem} and data.share={self.share}", advice=advice))
-        self.label_dtype = torch.float64 if needs_float64(read.labels) else torch.float32
+        self.label_dtype = label_dtype_of(read.labels)
         cut = cut_texts(set().union(*read.columns), self.encoder, self.max_length)
         count = sum(any(text in cut for text in row) for row in rows)
         self._notes = []
@@ -166,7 +164,8 @@ class TextData(RegressionData):
 
     def settings(self) -> dict[str, Any]:
         drawn = ("split", "share", "split_bins", "seed") if self.split_column is None else ()
-        own = {name: getattr(self, name) for name in ("text", "target", "split_column", "group", *drawn)}
+        own = {"text": self.text, "target": target_setting(self.targets)}
+        own |= {name: getattr(self, name) for name in ("split_column", "group", *drawn)}
         return own | self.csv_options.to_dict() | self._encoding()
 
     def describe(self) -> dict[str, Any]:
@@ -179,7 +178,12 @@ class TextData(RegressionData):
         return {"texts": len(self.text), "in_features": self._width, "views": len(self.views)}
 
     def encoding(self) -> dict[str, Any]:
-        own = {"kind": "texts", "columns": self.text, "target": self.target, "csv": self.csv_options.to_dict()}
+        own = {
+            "kind": "texts",
+            "columns": self.text,
+            "target": target_setting(self.targets),
+            "csv": self.csv_options.to_dict(),
+        }
         return own | self._encoding()
 
     def _encoding(self) -> dict[str, Any]:

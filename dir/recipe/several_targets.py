@@ -29,7 +29,7 @@ _LOSSES = tuple(
     f"dir.losses.{name}" for name in ("WeightedL1", "WeightedMSE", "WeightedHuber", "FocalR", "BMC", "GAI")
 )
 _FDS = ("dir.FDS",)
-_DATA = ("dir.data.TabularData",)
+_DATA = ("dir.data.TabularData", "dir.data.TextData", "dir.data.LabelledImages")
 
 
 def several_targets(cfg: DictConfig) -> list[str]:

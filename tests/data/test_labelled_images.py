@@ -50,6 +50,23 @@ def test_pictures_of_a_split_column_are_resized_and_scaled(make: Callable[..., L
     assert data.encoder_args() == {"in_channels": 3}
 
 
+def test_several_targets_of_a_picture_are_columns_of_the_labels(make: Callable[..., LabelledImages]) -> None:
+    table = frame(height=np.arange(30)[::-1] % 7, part=[("train", "dev", "test")[n % 3] for n in range(30)])
+    data = make(table, target=["weight", "height"], split_column="part")
+    data.setup()
+    expected = table.loc[table["part"] == "dev", ["weight", "height"]].to_numpy()
+    np.testing.assert_array_equal(data.labels("val").numpy(), expected.astype(np.float32))
+    assert data.dataset("val")[1][1].tolist() == expected[1].tolist()
+    assert data.encoding()["target"] == data.settings()["label"] == ["weight", "height"]
+    assert make(frame()).settings()["label"] == "weight"
+    with pytest.raises(
+        ValueError, match=r"data\.split_column: expected another column than data\.target, got 'height'"
+    ):
+        make(table, target=["weight", "height"], split_column="height")
+    with pytest.raises(ValueError, match="column 'height': missing values in rows 3"):
+        make(table.assign(height=table["height"].where(table.index != 2)), target=["weight", "height"]).setup()
+
+
 def test_training_pictures_move_with_a_repeated_border_and_are_mirrored_on_request(
     make: Callable[..., LabelledImages], tmp_path: Path
 ) -> None:

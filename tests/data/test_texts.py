@@ -65,6 +65,23 @@ def test_two_texts_keep_their_order_and_the_split_column_is_read(make: Callable[
     assert data.encoder_args() == {"texts": 2, "in_features": 8, "views": 1}
 
 
+def test_several_scores_of_a_sentence_are_columns_of_the_labels(make: Callable[..., TextData]) -> None:
+    table = frame().assign(arousal=np.arange(60) % 9 + 0.25)
+    data = make(table, target=["score", "arousal"], split_column="split")
+    part = table[table["split"] == "dev"]
+    np.testing.assert_allclose(data.labels("val").numpy(), part[["score", "arousal"]], rtol=1e-6)
+    assert list(data.describe()["splits"]["val"]) == ["score", "arousal"]
+    assert data.encoding()["target"] == data.settings()["target"] == ["score", "arousal"]
+    # A changed label of the second score is another row.
+    changed = table.assign(arousal=table["arousal"] + (table.index == 5))
+    other = make(changed, target=["score", "arousal"], split_column="split")
+    before, after = ({id for ids in one.split_ids().values() for id in ids} for one in (data, other))
+    assert len(after - before) == 1
+    table.loc[[3, 9], "arousal"] = np.nan
+    with pytest.raises(ValueError, match=r"column 'arousal': missing values in rows 4, 10"):
+        make(table, target=["score", "arousal"])
+
+
 def test_one_text_gives_one_tensor_and_tokens_are_trimmed(make: Callable[..., TextData]) -> None:
     data = make(frame(), text="sentence", split_column="split")
     inputs, _ = data.dataset("val").__getitems__([0, 1])
@@ -178,7 +195,12 @@ def test_cut_texts_counts_the_tokens_at_the_ends(tiny_encoder: Callable[..., Pat
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"target": ["score"]}, r"data\.target: expected the name of one column"),
+        ({"target": ["score", "score"]}, r"data\.target: expected each column once"),
+        ({"target": ["score", "word"]}, r"data\.target: expected a column that is not in data\.text"),
+        (
+            {"target": ["score", "author"], "group": "author"},
+            r"data\.group: expected another column than data\.target",
+        ),
         ({"target": "word"}, r"data\.target: expected a column that is not in data\.text"),
         ({"split_column": "score"}, r"data\.split_column: expected another column than data\.target"),
         ({"form": "tokens", "views": [["mean", 0]]}, r"data\.views: not read with data\.form=tokens"),
