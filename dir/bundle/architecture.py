@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from dir.bins import LabelBins
 from dir.bundle.fields import BundleError, Fields
 from dir.models.members import attach_head
 from dir.models.regressor import Regressor
+from dir.models.targets import TargetHeads
 
 ENCODERS = (
     "BiLSTMPairEncoder",
@@ -59,13 +60,17 @@ Classes = Mapping[str, type[nn.Module]]
 
 
 def build(
-    fields: Fields, bins: LabelBins, weights: dict[str, Tensor], classes: Classes | None = None, file: str = "weights"
+    fields: Fields,
+    bins: Sequence[LabelBins],
+    weights: dict[str, Tensor],
+    classes: Classes | None = None,
+    file: str = "weights",
 ) -> Regressor:
     """Return the network of ``architecture`` with its weights, in eval mode.
 
     Args:
         fields: the sections encoder and head.
-        bins: label bins in the head's units.
+        bins: label bins in the head's units, one for each target.
         weights: state of encoder and head.
         classes: the caller's own classes by name, in addition to the list of this module.
         file: file of the weights, for messages.
@@ -115,13 +120,14 @@ def describe(part: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
     return described
 
 
-def _assemble(fields: Fields, bins: LabelBins, classes: Classes) -> Regressor:
+def _assemble(fields: Fields, bins: Sequence[LabelBins], classes: Classes) -> Regressor:
     encoder = _make(fields.section("encoder"), ENCODERS, classes)
     features = getattr(encoder, "num_features", None)
     if not isinstance(features, int):
         raise BundleError(message(fields.name("encoder"), "the class has no integer num_features", features))
-    make_head: Any = partial(_make, fields.section("head"), HEADS, classes, bins=bins)
-    return Regressor(encoder, attach_head(encoder, make_head))
+    make_head: Any = partial(_make, fields.section("head"), HEADS, classes)
+    heads = [attach_head(encoder, partial(make_head, bins=own)) for own in bins]
+    return Regressor(encoder, heads[0] if len(heads) == 1 else TargetHeads(heads))
 
 
 def _make(fields: Fields, listed: tuple[str, ...], classes: Classes, **more: Any) -> nn.Module:

@@ -112,7 +112,12 @@ def _predict(given: dict[str, str]) -> None:
     if predicted.rows is not None:
         print(f"{len(keys) - len(numbers)} of {len(keys)} rows end no window of equal steps and have no prediction")
         keys = keys.iloc[numbers].reset_index(drop=True)
-    columns = {"input_row": [row + 1 for row in numbers], "prediction": predicted.predictions}
+    columns: dict[str, Any] = {"input_row": [row + 1 for row in numbers]}
+    if len(model.targets) == 1:
+        columns["prediction"] = predicted.predictions
+    else:
+        names = [f"prediction_{name}" for name in model.targets]
+        columns |= dict(zip(names, predicted.predictions.T, strict=True))
     if predicted.variances is not None:
         columns["variance"] = predicted.variances
     taken = [name for name in columns if name in keys]
@@ -133,7 +138,7 @@ def _predict(given: dict[str, str]) -> None:
     else:
         listing.unlink(missing_ok=True)
     write_atomic(target, table.drop(index=skipped).to_csv(index=False).encode())
-    unit = model.description.target.get("unit")
+    unit = ", ".join(model.targets) if len(model.targets) > 1 else model.description.target.get("unit")
     used = model.power if power is None else power
     at = "" if used is None else f" at power {used:g} of the label prior"
     at += f", decisions of lowest expected cost ({prices})" if prices else ""

@@ -24,11 +24,13 @@ from dir.bundle.fields import BundleError, Fields
 __all__ = ["DESCRIPTION", "ESTIMATOR", "TOKENIZER", "WEIGHTS", "BundleError", "Description", "read", "regular_file"]
 
 FORMAT = "deep-imbalanced-regression model"
-# Version 2 adds target.transform and target.dtype. Bundles that have neither stay at version 1, which every release
-# reads: a release that does not know the keys would predict logarithms.
-VERSIONS = (1, 2)
+# Version 2 adds target.transform and target.dtype, version 3 target.targets. A bundle has the lowest version with its
+# keys, which more releases read: a release that does not know them would predict other numbers.
+VERSIONS = (1, 2, 3)
 # A vocabulary of a million words stays below this size.
 MAX_BYTES = 64 * 2**20
+# A module for each target, whose weights are in the file.
+MAX_TARGETS = 4096
 _ZEROS = "0" * 64
 _HASH = re.compile(rb'"sha256": "([0-9a-f]{64})"\n}\n$')
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -43,7 +45,9 @@ class Description:
             that kind, see :mod:`dir.bundle.inputs`.
         target: ``name``, ``unit``, ``offset`` and ``scale``: the head predicts ``(label - offset) / scale``. With
             ``transform`` "log1p" the head predicts ``(log(1 + label) - offset) / scale``; without the key there is no
-            transform. ``dtype`` of raw predictions is "float64", or "float32" without the key.
+            transform. ``dtype`` of raw predictions is "float64", or "float32" without the key. With several targets
+            ``targets`` lists ``name``, ``offset``, ``scale``, ``head_bins``, ``label_bins`` and ``counts`` of each,
+            which are then nowhere else.
         architecture: ``encoder`` and ``head``, each a ``_target_`` with its arguments; None for an estimator.
         head_bins: label bins in the head's units, see :func:`bins_to_dict`; None for an estimator.
         correction: ``kind``, ``x`` and ``y``: points of a monotone map of the predictions; None for no correction.
@@ -75,7 +79,7 @@ class Description:
         Raises:
             BundleError: a value that JSON does not keep, such as NaN.
         """
-        version = 2 if {"transform", "dtype"} & set(self.target) else 1
+        version = 3 if "targets" in self.target else 2 if {"transform", "dtype"} & set(self.target) else 1
         content = {"format": FORMAT, "version": version, **asdict(self), "files": files, "sha256": _ZEROS}
         try:
             text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
@@ -100,6 +104,22 @@ def bins_from_dict(fields: Fields) -> LabelBins:
         return LabelBins.from_edges(fields.numbers("edges"), policy, dtype)
     except ValueError as error:
         raise BundleError(message(f"{fields.path}.edges", str(error).rstrip("."))) from error
+
+
+def several_targets(fields: Fields) -> list[Fields]:
+    """Return what a bundle with several targets says of each; empty for one target. ``fields``: section ``target``.
+
+    Raises:
+        BundleError: a malformed list, or two targets of one name.
+    """
+    if "targets" not in fields.values:
+        return []
+    found = fields.sections("targets")
+    names = [part.text("name") for part in found]
+    if not 2 <= len(names) <= MAX_TARGETS or len(set(names)) < len(names):
+        problem = f"expected 2 to {MAX_TARGETS} targets with different names"
+        raise BundleError(message(fields.name("targets"), problem, names[:5]))
+    return found
 
 
 def target_log1p(fields: Fields) -> bool:
@@ -130,7 +150,7 @@ def read(folder: Path) -> tuple[Description, Fields]:
         raise BundleError(
             message(
                 f"{path}: version",
-                f"this release reads the versions {' and '.join(map(str, VERSIONS))}",
+                f"this release reads the versions {VERSIONS[0]} to {VERSIONS[-1]}",
                 version,
                 advice,
             )

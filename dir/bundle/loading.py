@@ -22,6 +22,7 @@ from dir.bundle.description import (
     damaged,
     read,
     regular_file,
+    several_targets,
     target_dtype,
     target_log1p,
 )
@@ -72,18 +73,21 @@ def load(
         weights: dict[str, Tensor] = safetensors.torch.load(content)
     except Exception as error:  # SafetensorError, and torch's own errors for shapes that cannot be
         raise damaged(folder / WEIGHTS, f"no safetensors file ({error})") from error
-    bins = bins_from_dict(fields.section("head_bins"))
-    regressor = build(fields.section("architecture"), bins, weights, classes, str(folder / WEIGHTS))
     target = fields.section("target")
+    targets = several_targets(target)
+    bins = [bins_from_dict(part.section("head_bins")) for part in targets or [fields]]
+    regressor = build(fields.section("architecture"), bins, weights, classes, str(folder / WEIGHTS))
     correction = None if description.correction is None else _correction(fields.section("correction"))
     predictor = Predictor(
         regressor,
-        target.number("offset"),
-        target.positive("scale"),
+        [part.number("offset") for part in targets] or target.number("offset"),
+        [part.positive("scale") for part in targets] or target.positive("scale"),
         correction,
         target_log1p(target),
         target_dtype(target),
     )
+    if targets and (correction is not None or predictor.map_size is not None):
+        raise BundleError(message(target.name("targets"), "corrections and maps have one target", len(targets)))
     return Model(description, encoder, predictor.eval().to(device))
 
 

@@ -22,6 +22,7 @@ OnError = Literal["raise", "nan"]
 class Predicted(NamedTuple):
     """Predictions and variances [N] in raw units, NaN for the rows in ``problems``; some models give no variances.
 
+    A model of K targets gives predictions [N, K].
     A model on windows gives one prediction for each window: ``rows`` are the numbers of their last rows, from 0.
     """
 
@@ -63,6 +64,8 @@ class Model:
         **options: Any,
     ) -> NDArray[Any]:
         """Return the predictions [N] in raw label units; for windows [M], see :meth:`predict_rows`; maps [N, h, w].
+
+        A model of several targets gives [N, K], with the columns of :attr:`targets`.
 
         Args:
             inputs: a frame, dictionary or array of columns; images as uint8 ``[N, H, W]`` or ``[N, H, W, C]`` or as
@@ -141,6 +144,12 @@ class Model:
         return round(float(head.power), 6) if isinstance(head, DistributionHead) else None
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets."""
+        listed = self.description.target.get("targets")
+        return (str(self.description.target["name"]),) if listed is None else tuple(one["name"] for one in listed)
+
+    @property
     def dtype(self) -> type[np.floating[Any]]:
         """Type of the predictions: float64 for labels that float32 is too coarse for, else float32."""
         return np.float64 if self.description.target.get("dtype") == "float64" else np.float32
@@ -185,7 +194,7 @@ class Model:
         rows = self.encoder.open(inputs, **options)
         if self.module is not None and device is not None:
             self.module.to(device)
-        shape = (rows.count, *(self.map_size or ()))
+        shape = (rows.count, *(self.map_size or ()), *([len(self.targets)] if len(self.targets) > 1 else []))
         variances = np.full(shape, np.nan, dtype=self.dtype) if self.has_variance else None
         predictions = np.full(shape, np.nan, dtype=self.dtype)
         for indices in _batches(rows.count, size, progress):

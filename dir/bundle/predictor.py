@@ -67,14 +67,15 @@ class Predictor(nn.Module):
 
     Args:
         regressor: encoder and head.
-        offset: label, or with ``log1p`` the log(1 + label), that the head's 0 stands for.
-        scale: units of the label, or of log(1 + label), per unit of the head, > 0.
+        offset: label, or with ``log1p`` the log(1 + label), that the head's 0 stands for; one for each target.
+        scale: units of the label, or of log(1 + label), per unit of the head, > 0; one for each target.
         correction: map of the raw predictions, or None.
         log1p: whether the head predicts the standardised log(1 + label). Default: False.
         dtype: type of the raw predictions, float32 (default) or float64.
 
     Shape:
-        inputs of the encoder, first dimension N -> ``[N]`` of ``dtype``; for an encoder of maps ``[N, h, w]``.
+        inputs of the encoder, first dimension N -> ``[N]`` of ``dtype``; for an encoder of maps ``[N, h, w]``, and
+        ``[N, K]`` for K targets.
     """
 
     offset: Tensor
@@ -83,8 +84,8 @@ class Predictor(nn.Module):
     def __init__(
         self,
         regressor: Regressor,
-        offset: float = 0.0,
-        scale: float = 1.0,
+        offset: float | Sequence[float] = 0.0,
+        scale: float | Sequence[float] = 1.0,
         correction: PiecewiseLinear | None = None,
         log1p: bool = False,
         dtype: torch.dtype = torch.float32,
@@ -96,8 +97,8 @@ class Predictor(nn.Module):
         self.dtype = dtype
         # Height and width of the predictions of a picture, for encoders with one row of features for each pixel.
         self.map_size: tuple[int, int] | None = getattr(regressor.encoder, "map_size", None)
-        self.register_buffer("offset", torch.tensor(float(offset), dtype=dtype), persistent=False)
-        self.register_buffer("scale", torch.tensor(float(scale), dtype=dtype), persistent=False)
+        self.register_buffer("offset", torch.tensor(offset, dtype=dtype), persistent=False)
+        self.register_buffer("scale", torch.tensor(scale, dtype=dtype), persistent=False)
 
     @property
     def units(self) -> TargetUnits:
@@ -105,7 +106,7 @@ class Predictor(nn.Module):
         return TargetUnits(self.offset, self.scale, self.log1p, self.dtype)
 
     def forward(self, inputs: Any) -> Tensor:
-        """Return the predictions in raw units, [N] or [N, h, w]."""
+        """Return the predictions in raw units, [N], [N, h, w] or [N, K]."""
         return self._as_maps(self._raw(self.regressor.predict(self.regressor(inputs))))
 
     def decide(self, inputs: Any, cost: Cost | CostName, power: float | None = None) -> Tensor:

@@ -31,7 +31,7 @@ class PyfuncModel:
         self.model = model
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """Return the predictions [N] in raw label units.
+        """Return the predictions in raw label units, [N] or [N, K] of several targets.
 
         Args:
             model_input: a frame for tables and texts; a uint8 array for pictures.
@@ -64,7 +64,8 @@ def save_pyfunc(bundle: Path, target: Path) -> None:
     model = load(bundle)
     schema, example = _inputs(model)
     predicted = PyfuncModel(model).predict(example)
-    signature: ModelSignature = ModelSignature(inputs=schema, outputs=Schema([_tensor(predicted.dtype, (-1,))]))
+    shape = (-1, *predicted.shape[1:])
+    signature: ModelSignature = ModelSignature(inputs=schema, outputs=Schema([_tensor(predicted.dtype, shape)]))
     pyfunc.save_model(
         path=str(target),
         loader_module=__name__,

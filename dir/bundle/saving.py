@@ -88,7 +88,7 @@ def _write_model(folder: Path, model: Any) -> dict[str, Any]:
 
 
 def _with_architecture(description: Description, model: Regressor) -> Description:
-    if description.architecture is None or description.head_bins is None:
+    if description.architecture is None or (description.head_bins is None and "targets" not in description.target):
         raise BundleError("description: a network needs architecture and head_bins, got None.")
     from dataclasses import replace
 

@@ -70,6 +70,9 @@ def find_reference(model: Model, run: Path) -> Reference:
         ValueError: the bundle keeps none, and the data of the run cannot be read.
     """
     about = model.description
+    if len(model.targets) > 1:
+        advice = "Train one run for each target."
+        raise ValueError(message(str(run), "dir-monitor reads models of one target", model.targets, advice))
     if METRIC_BINS not in about.run:
         problem = "the bundle does not keep its label bins: an earlier release saved it"
         raise ValueError(message(str(run), problem, advice="Train the run again."))

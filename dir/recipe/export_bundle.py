@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from dir.bins import LabelBins
 from dir.bundle.description import Description, bins_to_dict
 from dir.bundle.fields import BundleError
 from dir.bundle.saving import save
@@ -37,11 +38,7 @@ def save_network(folder: Path, parts: Parts, results: Results) -> None:
         parts: parts of the run, with the weights that were evaluated and a fitted correction.
         results: of the splits val and test.
     """
-    module, metrics = parts.module, parts.module.metrics
-    if isinstance(metrics, TargetMetrics):
-        print("the run leaves no model bundle: a bundle has one target", file=sys.stderr)
-        return
-    bins, counts = parts.bins, parts.counts
+    module = parts.module
     units = TargetUnits(module.target_offset.cpu(), module.target_scale.cpu(), module.log1p, module.label_dtype)
     tokenizer = None
     data = parts.data
@@ -51,17 +48,41 @@ def save_network(folder: Path, parts: Parts, results: Results) -> None:
         tokenizer = load_tokenizer(data.encoder)
 
     def describe() -> Description:
+        common = _common(parts.settings, parts.data, results, units, module.metrics)
+        bins: dict[str, Any] = {}
+        if units.offset.ndim:
+            common["target"]["targets"] = describe_targets(parts, units)
+        else:
+            bins = describe_bins(parts.bins, parts.counts, units)
         return Description(
-            **_common(parts.settings, parts.data, results, units, metrics),
+            **common,
+            **bins,
             architecture=parts.architecture,
-            head_bins=bins_to_dict(units.bins(bins)),
-            label_bins=bins_to_dict(bins),
-            counts=[int(count) for count in counts.tolist()],
             correction=None if parts.correction is None else parts.correction.to_dict(),
             prior=describe_prior(module.model.head, parts.settings.power_objective),
         )
 
     _save(folder, module.model, describe, tokenizer)
+
+
+def describe_bins(bins: LabelBins, counts: Tensor, units: TargetUnits) -> dict[str, Any]:
+    """Return the bins of a target, in the units of the head and in raw units, and their training labels."""
+    return {
+        "head_bins": bins_to_dict(units.bins(bins)),
+        "label_bins": bins_to_dict(bins),
+        "counts": [int(count) for count in counts.tolist()],
+    }
+
+
+def describe_targets(parts: Parts, units: TargetUnits) -> list[dict[str, Any]]:
+    """Return name, offset, scale and bins of each of several targets; ``units`` has [K] offsets and scales."""
+    listed = []
+    columns = zip(parts.data.targets, parts.bins_by_target, parts.counts_by_target, strict=True)
+    for k, (name, bins, counts) in enumerate(columns):
+        own = units._replace(offset=units.offset[k], scale=units.scale[k])
+        scales = {"name": name, "offset": float(own.offset), "scale": float(own.scale)}
+        listed.append(scales | describe_bins(bins, counts, own))
+    return listed
 
 
 def describe_prior(head: nn.Module, objective: str | None) -> dict[str, Any] | None:
@@ -103,24 +124,35 @@ def _common(
     data: RegressionData,
     results: Results,
     units: TargetUnits | None,
-    metrics: ShotMetrics,
+    metrics: ShotMetrics | TargetMetrics,
 ) -> dict[str, Any]:
-    """Return the sections that all bundles have; ``units`` is None for an estimator, which predicts raw labels."""
+    """Return the sections that all bundles have; ``units`` is None for an estimator, which predicts raw labels.
+
+    With several targets, dir-monitor and an evaluation by the bundle alone have nothing to read, and scales are those
+    of :func:`describe_targets`.
+    """
     encoding = data.encoding()
-    metric_bins = describe_metric_bins(metrics)
-    val = results.predictions["val"]
-    reference = summarise_run(data, val.labels, val.predictions, metric_bins)
+    scales: dict[str, float] = {}
+    saved: dict[str, Any] = {}
+    if isinstance(metrics, ShotMetrics):
+        metric_bins = describe_metric_bins(metrics)
+        val = results.predictions["val"]
+        reference = summarise_run(data, val.labels, val.predictions, metric_bins)
+        saved = {METRIC_BINS: metric_bins, MONITORING: None if reference is None else reference.to_dict()}
+        scales = {
+            "offset": 0.0 if units is None else float(units.offset),
+            "scale": 1.0 if units is None else float(units.scale),
+        }
     transform = {"transform": "log1p"} if units is not None and units.log1p else {}
     dtype = {"dtype": "float64"} if data.label_dtype == torch.float64 else {}
     packages = ("torch", "numpy", "pandas", "scikit-learn", "transformers")
     return {
         "input": encoding,
         "target": {
-            "name": str(encoding.get("target", settings.unit)),
+            "name": str(encoding.get("target", settings.unit) if scales else settings.unit),
             "unit": str(settings.unit),
-            "offset": 0.0 if units is None else float(units.offset),
-            "scale": 1.0 if units is None else float(units.scale),
         }
+        | scales
         | transform
         | dtype,
         "shots": settings.shots,
@@ -133,9 +165,8 @@ def _common(
             | {name: version for name in packages[1:] if (version := _version(name))},
             "data": data.fingerprint(),
             "metrics": results.metrics,
-            METRIC_BINS: metric_bins,
-            MONITORING: None if reference is None else reference.to_dict(),
-        },
+        }
+        | saved,
     }
 
 

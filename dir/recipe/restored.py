@@ -76,6 +76,9 @@ def restored(checkpoint: Path, trust: bool = False, given: Container[str] = ()) 
     if bundle.module is None:
         raise ValueError(message(str(folder.model), "the model is a scikit-learn regressor, not a network"))
     fields = read(folder.model)[1]
+    if len(bundle.targets) > 1:
+        problem, advice = "a module of several targets is not restored", "Predict by dir.bundle.load(RUN)."
+        raise ValueError(message(str(folder.model), problem, bundle.targets, advice))
     model, target = bundle.module.regressor, fields.section("target")
     if cfg.method.fds is not None:
         bins = _bins(state, "model.fds.bins.edges", cfg.task.fds_bins)
