@@ -90,7 +90,7 @@ def encoder(key: str, value: Any) -> Callable[[dict[str, Any]], object]:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda c: c.update(version=3), "version.*got 3"),
+        (lambda c: c.update(version=4), "version.*got 4"),
         (lambda c: c.update(version=True), "version"),
         (lambda c: c.update(format="x"), "format.*got 'x'"),
         (lambda c: c.pop("input"), "input.*got None"),
