@@ -1,4 +1,4 @@
-"""The tables and pictures of docs/settle.md, from the committed results alone."""
+"""The tables and pictures of docs/settle.md and docs/results, from the committed results alone."""
 
 from __future__ import annotations
 
@@ -130,6 +130,11 @@ def choices_grid(name: str) -> Grid:
     return Grid(name, ("training", "chosen", f"lowest {OBJECTIVE}", "highest", "trials that trained"), tuple(rows))
 
 
+def numbers(table: str) -> str:
+    """Return a table whose numbers the site does not break into two lines."""
+    return f'<div class="numbers" markdown>\n\n{table}\n\n</div>'
+
+
 def parts() -> Iterator[str]:
     """Yield the generated text of the page."""
     found = comparisons()
@@ -137,7 +142,7 @@ def parts() -> Iterator[str]:
         yield "No data set is complete yet."
         return
     yield "### Balanced error relative to a constant (bMASE)"
-    yield markdown_table(overview(found))
+    yield numbers(markdown_table(overview(found)))
     if len(found) >= MIN_RANKED:
         for metric, group in RANKED:
             yield f"### Average ranks by {metric}, {group}"
@@ -147,23 +152,34 @@ def parts() -> Iterator[str]:
                 yield f"No ranks: {error}"
                 continue
             yield f"![Critical differences of the ranks by {metric}, {group}]({ranks_picture(metric, group).name})"
-            yield markdown_table(grid)
+            yield numbers(markdown_table(grid))
             yield grid.caption
     yield "### Goals"
     grid = targets_grid(found)
     yield markdown_table(grid)
     yield grid.caption
-    for one in found:
-        yield f"### {one.experiment}"
-        yield markdown_table(data_grid(one))
-        picture = PAGE.parent / f"settle_{one.experiment}.png"
-        if picture.is_file():
-            yield f"![Few-shot over many-shot error on {one.experiment}]({picture.name})"
-        yield "Trials, on validation:"
-        yield markdown_table(choices_grid(one.experiment))
+    yield "### By data set"
+    yield "MAE by shot group with its spread, paired differences, SERA, coverage, curve and trials:"
+    yield "\n".join(f"- [{one.experiment}](results/{one.experiment}.md#equal-budgets)" for one in found)
     waiting = [name for name in DATA if name not in {one.experiment for one in found}]
     if waiting:
         yield f"Not complete yet: {', '.join(waiting)}."
+
+
+def data_set_parts(one: Comparison, docs: str) -> Iterator[str]:
+    """Yield what the page of one data set shows: its table, its curve and its trials.
+
+    Args:
+        one: comparison of the data set.
+        docs: way from the page to the folder docs/, such as "../".
+    """
+    yield f"{max(len(row.seeds) for row in one.rows)} seeds, mean ± standard deviation:"
+    yield numbers(markdown_table(data_grid(one)))
+    picture = PAGE.parent / f"settle_{one.experiment}.png"
+    if picture.is_file():
+        yield f"![Few-shot over many-shot error on {one.experiment}]({docs}{picture.name})"
+    yield "Trials, on validation:"
+    yield numbers(markdown_table(choices_grid(one.experiment)))
 
 
 def ranks_picture(metric: str, group: str) -> Path:

@@ -73,8 +73,11 @@ def test_the_block_is_replaced_and_the_rest_stays(page):
     assert (page.parent / "settle_abalone.png").stat().st_size > 10_000
 
 
-def test_means_differences_and_choices(page):
-    text = page.read_text()
+def test_means_differences_and_choices_of_a_data_set(page):
+    (abalone,) = (one for one in report.comparisons() if one.experiment == "abalone")
+    text = "\n".join(report.data_set_parts(abalone, "../"))
+    assert "![Few-shot over many-shot error on abalone](../settle_abalone.png)" in text
+    assert "[abalone](results/abalone.md#equal-budgets)" in page.read_text()
     assert "| vanilla | 3 | 2.10 ± 0.10 |" in text
     isotonic = next(line for line in text.splitlines() if line.startswith("| isotonic | 3 |"))
     assert "-0.50 [-0.50, -0.50] | -1.00 [-1.00, -1.00] | 0.160 |" in isotonic
