@@ -116,8 +116,9 @@ def test_the_command_writes_the_files_and_deletes_old_pages(
     files.write()
     assert {path.name for path in (tmp_path / "docs/results").iterdir()} == {"abalone.md", "concrete.md"}
     text = (tmp_path / "docs/results.md").read_text()
-    assert text.startswith(f"Before\n<!-- {content.COMMAND} -->\n\n| data set |")
+    assert text.startswith(f"Before\n<!-- {content.COMMAND} -->\n\n<div class=")
     assert text.endswith("<!-- end -->\nAfter\n")
+    assert "\n| [Abalone](results/abalone.md) | age (rings) | 538 (65) |" in text
     assert "\nold\n" not in text
     menu = (tmp_path / "mkdocs.yml").read_text().splitlines()
     assert menu[2:5] == ["  - Abalone: results/abalone.md", "  - Concrete: results/concrete.md", "  # end"]
