@@ -107,17 +107,33 @@ def test_repeated_rows_and_clipped_ratios_are_said(folder: Path, tmp_path: Path)
     assert "Fewer than 3 seeds: lds_fds" in words
 
 
-def test_the_page_has_the_figures_of_the_folder_and_unique_identities(folder: Path) -> None:
-    text = report_page([find_runs(folder.parents[1])])
-    for words in ("Error and density of", "Training of the first", "Feature statistics of", "FDS of lds"):
-        assert text.count(f'aria-label="{words}') == 1
+def test_the_page_of_ten_methods_has_their_figures_unique_identities_and_less_than_a_megabyte(
+    folder: Path, tmp_path: Path
+) -> None:
+    # Ten methods make the largest report of ten runs: no two share a row of a table or a line of a figure.
+    rng = np.random.default_rng(0)
+    for number in range(10):
+        copy = tmp_path / f"outputs/rows-y/method_{number}/seed_0"
+        shutil.copytree(folder, copy)
+        with np.load(copy / "predictions.npz") as saved:
+            arrays = dict(saved)
+        arrays["prediction"] += rng.normal(size=arrays["prediction"].shape).astype(arrays["prediction"].dtype)
+        np.savez(copy / "predictions.npz", **arrays)
+        metrics = json.loads((copy / "metrics.json").read_text())
+        metrics["run"]["method"] = f"method_{number}"
+        (copy / "metrics.json").write_text(json.dumps(metrics))
+    text = report_page([find_runs(tmp_path / "outputs")])
+    figures = {"Error and density of": 1, "Training of the first": 1, "Feature statistics of": 3, "FDS of method": 3}
+    for words, number in figures.items():
+        assert text.count(f'aria-label="{words}') == number
     found = re.findall(r'\sid="([^"]+)"', text)
     assert len(set(found)) == len(found)
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= set(found)
     # Those of the next section start with s2.
     assert all(name.startswith(("s1-", "section-")) for name in found)
     assert "src=" not in text
-    assert len(text) < 1_000_000
+    assert all(text.count(f"method_{number}") > 3 for number in range(10))
+    assert len(text.encode()) < 1_000_000
 
 
 def test_a_folder_without_files_gives_nothing_and_damaged_files_are_refused(tmp_path: Path) -> None:
