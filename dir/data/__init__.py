@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dir.data.map_files import MapFiles as MapFiles
     from dir.data.npz_images import NpzImages as NpzImages
     from dir.data.npz_maps import NpzMaps as NpzMaps
+    from dir.data.nyud2 import NYUD2Maps as NYUD2Maps
     from dir.data.protocols import Protocol as Protocol
     from dir.data.stsb import STSBEmbeddings as STSBEmbeddings
     from dir.data.stsb import STSBTokens as STSBTokens
@@ -31,6 +32,7 @@ _HOMES = {
     "MapFiles": "map_files",
     "NpzImages": "npz_images",
     "NpzMaps": "npz_maps",
+    "NYUD2Maps": "nyud2",
     "Protocol": "protocols",
     "STSBEmbeddings": "stsb",
     "STSBTokens": "stsb",

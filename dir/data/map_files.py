@@ -14,9 +14,10 @@ from dir._checks import as_integer, message
 from dir.data.csv_reading import as_options, read_table, sniff
 from dir.data.describe import shared_rows
 from dir.data.file_maps import FileMaps, MapPair
+from dir.data.map_augment import Flip
 from dir.data.map_reading import MAP_SUFFIXES, Fit
 from dir.data.map_sources import LabelCode
-from dir.data.maps import Flip, MapData
+from dir.data.maps import MapData
 from dir.data.problems import Problems, listed, show_rows, shown
 from dir.data.splits import Names, check_share, group_split, read_split, refuse_shared_groups
 from dir.data.table_checks import find_columns
@@ -48,7 +49,8 @@ class MapFiles(MapData):
         sep, encoding: how the csv is written.
         check_images: whether each picture is read to its end before training. False only reads its header.
         outside: whether file names may lead out of ``path``. Default False.
-        flip, pixels, batch_size, eval_batch_size, num_workers, seed: see :class:`~dir.data.maps.MapData`.
+        flip, rotate, jitter, pixels, batch_size, eval_batch_size, num_workers, seed: see
+            :class:`~dir.data.maps.MapData`.
 
     Raises:
         FileNotFoundError: there is no such folder or csv.
@@ -83,8 +85,10 @@ class MapFiles(MapData):
         eval_batch_size: int = 32,
         num_workers: int = 0,
         seed: int = 0,
+        rotate: float = 0.0,
+        jitter: float = 0.0,
     ) -> None:
-        super().__init__(label, flip, pixels, batch_size, eval_batch_size, num_workers, seed)
+        super().__init__(label, flip, pixels, batch_size, eval_batch_size, num_workers, seed, rotate, jitter)
         check_share(share)
         self.code = LabelCode(scale, power, hole)
         self.code.check()
@@ -201,7 +205,14 @@ class MapFiles(MapData):
         return table
 
     def _files(self, table: pd.DataFrame, column: str) -> list[Path]:
-        names = table[column].astype(str)
+        return self.inside(table[column].astype(str).tolist(), f"{self.csv}: column {column!r}")
+
+    def inside(self, names: Sequence[str], where: str) -> list[Path]:
+        """Return the paths of files by their names, after a check that none leads out of the folder.
+
+        Raises:
+            ValueError: some lead out, and ``data.outside`` is false.
+        """
         files = [self.path / name for name in names]
         folder = os.path.realpath(self.path)
         out = [] if self.outside else [not os.path.realpath(one).startswith(folder + os.sep) for one in files]
@@ -209,9 +220,7 @@ class MapFiles(MapData):
         if len(bad):
             problem = f"{len(bad)} paths lead out of {self.path}, in rows {show_rows(bad)}; the first is "
             advice = "Set data.outside=true if you trust the file."
-            raise ValueError(
-                message(f"{self.csv}: column {column!r}", problem + shown(names.iloc[bad[0]]), advice=advice)
-            )
+            raise ValueError(message(where, problem + shown(names[bad[0]]), advice=advice))
         return files
 
     def _picture_size(self) -> tuple[int, int]:

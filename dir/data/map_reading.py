@@ -64,13 +64,26 @@ class Fit(NamedTuple):
             return stored
         whole = self.image_size or picture
         kept = self.crop or whole
-        starts = corner(whole, kept)
-        rows, columns = (
-            np.clip(((start + (np.arange(to) + 0.5) * part / to) * (size / full)).astype(np.int64), 0, size - 1)
-            for start, part, full, to, size in zip(starts, kept, whole, self.map_size, stored.shape, strict=True)
-        )
+        rows, columns = nearest_places(corner(whole, kept), kept, whole, self.map_size, stored.shape)
         chosen: Values = stored[np.ix_(rows, columns)]
         return chosen
+
+
+def nearest_places(
+    start: Size, part: Size, whole: Size, size: Size, stored: Size | tuple[int, ...]
+) -> list[NDArray[np.int64]]:
+    """Return rows and columns of a stored map that lie at the centres of the pixels of a part.
+
+    Args:
+        start: top and left of the part.
+        part, whole: height and width of the part and of the whole, in pixels of the whole.
+        size: height and width in pixels that the part gets.
+        stored: height and width of the stored map of the whole.
+    """
+    return [
+        np.clip(((first + (np.arange(to) + 0.5) * kept / to) * (length / full)).astype(np.int64), 0, length - 1)
+        for first, kept, full, to, length in zip(start, part, whole, size, stored, strict=True)
+    ]
 
 
 def corner(whole: Size | tuple[int, ...], part: Size) -> Size:

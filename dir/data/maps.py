@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dir._checks import check_choice, check_integer, message
+from dir._checks import check_integer, message
 from dir.data.base import SPLITS, RegressionData, Split
 from dir.data.label_chunks import LabelChunks
+from dir.data.map_augment import Flip, MapAugment
 from dir.data.map_sources import MapSource
 from dir.data.npz_images import TO_FLOAT, to_float
 
-Flip = Literal["none", "horizontal", "both"]
 # Labels are read in chunks of about this many pixels.
 CHUNK_PIXELS = 1 << 22
 
@@ -30,7 +30,7 @@ class MapDataset(Dataset[Any]):
     Args:
         source: where pictures and maps come from.
         rows: numbers of the rows of this split.
-        flip: mirror images at random, see :class:`MapData`.
+        augment: random changes of pictures and maps; None for none.
         pixels: labelled pixels drawn at random from each map, at most; None for all.
 
     Shape:
@@ -39,10 +39,10 @@ class MapDataset(Dataset[Any]):
     """
 
     def __init__(
-        self, source: MapSource, rows: Sequence[int], flip: Flip = "none", pixels: int | None = None
+        self, source: MapSource, rows: Sequence[int], augment: MapAugment | None = None, pixels: int | None = None
     ) -> None:
         self.source, self.rows = source, list(rows)
-        self.flip, self.pixels = flip, pixels
+        self.augment, self.pixels = augment, pixels
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -53,11 +53,8 @@ class MapDataset(Dataset[Any]):
     def __getitems__(self, indices: list[int]) -> tuple[tuple[Tensor, Tensor], Tensor]:
         rows = [self.rows[index] for index in indices]
         images, maps = self.source.images(rows), self.source.labels(rows)
-        for axis, used in ((2, self.flip != "none"), (1, self.flip == "both")):
-            if used:
-                mirrored = torch.rand(len(rows)) < 0.5
-                images[mirrored] = images[mirrored].flip(axis + 1)
-                maps[mirrored] = maps[mirrored].flip(axis)
+        if self.augment is not None:
+            images, maps = self.augment(images, maps)
         if self.pixels is not None:
             maps = _draw(maps, self.pixels)
         flat = maps.flatten()
@@ -94,7 +91,8 @@ class MapData(RegressionData):
 
     Args:
         target: name of the label, for tables and files.
-        flip: "none" (default), "horizontal" or "both": mirror images of training pictures and their maps.
+        flip, rotate, jitter: random changes of training pictures and their maps, see
+            :class:`~dir.data.map_augment.MapAugment`. Default: none.
         pixels: labelled pixels drawn at random from each training map in each epoch, at most; for methods that
             compare pairs of labels. None (default): all.
         batch_size, eval_batch_size, num_workers, seed: see :class:`~dir.data.base.RegressionData`; in pictures.
@@ -115,12 +113,15 @@ class MapData(RegressionData):
         eval_batch_size: int = 32,
         num_workers: int = 0,
         seed: int = 0,
+        rotate: float = 0.0,
+        jitter: float = 0.0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
-        check_choice("data.flip", flip, ("none", "horizontal", "both"))
+        self.augment = MapAugment(flip, rotate, jitter)
+        self.augment.check()
         if pixels is not None:
             check_integer("data.pixels", pixels, advice="null takes all pixels.")
-        self.target, self.flip, self.pixels = target, flip, pixels
+        self.target, self.pixels = target, pixels
         self._source: MapSource | None = None
         self._summaries: dict[str, dict[str, Any]] = {}
 
@@ -130,9 +131,12 @@ class MapData(RegressionData):
 
     def build(self) -> dict[str, Dataset[Any]]:
         source = self._source = self.open_source()
+        if self.augment.jitter and source.shape[0] not in (1, 3):
+            problem = f"expected grey or colour pictures, got {source.shape[0]} channels"
+            raise ValueError(message("data.jitter", problem, advice="Set data.jitter=0."))
         placed = self.place_rows(source.ids, lambda: source.names)
         return {
-            name: MapDataset(source, placed[name].tolist(), *((self.flip, self.pixels) if name == "train" else ()))
+            name: MapDataset(source, placed[name].tolist(), *((self.augment, self.pixels) if name == "train" else ()))
             for name in SPLITS
         }
 

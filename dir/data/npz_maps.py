@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from dir._checks import check_choice, message
+from dir.data.map_augment import Flip
 from dir.data.map_sources import ArrayMaps, LabelCode
-from dir.data.maps import Flip, MapData
+from dir.data.maps import MapData
 from dir.data.splits import check_share, group_split, read_split
 
 
@@ -28,7 +29,8 @@ class NpzMaps(MapData):
         hole: stored value that means "no label". None (default): NaN alone is a hole.
         scale, power: a label is ``(stored value * scale) ** power``. Default 1 and 1.
         layout: "NHWC" or "NCHW"; None (default) finds the axis of 1, 3 or 4 channels.
-        flip, pixels, batch_size, eval_batch_size, num_workers, seed: see :class:`~dir.data.maps.MapData`.
+        flip, rotate, jitter, pixels, batch_size, eval_batch_size, num_workers, seed: see
+            :class:`~dir.data.maps.MapData`.
 
     Raises:
         FileNotFoundError: there is no file at ``path``.
@@ -54,8 +56,10 @@ class NpzMaps(MapData):
         eval_batch_size: int = 32,
         num_workers: int = 0,
         seed: int = 0,
+        rotate: float = 0.0,
+        jitter: float = 0.0,
     ) -> None:
-        super().__init__(label, flip, pixels, batch_size, eval_batch_size, num_workers, seed)
+        super().__init__(label, flip, pixels, batch_size, eval_batch_size, num_workers, seed, rotate, jitter)
         if layout is not None:
             check_choice("data.layout", layout, ("NHWC", "NCHW"))
         check_share(share)

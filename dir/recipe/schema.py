@@ -46,6 +46,7 @@ class LDSSettings:
     reweight: Any = "sqrt_inverse"
     kernel_size: int = 5
     sigma: float = 2.0
+    padding: str = "constant"
 
 
 @dataclass

@@ -42,7 +42,7 @@ TARGETS = frozenset(
     | _names("dir.models", "TabMEncoder TransformerPairEncoder HistGBDT LightGBMTrees CatBoostTrees")
     | _names("dir.models", "GRUEncoder TCNEncoder TextMLPEncoder TimmEncoder TransformerTextEncoder UNetEncoder")
     | _names("dir.data", "AgeSyntheticData STSSyntheticData CsvImages NpzImages TabularData Protocol automatic_bins")
-    | _names("dir.data", "STSBWords STSBEmbeddings STSBTokens TextData LabelledImages NpzMaps MapFiles")
+    | _names("dir.data", "STSBWords STSBEmbeddings STSBTokens TextData LabelledImages NpzMaps MapFiles NYUD2Maps")
     | _names("dir.resampling", "SMOTER SMOGN GaussianNoise RandomOverSampler RandomUnderSampler WERCS REBAGG")
     | _names("dir.recipe.two_stage", "NoLoss")
     | _names("torch", "pow")

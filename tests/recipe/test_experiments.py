@@ -18,6 +18,7 @@ from dir.recipe.cli import config_dir, register_configs
 from dir.recipe.nodes import instantiate_with
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
+from tests.data.test_nyud2 import written as nyud2_files
 
 CONFIGS = Path(config_dir())
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
@@ -50,6 +51,7 @@ def test_the_experiments_and_methods_of_the_readme_exist() -> None:
         "images",
         "images_npz",
         "imdb_wiki",
+        "nyud2",
         "sts_synthetic",
         "stsb_glove",
         "stsb_minilm",
@@ -191,6 +193,12 @@ def written_maps(folder: Path) -> list[str]:
     return [f"data.path={folder / 'x.npz'}", "data.label=depth"]
 
 
+def written_depth(folder: Path) -> list[str]:
+    sizes = ["data.image_size=[32,40]", "data.crop=[32,32]", "data.map_size=[16,16]", "data.batch_size=4"]
+    network = ["model.name=resnet18", "model.pretrained=false"]
+    return [f"data.path={nyud2_files(folder)}", "data.share=0.2", "data.num_workers=0", *sizes, *network]
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_for_one_step(experiment: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -206,6 +214,7 @@ def test_every_experiment_runs_for_one_step(experiment: str, tmp_path: Path) -> 
         "tabular": lambda: written_table(data),
         "images_npz": lambda: written_npz(data),
         "dense": lambda: written_maps(data),
+        "nyud2": lambda: written_depth(data),
         "stsb_glove": lambda: [
             *written_stsb(data),
             f"data.glove={data / 'glove.txt'}",

@@ -18,7 +18,7 @@ AGE: dict[str, Any] = {
     "focal": {"base": "l1", "activation": "sigmoid", "beta": 0.2, "gamma": 1.0},
     "huber_beta": 1.0,
     "inverse_clip": [5, 1000],
-    "lds": {"reweight": "sqrt_inverse", "kernel_size": 5, "sigma": 2.0},
+    "lds": {"reweight": "sqrt_inverse", "kernel_size": 5, "sigma": 2.0, "padding": "constant"},
     "fds": {"kernel_size": 5, "sigma": 2.0, "ratio_clip": [0.1, 10.0]},
     "shrink": {"sigma": 10.0, "tau": 20.0},
     "mixup": {"bandwidth": 5.0},
@@ -38,7 +38,7 @@ SIMILARITY: dict[str, Any] = {
     "focal": {"base": "mse", "activation": "sigmoid", "beta": 20.0, "gamma": 1.0},
     "huber_beta": 0.5,
     "inverse_clip": None,
-    "lds": {"reweight": "inverse", "kernel_size": 5, "sigma": 2.0},
+    "lds": {"reweight": "inverse", "kernel_size": 5, "sigma": 2.0, "padding": "constant"},
     "fds": {"kernel_size": 5, "sigma": 2.0, "ratio_clip": [0.5, 2.0]},
     "shrink": {"sigma": 10.0, "tau": 20.0},
     "mixup": {"bandwidth": 0.1},
@@ -58,7 +58,7 @@ TABLE: dict[str, Any] = {
     "focal": {"base": "mse", "activation": "sigmoid", "beta": 3.0, "gamma": 1.0},
     "huber_beta": 0.5,
     "inverse_clip": None,
-    "lds": {"reweight": "sqrt_inverse", "kernel_size": 5, "sigma": 1.0},
+    "lds": {"reweight": "sqrt_inverse", "kernel_size": 5, "sigma": 1.0, "padding": "constant"},
     "fds": {"kernel_size": 5, "sigma": 2.0, "ratio_clip": [0.1, 10.0]},
     "shrink": {"sigma": 2.0, "tau": 20.0},
     "mixup": {"bandwidth": 0.5},
@@ -74,7 +74,7 @@ TABLE: dict[str, Any] = {
 IMAGES: dict[str, Any] = TABLE | {
     "loss": {"_target_": "dir.losses.WeightedL1"},
     "focal": {"base": "l1", "activation": "sigmoid", "beta": 3.0, "gamma": 1.0},
-    "lds": {"reweight": "sqrt_inverse", "kernel_size": 15, "sigma": 5.0},
+    "lds": {"reweight": "sqrt_inverse", "kernel_size": 15, "sigma": 5.0, "padding": "constant"},
     "shrink": {"sigma": 5.0, "tau": 30.0},
     "balanced_mse": {"sigma": 0.4},
     "dist": {"base": "l1", "alignment": 1.0},
@@ -87,7 +87,7 @@ IMAGES: dict[str, Any] = TABLE | {
 }
 # The defaults of dir/recipe/schema.py: nothing was tuned for texts.
 TEXT = TABLE | {
-    "lds": {"reweight": "sqrt_inverse", "kernel_size": 5, "sigma": 2.0},
+    "lds": {"reweight": "sqrt_inverse", "kernel_size": 5, "sigma": 2.0, "padding": "constant"},
     "shrink": {"sigma": 5.0, "tau": 20.0},
     "rnc": {"weight": 0.1},
     "ordinal_entropy": {"weight": 0.01},
@@ -95,18 +95,30 @@ TEXT = TABLE | {
 # The same for maps.
 DENSE = TEXT | {"loss": {"_target_": "dir.losses.WeightedL1"}, "focal": IMAGES["focal"], "dist": IMAGES["dist"]}
 DENSE |= {"uvote": IMAGES["uvote"]}
+# Depth in metres: what the published program of NYUD2-DIR has; the rest are the same defaults.
+NYUD2 = DENSE | {
+    "target_offset": 0.0,
+    "target_scale": 1.0,
+    "loss": TABLE["loss"],
+    "focal": TABLE["focal"],
+    "dist": TABLE["dist"],
+    "uvote": TABLE["uvote"],
+    "lds": {"reweight": "inverse", "kernel_size": 5, "sigma": 2.0, "padding": "symmetric"},
+    "fds": {"kernel_size": 5, "sigma": 2.0, "ratio_clip": [0.2, 5.0]},
+}
 EXPECTED = {
     "age_synthetic": AGE | {"target_offset": 45.0, "shrink": {"sigma": 10.0, "tau": 10.0}},
     "agedb": AGE,
     "imdb_wiki": AGE,
     "dense": DENSE,
     "images": IMAGES,
+    "nyud2": NYUD2,
     "images_npz": IMAGES,
     "sts_synthetic": SIMILARITY,
     "stsb_glove": SIMILARITY,
     "stsb_minilm": SIMILARITY
     | {
-        "lds": {"reweight": "sqrt_inverse", "kernel_size": 5, "sigma": 2.0},
+        "lds": {"reweight": "sqrt_inverse", "kernel_size": 5, "sigma": 2.0, "padding": "constant"},
         "shrink": {"sigma": 5.0, "tau": 20.0},
     },
     "stsb_minilm_finetune": SIMILARITY,
