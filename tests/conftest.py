@@ -121,3 +121,33 @@ def spawn_ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[
         return [torch.load(folder / f"result_{rank}.pt", weights_only=True) for rank in range(world_size)]
 
     return spawn
+
+
+@pytest.fixture(scope="session")
+def nyud2_files() -> Callable[..., Path]:
+    """Return a function that writes generated pictures in the published layout of NYUD2-DIR."""
+
+    def write(folder: Path, train: int = 24, test: int = 4, size: tuple[int, int] = (32, 40)) -> Path:
+        """Write 8-bit training maps of twelve places, 16-bit test maps in millimetres, and a mask of [12, 16]."""
+        image = pytest.importorskip("PIL.Image")
+        random = np.random.default_rng(0)
+        rows: dict[str, list[str]] = {"train": [], "test": []}
+        for number in range(train):
+            place = f"nyu2_train/room_{number // 2 % 12:04d}{'ab'[number % 2]}_out"
+            (folder / place).mkdir(parents=True, exist_ok=True)
+            depth = (25 + random.random(size) ** 3 * 230).astype(np.uint8)
+            image.fromarray(depth).convert("RGB").save(folder / place / f"{number}.jpg")
+            image.fromarray(depth).save(folder / place / f"{number}.png")
+            rows["train"].append(f"data/{place}/{number}.jpg,data/{place}/{number}.png")
+        (folder / "nyu2_test").mkdir()
+        for number in range(test):
+            depth, name = (800 + random.random(size) * 9000).astype(np.uint16), f"nyu2_test/{number:05d}"
+            image.fromarray((depth // 40).astype(np.uint8)).convert("RGB").save(folder / f"{name}_colors.png")
+            image.fromarray(depth).save(folder / f"{name}_depth.png")
+            rows["test"].append(f"data/{name}_colors.png,data/{name}_depth.png")
+        for split, lines in rows.items():
+            (folder / f"nyu2_{split}.csv").write_text("\n".join(lines) + "\n")
+        np.save(folder / "test_balanced_mask.npy", (random.random((test, 12, 16)) < 0.5).astype(np.uint8))
+        return folder
+
+    return write

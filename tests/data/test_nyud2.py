@@ -18,36 +18,12 @@ from dir.data.nyud2 import SCALES, NYUD2Maps
 from dir.metrics.shot_groups import SHOTS, shot_of_bins
 from dir.recipe.cli import config_dir, register_configs
 
+Write = Callable[..., Path]
 SIZES: dict[str, Any] = {"image_size": (16, 20), "crop": (12, 16), "map_size": (6, 8)}
 
 
-def written(folder: Path, train: int = 24, test: int = 4, size: tuple[int, int] = (32, 40)) -> Path:
-    """Write the published layout: 8-bit training maps of twelve places, 16-bit test maps in millimetres, a mask."""
-    random = np.random.default_rng(0)
-    rows: dict[str, list[str]] = {"train": [], "test": []}
-    for number in range(train):
-        place = f"nyu2_train/room_{number // 2 % 12:04d}{'ab'[number % 2]}_out"
-        (folder / place).mkdir(parents=True, exist_ok=True)
-        depth = (25 + random.random(size) ** 3 * 230).astype(np.uint8)
-        Image.fromarray(depth).convert("RGB").save(folder / place / f"{number}.jpg")
-        Image.fromarray(depth).save(folder / place / f"{number}.png")
-        rows["train"].append(f"data/{place}/{number}.jpg,data/{place}/{number}.png")
-    (folder / "nyu2_test").mkdir()
-    for number in range(test):
-        depth = (800 + random.random(size) * 9000).astype(np.uint16)
-        Image.fromarray((depth // 40).astype(np.uint8)).convert("RGB").save(
-            folder / f"nyu2_test/{number:05d}_colors.png"
-        )
-        Image.fromarray(depth).save(folder / f"nyu2_test/{number:05d}_depth.png")
-        rows["test"].append(f"data/nyu2_test/{number:05d}_colors.png,data/nyu2_test/{number:05d}_depth.png")
-    for split, lines in rows.items():
-        (folder / f"nyu2_{split}.csv").write_text("\n".join(lines) + "\n")
-    np.save(folder / "test_balanced_mask.npy", (random.random((test, 12, 16)) < 0.5).astype(np.uint8))
-    return folder
-
-
-def test_units_mask_and_places_of_the_published_files(tmp_path: Path) -> None:
-    data = NYUD2Maps(str(written(tmp_path)), share=0.2, **SIZES)
+def test_units_mask_and_places_of_the_published_files(nyud2_files: Write, tmp_path: Path) -> None:
+    data = NYUD2Maps(str(nyud2_files(tmp_path)), share=0.2, **SIZES)
     data.setup()
     numbers = {split: data.row_numbers(split) for split in ("train", "val", "test")}
     assert numbers["test"] == [24, 25, 26, 27]
@@ -104,10 +80,6 @@ def test_the_shot_groups_are_the_published_ones(golden: Callable[..., Any]) -> N
     assert torch.equal(fewer[:3], torch.stack([found[name] for name in SHOTS])[:3])
 
 
-def broken(folder: Path, name: str, content: str) -> None:
-    (folder / name).write_text(content)
-
-
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -118,14 +90,14 @@ def broken(folder: Path, name: str, content: str) -> None:
         ("data/none/a.jpg,data/none/a.png\n" * 9, "leave none for train|missing"),
     ],
 )
-def test_lists_of_another_form_are_refused(tmp_path: Path, content: str, words: str) -> None:
-    broken(written(tmp_path), "nyu2_train.csv", content)
+def test_lists_of_another_form_are_refused(nyud2_files: Write, tmp_path: Path, content: str, words: str) -> None:
+    (nyud2_files(tmp_path) / "nyu2_train.csv").write_text(content)
     with pytest.raises(ValueError, match=words):
         NYUD2Maps(str(tmp_path), **SIZES).setup()
 
 
-def test_a_mask_that_is_missing_or_of_another_shape_is_refused(tmp_path: Path) -> None:
-    folder = written(tmp_path)
+def test_a_mask_that_is_missing_or_of_another_shape_is_refused(nyud2_files: Write, tmp_path: Path) -> None:
+    folder = nyud2_files(tmp_path)
     np.save(folder / "other.npy", np.ones((3, 12, 16), bool))
     with pytest.raises(
         ValueError, match=r"other.npy: expected true and false, \[4, 12, 16\], got bool \[3, 12, 16\]"

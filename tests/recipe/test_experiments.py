@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from dir.recipe.cli import config_dir, register_configs
 from dir.recipe.nodes import instantiate_with
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
-from tests.data.test_nyud2 import written as nyud2_files
 
 CONFIGS = Path(config_dir())
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
@@ -77,8 +77,8 @@ def test_an_experiment_holds_deltas_only(experiment: str) -> None:
 def test_every_experiment_composes_with_every_method_and_vanilla_has_neither_lds_nor_fds(
     experiment: str,
 ) -> None:
-    # These have the tasks of text and images_npz, whose settings every method takes.
-    short = experiment in ("text_finetune", "images")
+    # These have the tasks of text, images_npz and dense, whose settings every method takes.
+    short = experiment in ("text_finetune", "images", "nyud2")
     methods = [*sorted(LDS_METHODS | FDS_METHODS), "vanilla"] if short else METHODS
     for method in methods:
         cfg = config(experiment, f"method={method}")
@@ -194,13 +194,16 @@ def written_maps(folder: Path) -> list[str]:
 
 
 def written_depth(folder: Path) -> list[str]:
-    sizes = ["data.image_size=[32,40]", "data.crop=[32,32]", "data.map_size=[16,16]", "data.batch_size=4"]
-    network = ["model.name=resnet18", "model.pretrained=false"]
-    return [f"data.path={nyud2_files(folder)}", "data.share=0.2", "data.num_workers=0", *sizes, *network]
+    sizes = ["data.image_size=[32,40]", "data.crop=[24,32]", "data.map_size=[12,16]", "data.batch_size=4"]
+    # The checkpoints of the residual network take seconds.
+    network = ["model=unet", "model.encoder.widths=[4,8]"]
+    return [f"data.path={folder}", "data.share=0.2", "data.num_workers=0", *sizes, *network]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_runs_for_one_step(experiment: str, tmp_path: Path) -> None:
+def test_every_experiment_runs_for_one_step(
+    experiment: str, tmp_path: Path, nyud2_files: Callable[..., Path]
+) -> None:
     data = tmp_path / "data"
     data.mkdir()
     if "minilm" in experiment or "text" in experiment:
@@ -214,7 +217,7 @@ def test_every_experiment_runs_for_one_step(experiment: str, tmp_path: Path) -> 
         "tabular": lambda: written_table(data),
         "images_npz": lambda: written_npz(data),
         "dense": lambda: written_maps(data),
-        "nyud2": lambda: written_depth(data),
+        "nyud2": lambda: written_depth(nyud2_files(data)),
         "stsb_glove": lambda: [
             *written_stsb(data),
             f"data.glove={data / 'glove.txt'}",

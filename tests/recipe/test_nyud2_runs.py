@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from dir.recipe.evaluate import evaluate_checkpoint
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
-from tests.data.test_nyud2 import written
 
 
 def config(folder: Path, *overrides: str) -> DictConfig:
@@ -46,8 +46,8 @@ def config(folder: Path, *overrides: str) -> DictConfig:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = written(tmp_path_factory.mktemp("nyud2"), size=(36, 44))
+def folder(tmp_path_factory: pytest.TempPathFactory, nyud2_files: Callable[..., Path]) -> Path:
+    path = nyud2_files(tmp_path_factory.mktemp("nyud2"), size=(36, 44))
     torch.manual_seed(0)
     torch.save(resnet18().state_dict(), path / "resnet18.pth")
     return path
