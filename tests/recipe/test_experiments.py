@@ -197,7 +197,7 @@ def written_depth(folder: Path) -> list[str]:
     sizes = ["data.image_size=[32,40]", "data.crop=[24,32]", "data.map_size=[12,16]", "data.batch_size=4"]
     # The checkpoints of the residual network take seconds.
     network = ["model=unet", "model.encoder.widths=[4,8]"]
-    return [f"data.path={folder}", "data.share=0.2", "data.num_workers=0", *sizes, *network]
+    return [f"data.path={folder}", "data.share=0.2", "data.num_workers=0", "figures=null", *sizes, *network]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

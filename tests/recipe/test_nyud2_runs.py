@@ -105,6 +105,10 @@ def test_a_killed_run_resumes_to_the_same_end_and_its_checkpoint_is_chosen_on_va
     train(cfg, part, {})
     assert json.loads(part.metrics.read_text())["test"] == content["test"]
     assert evaluate_checkpoint(tmp_path / "whole", [])["test"] == content["test"]
+    # Evaluated at the size of the crop, as the published program does: four times as many pixels, nearly equal errors.
+    fine = evaluate_checkpoint(tmp_path / "whole", ["data.map_size=[32,40]"])["test"]
+    assert fine["all"]["n"] == 4 * content["test"]["all"]["n"]
+    assert fine["all"]["rmse"] == pytest.approx(content["test"]["all"]["rmse"], rel=0.05)
     output = tmp_path / "maps.npz"
     predict_main([f"model={tmp_path / 'whole'}", f"input={folder / 'nyu2_test'}", f"output={output}"])
     with np.load(output) as file, np.load(tmp_path / "whole" / "predictions.npz") as saved:
