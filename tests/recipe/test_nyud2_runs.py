@@ -105,7 +105,7 @@ def test_a_killed_run_resumes_to_the_same_end_and_its_checkpoint_is_chosen_on_va
     train(cfg, part, {})
     assert json.loads(part.metrics.read_text())["test"] == content["test"]
     assert evaluate_checkpoint(tmp_path / "whole", [])["test"] == content["test"]
-    # Evaluated at the size of the crop, as the published program does: four times as many pixels, nearly equal errors.
+    # Evaluated at the size of the crop, as the published program does: four times the pixels, nearly equal errors.
     fine = evaluate_checkpoint(tmp_path / "whole", ["data.map_size=[32,40]"])["test"]
     assert fine["all"]["n"] == 4 * content["test"]["all"]["n"]
     assert fine["all"]["rmse"] == pytest.approx(content["test"]["all"]["rmse"], rel=0.05)
