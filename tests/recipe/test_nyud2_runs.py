@@ -127,7 +127,7 @@ def test_a_bundle_asks_for_no_file_of_pretrained_weights(folder: Path) -> None:
     assert (kept["pretrained"], kept["weights"], kept["map_size"]) == (False, None, [16, 20])
     saved = {"encoder": kept, "head": parts.architecture["head"]}
     weights = state(parts.module.model)
-    loaded = build_network(Fields(saved, "model.json", "architecture"), parts.bins, weights)
+    loaded = build_network(Fields(saved, "model.json", "architecture"), [parts.bins], weights)
     images = torch.rand(1, 3, 32, 40)
     with torch.no_grad():
         torch.testing.assert_close(loaded(images), parts.module.model.eval()(images))
