@@ -54,6 +54,30 @@ def suggest_overrides(report: Mapping[str, Any], given: Sequence[str]) -> list[t
     return [(override, reason) for override, reason in found if key_of(override) not in named]
 
 
+def suggest_for_targets(reports: Mapping[str, Mapping[str, Any]], given: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the overrides that the reports of several targets suggest, each with its reasons.
+
+    A setting holds for all targets. One imbalanced target is enough for ``method=lds``. The logarithm is left out:
+    several targets do not have it.
+
+    Args:
+        reports: of each target, by name.
+        given: overrides of the user, which are never replaced.
+    """
+    # The targets of each reason, by override.
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, report in reports.items():
+        for override, reason in suggest_overrides(report, given):
+            if key_of(override) != "data.log_target":
+                found.setdefault(override, {}).setdefault(reason, []).append(name)
+    if "method=lds" in found:
+        found.pop("method=vanilla", None)
+    return [
+        (override, "; ".join(f"{reason} ({', '.join(names)})" for reason, names in reasons.items()))
+        for override, reasons in found.items()
+    ]
+
+
 def command_line(overrides: Sequence[str]) -> str:
     """Return the ``dir-train`` command of overrides, quoted for a shell."""
     return f"dir-train {shlex.join(overrides)}"

@@ -24,6 +24,8 @@ _ABOUT = """Describe the labels of a data set, and suggest settings.
 %(prog)s data.path=FILE.tsv data.text=COLUMN data.target=COLUMN       texts: the label column alone
 %(prog)s data.path=FILE.txt                                           a column of numbers (also .npy)
 %(prog)s +experiment=NAME [data.KEY=VALUE ...]                        the data of a recipe
+
+data.target=[A,B] describes several targets.
 """
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -100,29 +102,41 @@ def describe(overrides: Sequence[str]) -> dict[str, Any]:
     """Return the report of a data set, JSON-able.
 
     Args:
-        overrides: the data, see :func:`dir.commands.sources.open_source`.
+        overrides: the data, see :func:`dir.commands.sources.open_sources`.
 
     Returns:
         The keys of :func:`dir.data.label_report.label_report`, and ``name``, ``unit``, ``inputs`` (see
         :func:`dir.data.repeated_inputs.repeated_inputs`), ``notes``, ``suggested`` (pairs of an override and its
-        reason), ``overrides`` (all of them) and ``command``; the last two are empty if no recipe reads the file.
+        reason), ``overrides`` (all of them) and ``command``; the last two are empty if no recipe reads the file. With
+        several targets, ``targets`` holds the keys of ``label_report`` and ``inputs`` by the name of the target.
     """
-    from dir.commands.advice import command_line, suggest_overrides
-    from dir.commands.sources import open_source
+    from dir.commands.advice import command_line, suggest_for_targets, suggest_overrides
+    from dir.commands.sources import open_sources
     from dir.data.label_report import label_report
     from dir.data.repeated_inputs import repeated_inputs
+    from dir.recipe.several_targets import joined_names
 
-    source = open_source(overrides)
-    report = label_report(source.labels, source.bins, source.shots, source.lds)
-    inputs = None if source.keys is None else repeated_inputs(source.keys, source.labels)
-    suggested = suggest_overrides(report, source.overrides) if source.overrides else []
-    chosen = [*source.overrides, *(override for override, _ in suggested)]
+    sources = open_sources(overrides)
+    first, reports = sources[0], {}
+    for source in sources:
+        inputs = None if source.keys is None else repeated_inputs(source.keys, source.labels)
+        reports[source.unit] = {
+            **label_report(source.labels, source.bins, source.shots, source.lds),
+            "inputs": inputs,
+        }
+    notes = list(dict.fromkeys(note for source in sources for note in source.notes))
+    several = len(sources) > 1
+    suggested: list[tuple[str, str]] = []
+    if first.overrides and several:
+        suggested = suggest_for_targets(reports, first.overrides)
+    elif first.overrides:
+        suggested = suggest_overrides(reports[first.unit], first.overrides)
+    chosen = [*first.overrides, *(override for override, _ in suggested)]
     return {
-        "name": source.name,
-        "unit": source.unit,
-        **report,
-        "inputs": inputs,
-        "notes": list(source.notes),
+        "name": first.name,
+        "unit": joined_names(list(reports)),
+        **({"targets": reports} if several else reports[first.unit]),
+        "notes": notes,
         "suggested": suggested,
         "overrides": chosen,
         "command": command_line(chosen) if chosen else "",

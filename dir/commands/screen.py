@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dir.commands.judging import INTERVALS
+from dir.commands.screen_targets import closing_lines, target_lines
 from dir.compare.report import Grid, print_grids
 from dir.metrics.table import SHOTS
 
@@ -26,18 +27,14 @@ def print_report(report: Mapping[str, Any], console: Console | None = None) -> N
     """Print the report on one screen."""
     # A pipe counts as 80 columns.
     console = console or Console(width=max(WIDTH, Console().width))
-    labels = report["labels"]
-    sizes = ", ".join(f"{split} {values['rows']:,}" for split, values in labels.items())
-    _say(console, f"{report['name']}: label {report['unit']}, {sizes} rows", style="bold")
-    _say(console, "")
-    console.print(histogram(report["histogram"], report["bins"]["kind"] == "integers"))
-    console.print(Columns([shot_table(report), weight_grid(report["weights"])], padding=(0, 3)))
-    for heading, text in sentences(report):
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(width=15, no_wrap=True)
-        grid.add_column()
-        grid.add_row(Text(heading, style="bold"), Text(text))
-        console.print(grid)
+    if "targets" in report:
+        _print_targets(console, report["name"], report["targets"])
+    else:
+        _say(console, f"{report['name']}: label {report['unit']}, {_sizes(report)} rows", style="bold")
+        _say(console, "")
+        console.print(histogram(report["histogram"], report["bins"]["kind"] == "integers"))
+        console.print(Columns([shot_table(report), weight_grid(report["weights"])], padding=(0, 3)))
+        _print_lines(console, sentences(report))
     for note in report["notes"]:
         _say(console, note)
     if report["suggested"] or report["command"]:
@@ -46,6 +43,35 @@ def print_report(report: Mapping[str, Any], console: Console | None = None) -> N
         _say(console, f"{override}: {reason}")
     if report["command"]:
         console.print(Text(report["command"], style="bold"), soft_wrap=True)
+
+
+def _print_targets(console: Console, name: str, reports: Mapping[str, Any]) -> None:
+    """Print a short block for each of several targets."""
+    first = next(iter(reports.values()))
+    _say(console, f"{name}: {len(reports)} targets, {_sizes(first)} rows", style="bold")
+    for target, report in reports.items():
+        _say(console, "")
+        _print_lines(console, target_lines(target, report))
+    if first["inputs"] is not None:
+        _say(console, "")
+        away = {target: report["inputs"]["disagreement"] for target, report in reports.items()}
+        _print_lines(console, input_sentences(first["inputs"], away))
+    _say(console, "")
+    for line in closing_lines(reports):
+        _say(console, line)
+
+
+def _print_lines(console: Console, lines: Sequence[tuple[str, str]]) -> None:
+    for heading, text in lines:
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(width=15, no_wrap=True)
+        grid.add_column()
+        grid.add_row(Text(heading, style="bold"), Text(text))
+        console.print(grid)
+
+
+def _sizes(report: Mapping[str, Any]) -> str:
+    return ", ".join(f"{split} {values['rows']:,}" for split, values in report["labels"].items())
 
 
 def histogram(found: Mapping[str, Any], whole: bool = False) -> Text:
@@ -142,17 +168,24 @@ def sentences(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("bins", f"{bins['number']} {bins['kind']}: {bins['reason']}."),
     ]
     if report["inputs"] is not None:
-        lines += _input_sentences(report["inputs"])
+        lines += input_sentences(report["inputs"], {"": report["inputs"]["disagreement"]})
     return lines
 
 
-def _input_sentences(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+def input_sentences(found: Mapping[str, Any], disagreement: Mapping[str, float | None]) -> list[tuple[str, str]]:
+    """Return what equal inputs mean, as (heading, text).
+
+    Args:
+        found: see :func:`dir.data.repeated_inputs.repeated_inputs`.
+        disagreement: that of each target, by name; a single target has the name "".
+    """
     if not found["rows"]:
         return [("equal inputs", "No two rows have the same input.")]
+    away = ", ".join(f"{value:.4g}{f' ({name})' if name else ''}" for name, value in disagreement.items())
     text = (
         f"{found['rows']:,} rows in {found['groups']:,} groups have the same input as another row. Their labels lie "
     )
-    text += f"{found['disagreement']:.4g} from the median of the group on average: no model can do better on them."
+    text += f"{away} from the median of the group on average: no model can do better on them."
     shared = [one for one in found["leakage"] if one["shared_rows"]]
     leaks = "; ".join(
         f"{one['shared_rows']:,} of {one['rows']:,} {one['split']} rows have an input of {one['other']}"
@@ -197,23 +230,28 @@ def _number(value: float | None) -> str:
 
 
 def picture(report: Mapping[str, Any]) -> Figure:
-    """Return a picture of the labels per bin, their effective density, and the density of uniform labels."""
+    """Return a picture of the labels per bin, their effective density, and the density of uniform labels.
+
+    Several targets have a picture each, one below the other.
+    """
     # Importing matplotlib takes half a second.
     from matplotlib.figure import Figure
 
-    found = report["histogram"]
-    edges, counts = np.asarray(found["edges"]), np.asarray(found["counts"])
-    centers, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
-    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
-    axes = figure.add_subplot()
-    axes.bar(centers, counts, width=widths, color="#9db4c8", label="training labels per bin")
-    axes.plot(centers, found["effective"], color="#b5432a", label="effective density")
-    axes.axhline(counts.sum() / len(counts), color="#444444", linestyle="--", linewidth=1, label="uniform labels")
-    axes.set_xlabel(f"label ({report['unit']})")
-    axes.set_ylabel("labels per bin")
-    share = report["imbalance"]["effective_share"]
-    axes.set_title(f"{report['name']}: {report['imbalance']['verdict']}, effective share {share:.3f}", fontsize=10)
-    axes.legend(frameon=False)
+    reports = report["targets"] if "targets" in report else {report["unit"]: report}
+    figure = Figure(figsize=(7.5, 3.6 * len(reports)), layout="constrained")
+    for axes, (unit, one) in zip(figure.subplots(len(reports), squeeze=False).flat, reports.items(), strict=True):
+        found = one["histogram"]
+        edges, counts = np.asarray(found["edges"]), np.asarray(found["counts"])
+        centers, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+        axes.bar(centers, counts, width=widths, color="#9db4c8", label="training labels per bin")
+        axes.plot(centers, found["effective"], color="#b5432a", label="effective density")
+        axes.axhline(counts.sum() / len(counts), color="#444444", linestyle="--", linewidth=1, label="uniform labels")
+        axes.set_xlabel(f"label ({unit})")
+        axes.set_ylabel("labels per bin")
+        share = one["imbalance"]["effective_share"]
+        title = f"{report['name']}: {one['imbalance']['verdict']}, effective share {share:.3f}"
+        axes.set_title(title, fontsize=10)
+        axes.legend(frameon=False)
     return figure
 
 

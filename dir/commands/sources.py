@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from numpy.typing import NDArray
@@ -28,13 +29,13 @@ from dir.data.problems import listed
 from dir.data.repeated_inputs import input_keys
 from dir.data.splits import read_split
 from dir.data.table_checks import as_numbers, require_columns
+from dir.data.target_names import target_names
 from dir.lds import LDS
 from dir.recipe.build import build_data
 from dir.recipe.cli import config_dir
 from dir.recipe.compatibility import check
 from dir.recipe.quoted import quote_values
 from dir.recipe.settings import check_settings
-from dir.recipe.several_targets import refuse_several
 
 Array = NDArray[np.float64]
 TABLES = (".csv", ".tsv", ".txt", ".data")
@@ -85,8 +86,8 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     return cfg
 
 
-def open_source(overrides: Sequence[str]) -> Source:
-    """Return the labels of an experiment's data, or of ``data.path=FILE``.
+def open_sources(overrides: Sequence[str]) -> list[Source]:
+    """Return the labels of an experiment's data, or of ``data.path=FILE``: a source for each target.
 
     A csv file with a header and ``data.target`` is read as the recipe ``tabular`` reads it, ``data.csv`` as
     ``images``, and an npz file with images as ``images_npz``. If the recipe refuses a csv file, its target column is
@@ -97,9 +98,6 @@ def open_source(overrides: Sequence[str]) -> Source:
         ValueError, FileNotFoundError: no data is named, or it cannot be read.
     """
     given = dict(line.lstrip("+").partition("=")[::2] for line in overrides)
-    if given.get("data.target", "").startswith("["):
-        advice = "Give one column, and run the command once for each."
-        raise ValueError(message("data.target", "dir-describe reads one target", given["data.target"], advice))
     if "experiment" in given:
         return from_recipe(overrides, given["experiment"])
     name = "data.csv" if "data.csv" in given else "data.path"
@@ -110,24 +108,27 @@ def open_source(overrides: Sequence[str]) -> Source:
     if path.suffix == ".npz":
         return _from_npz(path, given, overrides)
     if path.suffix == ".npy":
-        return _plain(path, path.stem, np.load(path, allow_pickle=False))
+        return [_plain(path, path.stem, np.load(path, allow_pickle=False))]
     if path.suffix.lower() not in TABLES:
         problem = f"expected a file that ends in {', '.join((*TABLES, '.npy', '.npz'))}"
         raise ValueError(message("data.path", problem, path.name))
     if "data.target" not in given:
-        return _from_column(path)
-    if "data.text" in given:
-        lines = ("+experiment=text", *overrides)
+        return [_from_column(path)]
+    recipe = "text" if "data.text" in given else "images" if name == "data.csv" else "tabular"
+    lines = (f"+experiment={recipe}", *overrides)
+    columns = target_names(_value_of("data.target", given["data.target"]))
+    if recipe == "text":
         compose_config(lines)
         # Without a named column the recipe draws the splits, after it has read the texts.
         column = given.get("data.split_column", "")
         note = f"The texts were not read: labels {f'as {column!r} splits them' if column else 'of all rows'}."
-        return replace(_from_csv(path, given | {"data.split_column": column}, (note,)), overrides=lines)
-    recipe = "images" if name == "data.csv" else "tabular"
+        found = [_from_csv(path, target, given | {"data.split_column": column}, (note,)) for target in columns]
+        return [replace(source, overrides=lines) for source in found]
     try:
-        return from_recipe((f"+experiment={recipe}", *overrides), path.name)
+        return from_recipe(lines, path.name)
     except (ValueError, FileNotFoundError) as error:
-        return _from_csv(path, given, (f"The recipe `{recipe}` refuses the file:\n{error}",))
+        note = f"The recipe `{recipe}` refuses the file:\n{error}"
+        return [_from_csv(path, target, given, (note,)) for target in columns]
 
 
 def with_experiment(overrides: Sequence[str]) -> list[str]:
@@ -155,22 +156,28 @@ def with_experiment(overrides: Sequence[str]) -> list[str]:
     return [f"+experiment={'text' if 'data.text' in given else 'tabular'}", *overrides]
 
 
-def from_recipe(overrides: Sequence[str], name: str) -> Source:
-    """Return the labels of the data of a recipe, in its own splits.
+def from_recipe(overrides: Sequence[str], name: str) -> list[Source]:
+    """Return the labels of the data of a recipe, in its own splits: a source for each target.
 
     Raises:
         ValueError, FileNotFoundError: the recipe refuses its settings or its data.
     """
     cfg = compose_config(overrides)
-    refuse_several(cfg, "dir-describe reads one target")
-    data, (bins,), _, _ = build_data(cfg)
+    data, bins_by_target, _, _ = build_data(cfg)
     weighted = compose_config([*(line for line in overrides if not line.startswith("method")), "method=lds"])
-    labels: dict[str, Array] = {split: data.labels(split).double().numpy() for split in SPLITS}
+    units = (cfg.task.unit,) if len(bins_by_target) == 1 else data.targets
+    labels: dict[str, Array] = {
+        split: data.labels(split).double().numpy().reshape(-1, len(units)) for split in SPLITS
+    }
     shots: dict[str, Any] = instantiate(cfg.task.shots, _convert_="all")
     keys = keys_of(data)
     notes = () if keys else ("Equal inputs were not searched for: this data gives its inputs one by one.",)
-    lds = instantiate(weighted.method.lds, _partial_=True, _convert_="all")(bins)
-    return Source(name, cfg.task.unit, labels, bins, shots, lds, keys, tuple(overrides), notes)
+    make_lds = instantiate(weighted.method.lds, _partial_=True, _convert_="all")
+    sources = []
+    for k, (unit, bins) in enumerate(zip(units, bins_by_target, strict=True)):
+        own: dict[str, Array] = {split: values[:, k] for split, values in labels.items()}
+        sources.append(Source(name, unit, own, bins, shots, make_lds(bins), keys, tuple(overrides), notes))
+    return sources
 
 
 def keys_of(data: RegressionData) -> dict[str, list[bytes]] | None:
@@ -202,12 +209,12 @@ def _npz_recipe(path: Path, given: Mapping[str, str], overrides: Sequence[str]) 
     return label, ["+experiment=images_npz", *rest, f"data.label={label}"]
 
 
-def _from_npz(path: Path, given: Mapping[str, str], overrides: Sequence[str]) -> Source:
+def _from_npz(path: Path, given: Mapping[str, str], overrides: Sequence[str]) -> list[Source]:
     label, lines = _npz_recipe(path, given, overrides)
-    return from_recipe(lines, path.name) if lines else _plain(path, label, read_npz(path, [label])[label])
+    return from_recipe(lines, path.name) if lines else [_plain(path, label, read_npz(path, [label])[label])]
 
 
-def _from_csv(path: Path, given: Mapping[str, str], notes: tuple[str, ...]) -> Source:
+def _from_csv(path: Path, target: str, given: Mapping[str, str], notes: tuple[str, ...]) -> Source:
     """Return the target column of a csv file, with the splits of its column ``split`` if it has one."""
     dialect: dict[str, Any] = {
         name: given[f"data.{name}"].strip("\"'") for name in _DIALECT if f"data.{name}" in given
@@ -216,7 +223,6 @@ def _from_csv(path: Path, given: Mapping[str, str], notes: tuple[str, ...]) -> S
         dialect.setdefault("sep", "\t")
     options = CsvOptions(**dialect)
     table = read_table(path, "data.path", options)
-    target = given["data.target"]
     require_columns(table, [target], path, "data.target", sniff(path, options))
     values = as_numbers(table[target], str(path))
     gone = values.isna().to_numpy()
@@ -258,6 +264,12 @@ def _plain(
         )
     bins = automatic_bins(torch.from_numpy(labels), 50)
     return Source(path.name, unit, splits or {"train": labels}, bins, notes=notes)
+
+
+def _value_of(key: str, text: str) -> Any:
+    """Return the value of an override as Hydra reads it: a text, or a list of texts."""
+    (line,) = quote_values([f"{key}={text}"])
+    return OverridesParser.create().parse_override(line).value()
 
 
 def _is_number(text: str) -> bool:

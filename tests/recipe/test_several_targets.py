@@ -14,7 +14,6 @@ import torch
 from omegaconf import DictConfig
 
 from dir import FDS, LDS
-from dir.commands.sources import open_source
 from dir.compare.ensemble import read_members
 from dir.compare.report import markdown, summary_grid
 from dir.compare.runs import find_runs
@@ -258,8 +257,3 @@ def test_metrics_over_batches_equal_those_of_each_target_alone(config: Config) -
                 torch.testing.assert_close(found[f"{name}/{shot}"][metric], value, equal_nan=True)
     assert isinstance(build(config()).module.criterion[0], WeightedMSE)
     assert isinstance(build(config()).module.model.head, TargetHeads)
-
-
-def test_describe_asks_for_one_target(config: Config) -> None:
-    with pytest.raises(ValueError, match=r"^data\.target: dir-describe reads one target, got '\[valence,arousal\]'"):
-        open_source([f"data.path={config().data.path}", TWO])
