@@ -14,9 +14,11 @@ from dir._atomic import write_atomic
 from dir._checks import message
 
 # Overrides that choose a file of configs/, by group.
-GROUPS = ("data", "model", "method", "optimizer", "scheduler", "trainer", "logger", "protocol", "regularizer")
+GROUPS = ("data", "model", "method", "optimizer", "scheduler", "trainer", "logger")
+# Groups that configs/train.yaml does not list. A command line adds them with a plus sign: +cost=linear.
+ADDED_GROUPS = ("cost", "noise", "protocol", "regularizer")
 # Overrides whose values are files or folders. An experiment file holds absolute paths.
-_PATHS = ("data.path", "data.csv", "data.test_path", "data.glove", "data.cache_dir")
+_PATHS = ("data.path", "data.csv", "data.test_path", "data.glove", "data.cache_dir", "noise.audit")
 
 
 def key_of(override: str) -> str:
@@ -91,7 +93,7 @@ def experiment_file(overrides: Sequence[str], comment: str) -> str:
         comment: first line of the file.
 
     Raises:
-        ValueError: the overrides name no experiment, or delete or add a key.
+        ValueError: the overrides name no experiment, or delete a key.
 
     Example:
         >>> print(experiment_file(["+experiment=tabular", "data.target=price", "method=lds"], "Houses."))
@@ -108,19 +110,19 @@ def experiment_file(overrides: Sequence[str], comment: str) -> str:
     base, groups, keys = "", [], []
     for line in overrides:
         key, _, value = line.lstrip("+").partition("=")
-        if line.startswith("~") or (line.startswith("+") and key != "experiment"):
+        if line.startswith("~"):
             advice = "Give the setting on the command line of dir-train."
-            raise ValueError(
-                message(key, "expected key=value, an experiment file cannot add or delete keys", line, advice)
-            )
+            raise ValueError(message(key, "expected key=value, an experiment file cannot delete keys", line, advice))
         if key == "experiment":
             base = value
         elif key in GROUPS:
             groups.append({f"override /{key}": value})
+        elif key in ADDED_GROUPS:
+            groups.append({f"/{key}": value})
         elif key in _PATHS:
             keys.append(f"{key}={Path(value).resolve()}")
         else:
-            keys.append(line)
+            keys.append(line.lstrip("+"))
     if not base:
         raise ValueError(message("+experiment", "expected an experiment to extend", None))
     content = OmegaConf.create({"defaults": [base, *groups, "_self_"]})

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from dir._checks import message
-from dir.commands.advice import key_of
+from dir.commands.advice import ADDED_GROUPS, key_of
 
 Make = Callable[[Any], BaseDistribution]
 
@@ -51,7 +51,8 @@ def override_of(key: str, value: Any) -> str:
         >>> override_of("optimizer.lr", 0.00123456), override_of("task.lds.kernel_size", 5)
         ('optimizer.lr=0.001235', 'task.lds.kernel_size=5')
     """
-    return f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+    plus = "+" if key in ADDED_GROUPS else ""
+    return f"{plus}{key}={value:.4g}" if isinstance(value, float) else f"{plus}{key}={value}"
 
 
 def _near(factor: float) -> Make:
@@ -99,6 +100,7 @@ _SETTINGS: tuple[tuple[str, Make], ...] = (
         )
     ),
     ("method.regularizer.weight", _near(30)),
+    ("regularizer.weight", _near(30)),
     ("method.mixup.bandwidth", _near(10)),
     ("method.loss.init_noise_sigma", _near(10)),
     ("method.loss.alignment", _near(10)),

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from dir.commands.advice import write_experiment
 from dir.commands.sources import compose_config
 from dir.commands.tune import main
 from dir.commands.tune_plan import Plan
 from dir.commands.tune_space import space_of, split_overrides
 from dir.commands.tune_target import Target
+from dir.recipe.cli import config_dir
 from dir.recipe.schema import register_configs
 
 TABLE = ("+experiment=tabular", "data.path=x.csv", "data.target=y")
@@ -47,6 +50,23 @@ def test_a_named_setting_is_kept_under_both_of_its_keys() -> None:
     for key in ("task.lds.sigma", "method.lds.sigma"):
         cfg = compose_config([*TABLE, "method=lds", f"{key}=3"])
         assert [one.key for one in space_of(cfg, ["method", key])] == [*LDS[:2], "task.lds.reweight", "optimizer.lr"]
+
+
+def test_a_cost_and_a_regularizer_that_are_added_are_kept_varied_and_written(tmp_path: Path) -> None:
+    register_configs()
+    added = ("+cost=linear", "cost.under=5", "+trainer.limit_train_batches=2")
+    plan = Plan(tmp_path, (*TABLE, *added, "+regularizer=ranksim,srl"), Target("all", "cost"))
+    assert [one.key for one in plan.space()] == ["regularizer", "task.ranksim.weight", "optimizer.lr"]
+    lines = plan.settings(lambda one: "srl" if one.key == "regularizer" else one.start)
+    assert lines[-3:-1] == ["+regularizer=srl", "task.srl.weight=0.1"]
+    write_experiment(tmp_path, "best", lines, "Written by a test.")
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        written = compose("train", ["+experiment=best", f"hydra.searchpath=[file://{tmp_path}]"])
+        direct = compose("train", [line.replace("x.csv", f"{Path.cwd()}/x.csv") for line in lines])
+    assert written == direct
+    assert (written.cost.under, written.cost.over, written.trainer.limit_train_batches) == (5, 1, 2)
+    with pytest.raises(ValueError, match=r"^~logger: .* cannot delete keys, got '~logger'"):
+        write_experiment(tmp_path, "other", ["+experiment=tabular", "~logger"], "")
 
 
 def test_a_triangular_kernel_has_no_sigma(tmp_path: Path) -> None:
