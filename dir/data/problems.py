@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -52,6 +54,27 @@ def listed(names: Iterable[object], width: int = 1000) -> str:
     """Return names for an error message, cut if they are many."""
     text = ", ".join(shown(name) for name in names)
     return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def list_setting(key: str, values: Iterable[object]) -> str:
+    """Return the override that sets a list, ready for a shell and for Hydra.
+
+    Example:
+        >>> print(list_setting("data.drop", ["id", "name"]))
+        data.drop=[id,name]
+        >>> print(list_setting("data.drop", ["pressure, hPa"]))
+        'data.drop=["pressure, hPa"]'
+    """
+    texts = [str(value) for value in values]
+    # Hydra takes other texts in quotation marks alone. It reads a backslash as one only before a quotation mark.
+    quoted = [one if re.fullmatch(r"[A-Za-z_][\w./-]*", one, re.ASCII) else _in_quotes(one) for one in texts]
+    override = f"{key}=[{','.join(quoted)}]"
+    return override if quoted == texts else shlex.quote(override)
+
+
+def _in_quotes(text: str) -> str:
+    escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), text)
+    return f'"{escaped}"'
 
 
 def show_rows(rows: NDArray[np.int64]) -> str:

@@ -11,15 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dir.data.problems import Problems, listed, show_rows, shown
+from dir.data.number_texts import is_number, missing_advice, number_advice
+from dir.data.problems import Problems, list_setting, listed, show_rows, shown
 from dir.data.tables import parse_dates, parse_numbers
 
 # A column of text with more values is an identifier, a date or free text rather than a category.
 MAX_CATEGORIES = 20
 # With fewer distinct values a feature may have the order of the target by chance.
 MIN_DISTINCT = 10
-_THOUSANDS = re.compile(r"\s*[-+]?\d{1,3}([,.' ])\d{3}(\1\d{3})*([.,]\d+)?\s*")
-_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?")
 
 
@@ -91,11 +90,16 @@ def find_numbers(column: pd.Series[Any], problems: Problems) -> pd.Series[Any]:
     large = np.abs(numbers.to_numpy()) > np.finfo(np.float32).max
     wrong = (numbers.isna() & column.notna()).to_numpy() | large
     if wrong.any():
+        advice = number_advice(column.dropna().astype(str))
+        texts = wrong & ~is_number(column).to_numpy()
+        if texts.any() and not texts[wrong].all():
+            # A text among numbers, which pandas has then left as they are written.
+            wrong, advice = texts, missing_advice(column[texts])
         rows = np.flatnonzero(wrong)
         problems.add(
             f"column {shown(column.name)}: {len(rows)} values are not finite numbers, the first is "
             f"{shown(column.iloc[rows[0]])}; rows {show_rows(rows)}",
-            _number_advice(column.dropna().astype(str)),
+            advice,
         )
     return numbers
 
@@ -113,42 +117,38 @@ def guess_categories(table: pd.DataFrame, problems: Problems) -> list[str]:
         if not is_text(column):
             continue
         texts = column.astype(str)
-        numbers = parse_numbers(column).notna()
+        numbers = is_number(column)
         example = shown(column[~numbers].iloc[0] if not numbers.all() else column.iloc[0])
-        others = f"data.drop=[{name}] or data.categorical=[...]" if len(str(name)) < 60 else "data.drop"
-        if advice := _number_advice(texts):
+        # A setting with a long name is harder to read than its key.
+        drop, dates, letters = (
+            list_setting(f"data.{key}", [name]) if len(str(name)) < 60 else f"data.{key}"
+            for key in ("drop", "dates", "letters")
+        )
+        if advice := number_advice(texts):
             problems.add(f"column {shown(name)}: numbers like {example} are read as text", advice)
         elif numbers.mean() >= 0.5:
             problem = f"column {shown(name)}: numbers, except for values like {example}"
-            problems.add(problem, f"Correct them, list texts of missing values in data.na_values, or set {others}.")
+            others = f"Otherwise correct them, or set {drop} or data.categorical=[...]."
+            problems.add(problem, f"{missing_advice(column[~numbers])} {others}")
         elif texts.str.fullmatch(_DATE).mean() >= 0.9 and parse_dates(column).notna().mean() >= 0.9:
             problem = f"column {shown(name)}: dates like {example}"
-            problems.add(problem, f"Set data.dates=[{name}] to use them as numbers, or data.drop=[{name}].")
+            problems.add(problem, f"Set {dates} to use them as numbers, or {drop}.")
         elif column.nunique() > MAX_CATEGORIES:
             problem = f"column {shown(name)}: {column.nunique()} different texts like {example}"
-            letters = (
-                f" If each character counts, set data.letters=[{name}]." if texts.str.len().nunique() == 1 else ""
-            )
-            problems.add(problem, f"Set {others} (with all categorical columns).{letters}")
+            advice = f"Set {drop} or data.categorical=[...] (with all categorical columns)."
+            if 2 * column.nunique() > len(column):
+                # Most rows have a text of their own, so that its categories tell nothing about new rows.
+                name_of = str(name) if re.fullmatch(r"\w+", str(name)) else "COLUMN"
+                advice = (
+                    f"Set {drop}. Or train on the texts (sentences, molecules as SMILES, ...) instead of the table: "
+                    f"+experiment=text data.text={name_of}, see docs/own_data.md."
+                )
+            if texts.str.len().nunique() == 1:
+                advice += f" If each character counts, set {letters}."
+            problems.add(problem, advice)
         else:
             found.append(name)
     return found
-
-
-def _number_advice(texts: pd.Series[Any]) -> str:
-    """Return advice if the texts are numbers with other separators than those of the options."""
-    if not len(texts):
-        return ""
-    plain = texts.str.fullmatch(r"\s*[-+]?\d+(\.\d+)?\s*")
-    comma, thousands = texts.str.fullmatch(_DECIMAL_COMMA), texts.str.fullmatch(_THOUSANDS)
-    groups = texts[thousands & ~plain].str.extract(_THOUSANDS)[0].unique()
-    if len(groups) == 1 and bool((plain | thousands).all()):
-        sep = groups[0]
-        either = " (or data.decimal=',' if the comma is a decimal comma)" if bool((comma | plain).all()) else ""
-        return f"Set data.thousands={sep!r}{either}."
-    if bool((comma | plain).all()) and bool(comma.any()):
-        return "Set data.decimal=','."
-    return ""
 
 
 def find_index_columns(table: pd.DataFrame, problems: Problems) -> None:
@@ -159,7 +159,8 @@ def find_index_columns(table: pd.DataFrame, problems: Problems) -> None:
             counts = bool((np.diff(numbers) == 1).all())
             kind = "it counts the rows, as the index of a saved frame does" if counts else "its header is empty"
             problems.add(
-                f"column {shown(name)} has no name; {kind}", f"Set data.drop=['{name}'], or name the column."
+                f"column {shown(name)} has no name; {kind}",
+                f"Set {list_setting('data.drop', [name])}, or name the column.",
             )
 
 
@@ -226,7 +227,7 @@ def find_leaks(table: pd.DataFrame, features: Sequence[str], target: str, proble
     for name in features:
         kind = leak_of(table[name].to_numpy(np.float64), table[target].to_numpy(np.float64))
         if kind:
-            advice = f"Set data.drop=[{shown(name)}], or data.leaks=allow if this is intended."
+            advice = f"Set {list_setting('data.drop', [name])}, or data.leaks=allow if this is intended."
             problems.add(f"column {shown(name)} {kind} {shown(target)}: it leaks the label", advice)
 
 

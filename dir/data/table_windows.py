@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dir._checks import check_integer, message
-from dir.data.problems import Problems, shown
+from dir.data.problems import Problems, list_setting, shown
 from dir.data.series import Series, find_series
 from dir.data.splits import Names
 from dir.data.table_checks import leak_of
@@ -113,7 +113,7 @@ class WindowSettings:
                 kind = leak_of(windows.table[lagged(name, lag)].to_numpy(np.float64), labels)
                 if kind:
                     place = f"{lag} rows before the end of a window" if lag else "at the end of a window"
-                    advice = f"Set data.drop=[{shown(name)}], or data.leaks=allow if this is intended."
+                    advice = f"Set {list_setting('data.drop', [name])}, or data.leaks=allow if this is intended."
                     problems.add(f"column {shown(name)} {place} {kind} {shown(target)}: it leaks the label", advice)
                     break
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dir._checks import message
+from dir.data.problems import list_setting
 from dir.data.problems import shown as shown
 
 # Name of a missing category. No cell of a csv file has this value: an empty cell is missing.
@@ -166,7 +167,7 @@ class TableEncoder:
                     "the file, or describe them by numbers."
                 )
                 if len({len(value) for value in known}) == 1:
-                    advice += f" If each character counts, set data.letters=[{name}]."
+                    advice += f" If each character counts, set {list_setting('data.letters', [name])}."
                 raise ValueError(message("data.categorical", problem, advice=advice))
         self.numeric = [name for name in table.columns if name not in self.categorical]
         numbers = self._numbers(table)

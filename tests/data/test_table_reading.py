@@ -143,7 +143,7 @@ def test_repeated_and_long_names_are_refused_together(tmp_path: Path) -> None:
 
 def test_the_index_of_a_saved_frame_is_refused_unless_dropped(tmp_path: Path) -> None:
     text = frame().to_csv()
-    refused_text = r"'Unnamed: 0' has no name; it counts the rows.*data\.drop=\['Unnamed: 0'\]"
+    refused_text = r"'Unnamed: 0' has no name; it counts the rows.*data\.drop=\[\"Unnamed: 0\"\]'"
     refused(tmp_path, text, refused_text)
     dropped = tensors(data_of(tmp_path, text, drop=["Unnamed: 0"]))
     for got, wanted in zip(dropped, tensors(data_of(tmp_path, frame().to_csv(index=False))), strict=True):
