@@ -44,10 +44,10 @@ class Page:
 
     @property
     def overview(self) -> tuple[Comparison, str] | None:
-        """The comparison that the overview shows, and where it comes from."""
-        if self.tables:
-            return self.tables[0][3], "one setting"
-        return None if self.settled is None else (self.settled, "equal budgets")
+        """The comparison that the overview shows, and where it comes from: the one with most of its columns."""
+        both = [(one, "one setting") for *_, one in self.tables[:1]]
+        both += [] if self.settled is None else [(self.settled, "equal budgets")]
+        return max(both, key=lambda pair: sum(row is not None for row in _picked(pair[0])), default=None)
 
     @cached_property
     def lines(self) -> int:
@@ -203,12 +203,17 @@ def overview(found: Sequence[Page]) -> Grid:
             continue
         one, source = page.overview
         sizes = [_range(list(one.sizes.get(group, (0, 0)))) for group in ("all", "few")]
-        rows = {row.label: row for row in one.rows}
-        picked = [rows.get(name) or rows.get(settled) for name, settled in SHOWN.items()]
+        picked = _picked(one)
         places = decimals(row.spread["mae", group].mean for row in picked if row for group in ("all", "few"))
         errors = [_errors(row, places) for row in picked]
         lines.append((title, page.about.label, f"{sizes[0]} ({sizes[1]})", *errors, source))
     return Grid("overview", header, tuple(lines))
+
+
+def _picked(one: Comparison) -> list[Row | None]:
+    """Return the rows of the columns of the overview."""
+    rows = {row.label: row for row in one.rows}
+    return [rows.get(name) or rows.get(settled) for name, settled in SHOWN.items()]
 
 
 def _errors(row: Row | None, places: int) -> str:

@@ -159,7 +159,9 @@ def rank_grid(ranks: Ranks) -> Grid:
     """Return a table of methods (rows, best first): average rank, rank on each data set, and p-values."""
 
     def p(value: float) -> str:
-        return f"{value:.3f}" if math.isfinite(value) else "-"
+        if not math.isfinite(value):
+            return "-"
+        return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
 
     rows = tuple(
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -111,6 +112,17 @@ def test_the_report_is_written_where_asked(comparisons: list[Comparison], tmp_pa
     report_ranks([rank_methods(comparisons, "mae")], tmp_path / "out")
     text = (tmp_path / "out" / "ranks.md").read_text()
     assert "| lds | 1.20 | 1 | 1 | 1 | 2 | 1 |" in text
+
+
+def test_small_p_values_are_not_zero(comparisons: list[Comparison]) -> None:
+    ranks = replace(
+        rank_methods(comparisons, "mae"),
+        friedman=0.00024,
+        wilcoxon={"lds": 2.1e-6, "fds": 0.0123, "vanilla": math.nan},
+    )
+    grid = rank_grid(ranks)
+    assert "Friedman p = 0.0002 over" in grid.caption
+    assert {row[0]: row[-1] for row in grid.rows} == {"lds": "2e-06", "fds": "0.012", "vanilla": "-"}
 
 
 def test_the_diagram_has_the_numbers_of_the_table(comparisons: list[Comparison]) -> None:
