@@ -31,7 +31,7 @@ def test_each_block_of_commands_is_marked(path: Path) -> None:
     if path.parent.name == "tutorials":  # benchmarks.pages runs the blocks without a mark
         assert f"python -m benchmarks.pages docs/tutorials/{path.name}" in text
     else:
-        assert unmarked(text) == []
+        assert unmarked(text) == [], "blocks without a comment such as <!-- run: DATE -->, see docs/hooks/runs.py"
     for found in hook("runs").MARK.finditer(text):
         kind, value = found["kind"], found["value"]
         if kind in ("run", "output"):
