@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -98,11 +99,13 @@ class FileMaps:
         return torch.stack([self._labels(row) for row in rows])
 
     def ids(self) -> list[str]:
-        return [row_id(*contents) for contents in zip(*self.digests(), strict=True)]
+        maps = digests_of_files([one.map for one in self.pairs])
+        return [row_id(*contents) for contents in zip(self.digests, maps, strict=True)]
 
-    def digests(self) -> tuple[list[bytes], list[bytes]]:
-        """Return a hash of each picture file and of each file of a map."""
-        return digests_of_files([one.image for one in self.pairs]), digests_of_files([one.map for one in self.pairs])
+    @functools.cached_property
+    def digests(self) -> list[bytes]:
+        """A hash of each picture file."""
+        return digests_of_files([one.image for one in self.pairs])
 
     def _labels(self, row: int) -> Tensor:
         pair = self.pairs[row]

@@ -118,7 +118,7 @@ class MapFiles(MapData):
             raise FileNotFoundError(message("data.path", f"folder {self.path} not found", advice=advice))
         pairs, given, groups = self.pairs()
         source = FileMaps(pairs, self.fit, str(self.csv or self.path), self.check_images)
-        digests = source.digests()[0]
+        digests = source.digests
         source.names = self._names(pairs, given, groups, digests)
         placed = {name: np.flatnonzero(source.names == name) for name in ("train", "val", "test")}
         kept = f"{source.kept_bytes / 1e6:.1f} MB in memory" if source.kept_bytes else "read from their files"
