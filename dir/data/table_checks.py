@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dir.data.dates import ORDER, parse_dates
 from dir.data.number_texts import is_number, missing_advice, number_advice
 from dir.data.problems import Problems, list_setting, listed, show_rows, shown
-from dir.data.tables import parse_dates, parse_numbers
+from dir.data.tables import parse_numbers
 
 # A column of text with more values is an identifier, a date or free text rather than a category.
 MAX_CATEGORIES = 20
@@ -130,7 +131,7 @@ def guess_categories(table: pd.DataFrame, problems: Problems) -> list[str]:
             problem = f"column {shown(name)}: numbers, except for values like {example}"
             others = f"Otherwise correct them, or set {drop} or data.categorical=[...]."
             problems.add(problem, f"{missing_advice(column[~numbers])} {others}")
-        elif texts.str.fullmatch(_DATE).mean() >= 0.9 and parse_dates(column).notna().mean() >= 0.9:
+        elif texts.str.fullmatch(_DATE).mean() >= 0.9 and parse_dates(column).notna().mean() >= 0.3:
             problem = f"column {shown(name)}: dates like {example}"
             problems.add(problem, f"Set {dates} to use them as numbers, or {drop}.")
         elif column.nunique() > MAX_CATEGORIES:
@@ -169,8 +170,9 @@ def find_bad_dates(column: pd.Series[Any], problems: Problems) -> None:
     rows = np.flatnonzero((parse_dates(column).isna() & column.notna()).to_numpy())
     if len(rows):
         example = shown(column.iloc[rows[0]])
-        problems.add(f"column {shown(column.name)}: {len(rows)} values are no dates, the first is {example}; rows "
-                     f"{show_rows(rows)}", "Correct them, or remove the column from data.dates.")  # fmt: skip
+        problem = f"column {shown(column.name)}: {len(rows)} values are no dates, the first is {example}"
+        advice = f"Correct them, or remove the column from data.dates. {ORDER}."
+        problems.add(f"{problem}; rows {show_rows(rows)}", advice)
 
 
 def find_letters(column: pd.Series[Any], problems: Problems, length: int | None = None) -> int:

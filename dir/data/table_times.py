@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dir._checks import message
+from dir.data.dates import parse_dates
 from dir.data.problems import Problems, listed, show_rows, shown
-from dir.data.tables import parse_dates, parse_numbers
+from dir.data.tables import parse_numbers
 
 CALENDAR = ("year", "month", "day", "hour", "minute", "second")
 _SECONDS = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}

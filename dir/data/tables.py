@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dir._checks import message
+from dir.data.dates import parse_dates
 from dir.data.problems import list_setting
 from dir.data.problems import shown as shown
 
@@ -34,11 +35,6 @@ def parse_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
         numbers = pd.to_numeric(column.astype(str).str.slice(0, 300), errors="coerce")
     values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     return pd.Series(values, index=column.index, name=column.name)
-
-
-def parse_dates(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column of dates as datetimes in UTC, NaT where the value is missing or no date."""
-    return pd.to_datetime(column.astype("string"), errors="coerce", format="mixed", utc=True)
 
 
 def expand_dates(table: pd.DataFrame, dates: Sequence[str]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-# Keys that hold a text. Outside of a sweep, a comma in such a value is a character of the text.
+# Keys that hold a text. A comma in such a value is a character of the text: outside of a sweep, and before a blank.
 _TEXTS = frozenset(f"data.{name}" for name in ("path", "test_path", "csv", "target", "decimal", "sep", "thousands"))
 
 
@@ -19,7 +19,8 @@ def quote_values(arguments: Iterable[str], sweep: bool = False) -> list[str]:
 
     Args:
         arguments: ``key=value``, and options that start with ``-``, which stay as they are.
-        sweep: whether a value may be a list of values to run one after another.
+        sweep: whether a value may be a list of values to run one after another. ``data.target=a,b`` is then such a
+            list, and ``data.target=a, b`` the name of a column.
 
     Example:
         >>> quote_values(["data.sep=;", "data.target=price, EUR", "data.drop=[a,b]", "-m"])
@@ -36,7 +37,7 @@ def quote_values(arguments: Iterable[str], sweep: bool = False) -> list[str]:
         except HydraException:
             listed = True
         else:
-            listed = listed and not sweep and key.lstrip("+") in _TEXTS
+            listed = listed and key.lstrip("+") in _TEXTS and (not sweep or (", " in value and "(" not in value))
         # Hydra reads a backslash as one only before a quotation mark.
         text = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), value)
         return f'{key}="{text}"' if listed else line

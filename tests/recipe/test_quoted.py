@@ -31,3 +31,8 @@ def test_values_that_hydra_reads_stay_as_they_are() -> None:
     lines = ["method=vanilla,lds", "seed=range(3)", "data.drop=[a,b]", "data.sep=';'", "~logger", "-m", "data.split="]
     assert quote_values(lines) == lines
     assert quote_values(["data.target=a,b"], sweep=True) == ["data.target=a,b"]
+    assert quote_values(["data.target=choice(a, b)", "seed=0, 1"], sweep=True) == [
+        "data.target=choice(a, b)",
+        "seed=0, 1",
+    ]
+    assert quote_values(["data.target=wind, kn"], sweep=True) == ['data.target="wind, kn"']

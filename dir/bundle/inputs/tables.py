@@ -15,6 +15,7 @@ from dir.bundle.inputs.csv_options import read_csv_options
 from dir.bundle.inputs.rows import InputEncoder, Inputs, Rows, no_options
 from dir.data.category_codes import CodeEncoder
 from dir.data.csv_reading import CsvOptions
+from dir.data.dates import parse_dates
 from dir.data.tables import (
     DATE_PARTS,
     TableEncoder,
@@ -22,7 +23,6 @@ from dir.data.tables import (
     expand_dates,
     expand_letters,
     letter_columns,
-    parse_dates,
     parse_numbers,
     shown,
 )
