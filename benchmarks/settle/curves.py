@@ -66,12 +66,12 @@ def height(points: Sequence[tuple[float, float]], x: float) -> float:
     return best
 
 
-def point_below_the_weights(one: Comparison, curve: Curve) -> bool:
-    """Say whether every point of the curve at powers 0 to 1 lies on or below the curve of the weights."""
+def points_below_the_weights(one: Comparison, curve: Curve) -> list[bool]:
+    """Say for each point of the curve at powers 0 to 1 whether it lies on or below the curve of the weights."""
     groups = ("many", "few") if one.sizes.get("many", (0, 0))[1] > 0 else ("median", "few")
     weights = points_of_the_weights(one, groups)
-    return all(
+    return [
         curve.values[power]["few", "mae"].mean <= height(weights, curve.values[power][groups[0], "mae"].mean)
         for power in curve.powers
         if power <= 1
-    )
+    ]

@@ -24,6 +24,7 @@ class Data:
         overrides: every run of the data set has these.
         kind: "table", "embedding", "picture" or "windows"; says which trainings the data set gets.
         network: further overrides of every training of a network. Big tables get bigger batches.
+        tabm: further overrides of TabM, whose own 150 epochs of small batches suit small tables.
         max_seeds: seeds of the test rows.
         weight_decays: the two values that trials choose from.
         bmc_sigmas: the two widths of Balanced MSE that trials choose from, in the criterion's units.
@@ -33,22 +34,26 @@ class Data:
     overrides: tuple[str, ...]
     kind: str
     network: tuple[str, ...] = ()
+    tabm: tuple[str, ...] = ()
     max_seeds: int = 10
     weight_decays: tuple[float, float] = (0.01, 0.1)
     bmc_sigmas: tuple[float, float] = (0.3, 1.0)
 
 
-def table(file: str, target: str, *more: str, batch_size: int | None = None) -> Data:
-    """Return a table; ``batch_size`` replaces the recipe's 128 for every network."""
+def table(file: str, target: str, *more: str, batch_size: int | None = None, tabm: tuple[str, ...] = ()) -> Data:
+    """Return a table; ``batch_size`` replaces the recipe's 128 for every network, ``tabm`` changes TabM alone."""
     network = () if batch_size is None else (f"data.batch_size={batch_size}",)
-    return Data(("+experiment=tabular", f"data.path={file}", f"data.target={target}", *more), "table", network)
+    return Data(("+experiment=tabular", f"data.path={file}", f"data.target={target}", *more), "table", network, tabm)
 
+
+# About as many steps as 150 epochs are on a table of 1,000 rows.
+_TABM_EPOCHS = ("trainer.max_epochs=30",)
 
 # In the order of the work.
 DATA = {
     "concrete": table("concrete.csv", "ConcreteCompressiveStrength"),
-    "abalone": table("abalone.csv", "Rings"),
-    "sulfur_y1": table("sulfur_y1.csv", "y1", batch_size=256),
+    "abalone": table("abalone.csv", "Rings", tabm=("trainer.max_epochs=50", "data.batch_size=128")),
+    "sulfur_y1": table("sulfur_y1.csv", "y1", batch_size=256, tabm=_TABM_EPOCHS),
     "stsb_minilm": Data(
         ("+experiment=stsb_minilm", "data.path=sts-b-dir"),
         "embedding",
@@ -72,9 +77,15 @@ DATA = {
         max_seeds=5,
         bmc_sigmas=(0.4, 1.0),
     ),
-    "bicycles": table("bike_sharing_hour.csv", "cnt", "data.drop=[instant,dteday,casual,registered]", batch_size=512),
-    "california_housing": table("california_housing.csv", "MedianHouseValue", batch_size=512),
-    "house_16h": table("house_16h.csv", "Price", batch_size=512),
+    "bicycles": table(
+        "bike_sharing_hour.csv",
+        "cnt",
+        "data.drop=[instant,dteday,casual,registered]",
+        batch_size=512,
+        tabm=_TABM_EPOCHS,
+    ),
+    "california_housing": table("california_housing.csv", "MedianHouseValue", batch_size=512, tabm=_TABM_EPOCHS),
+    "house_16h": table("house_16h.csv", "Price", batch_size=512, tabm=_TABM_EPOCHS),
     "nuclei_patches": Data(
         ("+experiment=images_npz", "data.path=nuclei_patches.npz", "data.label=count"),
         "picture",
@@ -93,6 +104,7 @@ DATA = {
         "data.letters=[variant]",
         "data.drop=[hd,count_input,count_selected,flip_keep,flip_low_vs_high,flip_sampled]",
         batch_size=1024,
+        tabm=("trainer.max_epochs=5",),
     ),
     # Windows are no table to the plan: resamplers and trees do not work on them.
     "beijing_pm25": Data(
@@ -224,4 +236,5 @@ def overrides_of(name: str, key: str) -> list[str]:
     data, training = DATA[name], TRAININGS[key]
     # TabM brings its own batch size, chosen for small tables: big tables keep the bigger batch.
     network = data.network if training.network else ()
-    return [*data.overrides, *training.overrides, *network]
+    tabm = data.tabm if "model=tabm" in training.overrides else ()
+    return [*data.overrides, *training.overrides, *network, *tabm]

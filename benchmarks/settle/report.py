@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.settle.curves import curve_of
 from benchmarks.settle.plan import DATA, NUM_TRIALS, OBJECTIVE, SEED_STAGES, TRAININGS, trainings_of
 from benchmarks.settle.queue import read_results
+from benchmarks.settle.readme import readme_grid
 from benchmarks.settle.targets import targets_grid
 from dir.compare.ranks import diagram, rank_grid, rank_methods
 from dir.compare.report import Grid, decimals, difference_cell, markdown_table, spread_cell
@@ -19,6 +20,7 @@ from dir.compare.statistics import Comparison, compare
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "settle.md"
+README = ROOT / "README.md"
 _BLOCK = re.compile(r"(<!-- python -m benchmarks\.settle report -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
 # Rows in the order of the table. Weights count^-p have the labels that dir.compare knows.
@@ -220,14 +222,19 @@ def draw(found: Sequence[Comparison]) -> None:
         figure.savefig(PAGE.parent / f"settle_{name}.png", dpi=110)
 
 
+def write_block(path: Path, text: str) -> None:
+    """Replace the block of a page that this report generates."""
+    page = path.read_text(encoding="utf-8")
+    if not _BLOCK.search(page):
+        raise ValueError(f"{path.name}: has no block of the report")
+    path.write_text(_BLOCK.sub(lambda block: f"{block[1]}{text}{block[2]}", page), encoding="utf-8")
+
+
 def write_page() -> None:
-    """Write the generated block of docs/settle.md, and the pictures."""
+    """Write the generated blocks of docs/settle.md and README.md, and the pictures."""
     found = comparisons()
     draw(found)
     draw_ranks(found)
-    text = "\n\n".join(parts())
-    page = PAGE.read_text(encoding="utf-8")
-    if not _BLOCK.search(page):
-        raise ValueError(f"{PAGE.name}: has no block of the report")
-    PAGE.write_text(_BLOCK.sub(lambda block: f"{block[1]}\n{text}\n{block[2]}", page), encoding="utf-8")
+    write_block(PAGE, "\n" + "\n\n".join(parts()) + "\n")
+    write_block(README, markdown_table(readme_grid(found)))
     print(f"{PAGE.name}: {sum(len(read_results(name)) for name in DATA)} results of {len(TRAININGS)} trainings")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from benchmarks.settle.curves import curve_of, point_below_the_weights
+from benchmarks.settle.curves import curve_of, points_below_the_weights
 from benchmarks.settle.queue import read_results
 from dir.compare.report import Grid
 from dir.compare.statistics import Comparison
@@ -44,11 +44,12 @@ def targets_grid(found: Sequence[Comparison]) -> Grid:
                 f"power {power}: {_shown(point)}{' (within)' if _meets(point, bounds) else ''}",
             )
         )
-    below = [
-        one.experiment
+    points = {
+        one.experiment: points_below_the_weights(one, curve_of(one.experiment, read_results(one.experiment)))
         for one in found
-        if point_below_the_weights(one, curve_of(one.experiment, read_results(one.experiment)))
-    ]
+    }
+    below = [name for name, of_data in points.items() if all(of_data)]
+    single = [point for of_data in points.values() for point in of_data]
     rows.append(
         (
             "all data sets",
@@ -56,7 +57,7 @@ def targets_grid(found: Sequence[Comparison]) -> Grid:
             "histogram_prior",
             f"{len(below)} of {len(found)}: {', '.join(below) or 'none'}",
             "met" if len(below) >= 8 else "missed" if len(found) - len(below) > 6 else "open",
-            "",
+            f"{sum(single)} of {len(single)} points",
         )
     )
     caption = (

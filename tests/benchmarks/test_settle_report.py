@@ -54,8 +54,10 @@ def fill(names: list[str]) -> None:
 def page(tmp_path_factory):
     tmp_path, monkeypatch = tmp_path_factory.mktemp("settle"), pytest.MonkeyPatch()
     monkeypatch.setattr(queue, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(report, "PAGE", tmp_path / "settle.md")
-    report.PAGE.write_text("Intro\n<!-- python -m benchmarks.settle report -->\nold\n<!-- end -->\nOutro\n")
+    for name, file in (("PAGE", "settle.md"), ("README", "README.md")):
+        monkeypatch.setattr(report, name, tmp_path / file)
+        block = "<!-- python -m benchmarks.settle report -->\nold\n<!-- end -->"
+        (tmp_path / file).write_text(f"Intro\n{block}\nOutro\n")
     fill(["concrete", "abalone"])
     # One training of digits is missing: the data set is not shown.
     for key in trainings_of("digits")[1:]:
@@ -71,6 +73,17 @@ def test_the_block_is_replaced_and_the_rest_stays(page):
     assert text.endswith("<!-- end -->\nOutro\n")
     assert "\nold\n" not in text
     assert (page.parent / "settle_abalone.png").stat().st_size > 10_000
+
+
+def test_the_readme_shows_the_balanced_error_of_known_methods(page):
+    lines = (page.parent / "README.md").read_text().splitlines()
+    assert lines[:4] == [
+        *("Intro", "<!-- python -m benchmarks.settle report -->"),
+        *("| bMASE | concrete | abalone |", "| --- | --- | --- |"),
+    ]
+    # vanilla and sqinv have errors of 2.1 and 4.1 at all groups: bMASE is a tenth.
+    assert "| `vanilla` | **0.21** | **0.21** |" in lines
+    assert lines[-2:] == ["<!-- end -->", "Outro"]
 
 
 def test_means_differences_and_choices_of_a_data_set(page):
@@ -118,7 +131,7 @@ def test_goals(page):
     assert f"| abalone | few <= 2.9, all <= 1.85 | {row} | {curve} |" in text
     assert "| concrete | all <= 4, few <= 4 | isotonic | all 1.60, few 3.20 | met |" in text
     assert "| faces | all <= 7.1 | - | not run yet | - |" in text
-    assert "2 of 2: concrete, abalone | open |" in text
+    assert "2 of 2: concrete, abalone | open | 22 of 22 points |" in text
 
 
 def test_height_of_the_curve_of_the_weights():
