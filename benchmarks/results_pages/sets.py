@@ -116,6 +116,7 @@ SETS = {
         "target, and those that name the row.",
         (
             ("bike_sharing_hour-cnt", "mae", _METHODS),
+            ("bike_sharing_hour-casual+registered", "mae", "Two targets: casual and registered riders"),
             ("bicycle_costs", "cost", "Under a cost: a missing bicycle costs five times one too many"),
         ),
         "bicycles",

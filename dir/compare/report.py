@@ -62,8 +62,14 @@ def difference_cell(value: Difference, places: int, pairs: int) -> str:
     return text if value.n == pairs else f"{text} ({value.n})"
 
 
-def _table_decimals(comparison: Comparison, metric: str) -> int:
-    return decimals(row.spread[metric, group].mean for row in comparison.rows for group in comparison.groups)
+def _places(comparison: Comparison, columns: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], int]:
+    """Return the number of decimals of each (metric, group), the same for all groups of a target."""
+
+    def of(metric: str, group: str) -> int:
+        same = [one for one in comparison.groups if one.rpartition("/")[0] == group.rpartition("/")[0]]
+        return decimals(row.spread[metric, one].mean for row in comparison.rows for one in same)
+
+    return {(metric, group): of(metric, group) for _, metric, group in columns}
 
 
 def _columns(comparison: Comparison, metric: str, also: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -76,10 +82,10 @@ def _columns(comparison: Comparison, metric: str, also: Sequence[str]) -> list[t
 def spread_grid(comparison: Comparison, metric: str, also: Sequence[str] = ()) -> Grid:
     """Return a table of methods (rows) by shot groups (columns) with cells 'mean ± sd' over the seeds."""
     columns = _columns(comparison, metric, also)
-    places = {name: _table_decimals(comparison, name) for _, name, _ in columns}
+    places = _places(comparison, columns)
 
     def line(row: Row) -> tuple[str, ...]:
-        cells = (spread_cell(row.spread[m, g], places[m], len(row.seeds)) for _, m, g in columns)
+        cells = (spread_cell(row.spread[m, g], places[m, g], len(row.seeds)) for _, m, g in columns)
         return (row.label, str(len(row.seeds)), *cells)
 
     better = "higher is better" if metric in HIGHER_IS_BETTER else "lower is better"
@@ -95,11 +101,11 @@ def spread_grid(comparison: Comparison, metric: str, also: Sequence[str] = ()) -
 def difference_grid(comparison: Comparison, metric: str, also: Sequence[str] = ()) -> Grid:
     """Return a table of methods by shot groups with cells 'mean [low, high]' of the difference to the baseline."""
     columns = _columns(comparison, metric, also)
-    places = {name: _table_decimals(comparison, name) for _, name, _ in columns}
+    places = _places(comparison, columns)
 
     def line(row: Row) -> tuple[str, ...]:
         pairs = max((row.difference[m, g].n for _, m, g in columns), default=0)
-        cells = (difference_cell(row.difference[m, g], places[m], pairs) for _, m, g in columns)
+        cells = (difference_cell(row.difference[m, g], places[m, g], pairs) for _, m, g in columns)
         # A row with overrides may be compared with the baseline that has the same overrides. The label names it then.
         label = row.label if row.against == comparison.baseline else f"{row.label} - {row.against}"
         return (label, str(pairs), *cells)
