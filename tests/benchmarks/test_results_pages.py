@@ -15,6 +15,8 @@ from benchmarks.results_pages import content, files
 from benchmarks.results_pages.content import Page, commands_of, overview, text_of
 from benchmarks.results_pages.sets import SETS
 from benchmarks.settle import queue, report
+from benchmarks.settle.readme import readme_grid
+from dir.compare.report import markdown_table
 from dir.compare.runs import find_runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +41,12 @@ def test_the_page_of_the_settling_table_is_that_of_its_command() -> None:
     block = report._BLOCK.search(report.PAGE.read_text(encoding="utf-8"))
     assert block is not None
     assert block[0] == block[1] + "\n" + "\n\n".join(report.parts()) + "\n" + block[2], ADVICE
+
+
+def test_the_first_table_of_the_readme_is_that_of_the_command() -> None:
+    block = report._BLOCK.search(report.README.read_text(encoding="utf-8"))
+    assert block is not None
+    assert block[0] == block[1] + markdown_table(readme_grid(report.comparisons())) + block[2], ADVICE
 
 
 def test_every_result_file_has_a_page_that_links_to_it() -> None:

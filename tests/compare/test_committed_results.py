@@ -120,21 +120,6 @@ def test_a_page_shows_what_compare_prints(
     assert block[0] + "\n" == capsys.readouterr().out
 
 
-def test_the_first_table_of_the_readme_repeats_the_full_one() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    first = readme[: readme.index("## Drop it into your model")]
-    rows = [line.strip("| ").split(" | ") for line in first.splitlines() if line.startswith("| ") and "±" in line]
-    assert [row[0] for row in rows] == ["vanilla", "lds", "histogram_prior"]
-    (block,) = (
-        block[0] for _, block in BLOCKS if block[1] == "benchmarks/results/rotmnist_skew-angle.jsonl --readme mae"
-    )
-    for method, total, many, few, zero in rows:
-        seeds = 5 if method == "histogram_prior" else 10
-        (full,) = (line for line in block.splitlines() if line.startswith(f"| {method} | {seeds} |") and "±" in line)
-        _, _, *cells = full.strip("| ").split(" | ")
-        assert [total, many, few, zero] == [cells[0], cells[1], cells[3], cells[4]]
-
-
 def test_each_line_of_the_methods_page_ends_with_its_changes_of_the_few_shot_error() -> None:
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     lines = page[page.index("## One line each") :].splitlines()
