@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dir._checks import message
 from dir.bundle.inputs.images import ImageInputs
@@ -82,7 +83,7 @@ def _inputs(model: Model) -> tuple[Any, Any]:
 
     encoder = model.encoder
     if isinstance(encoder, TableInputs) and not isinstance(encoder, WindowInputs):
-        first: dict[str, Any] = {name: str(known[0]) for name, known in encoder.encoder.categories.items()}
+        first: dict[str, Any] = {name: _first(known) for name, known in encoder.encoder.categories.items()}
         for name, length in encoder.letters.items():
             # A letter of the training rows stands at each position.
             first[name] = "".join(str(encoder.encoder.categories[f"{name}_{at + 1}"][0]) for at in range(length))
@@ -101,6 +102,14 @@ def _inputs(model: Model) -> tuple[Any, Any]:
         return schema, np.zeros((1, *encoder.size, encoder.channels), dtype=np.uint8)
     advice = "Its bundle is among the files of the run."
     raise ValueError(message("MLflow model", "no form for the inputs of this model", encoder.kind, advice))
+
+
+def _first(categories: NDArray[Any]) -> str | float:
+    """Return the first of some categories, as a number where all are: pandas reads such a column as numbers."""
+    try:
+        return [float(name) for name in categories.tolist()][0]
+    except ValueError:
+        return str(categories[0])
 
 
 def _tensor(dtype: Any, shape: tuple[int, ...]) -> Any:

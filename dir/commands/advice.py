@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from dir._atomic import write_atomic
 from dir._checks import message
+from dir.recipe.quoted import config_of
 
 # Overrides that choose a file of configs/, by group.
 GROUPS = ("data", "model", "method", "optimizer", "scheduler", "trainer", "logger")
@@ -126,7 +127,7 @@ def experiment_file(overrides: Sequence[str], comment: str) -> str:
     if not base:
         raise ValueError(message("+experiment", "expected an experiment to extend", None))
     content = OmegaConf.create({"defaults": [base, *groups, "_self_"]})
-    text = OmegaConf.to_yaml(OmegaConf.merge(content, OmegaConf.from_dotlist(keys)))
+    text = OmegaConf.to_yaml(OmegaConf.merge(content, config_of(keys)))
     return f"# @package _global_\n# {comment}\n{text}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
 # Keys that hold a text. A comma in such a value is a character of the text: outside of a sweep, and before a blank.
 _TEXTS = frozenset(f"data.{name}" for name in ("path", "test_path", "csv", "target", "decimal", "sep", "thousands"))
@@ -43,3 +44,17 @@ def quote_values(arguments: Iterable[str], sweep: bool = False) -> list[str]:
         return f'{key}="{text}"' if listed else line
 
     return [quoted(line) for line in arguments]
+
+
+def config_of(arguments: Iterable[str]) -> DictConfig:
+    """Return the config that ``key=value`` arguments make, with the values that Hydra reads from them.
+
+    Example:
+        >>> config_of(["data.decimal=,", "data.drop=[a, b]", "seed=1"])
+        {'data': {'decimal': ',', 'drop': ['a', 'b']}, 'seed': 1}
+    """
+    found = OmegaConf.create({})
+    for line in quote_values(arguments):
+        override = OverridesParser.create().parse_override(line)
+        OmegaConf.update(found, override.key_or_group, override.value(), force_add=True)
+    return found

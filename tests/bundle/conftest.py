@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -146,3 +147,21 @@ def embedding_run(run_once: Run, pairs_folder: Path, sentence_encoder: Path) -> 
         "task.shots.groups=null",
         views,
     )
+
+
+@pytest.fixture
+def pyfunc_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Any]:
+    """Return a function that loads the bundle of a run as a pyfunc model of MLflow."""
+    mlflow = pytest.importorskip("mlflow", reason="needs the extra mlflow")
+    from dir.bundle.pyfunc import save_pyfunc
+
+    monkeypatch.chdir(tmp_path)
+
+    def loaded(run: Path) -> Any:
+        save_pyfunc(run / "model", tmp_path / "pyfunc")
+        model = mlflow.pyfunc.load_model(str(tmp_path / "pyfunc"))
+        # MLflow checks types and shapes against the signature.
+        assert np.isfinite(model.predict(model.input_example)).all()
+        return model
+
+    return loaded

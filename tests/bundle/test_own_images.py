@@ -160,3 +160,17 @@ def test_a_size_that_the_model_does_not_take_is_refused_before_anything_is_writt
 def test_mixed_precision_trains(fish_run: Run) -> None:
     run = fish_run("model=conv", "trainer.precision=bf16-mixed")
     assert np.isfinite(predictions_of(run)).all()
+
+
+def test_mlflow_predicts_pictures_as_the_bundle_does(
+    fish_run: Run, folder: Path, pyfunc_of: Callable[[Path], Any]
+) -> None:
+    run = fish_run("model=grid")
+    paths = [folder / f"fish {number}.png" for number in (0, 3, 6)]  # of one size
+    pictures = np.stack([np.asarray(Image.open(path)) for path in paths])
+    model = pyfunc_of(run)
+    found = model.predict(pictures)
+    np.testing.assert_array_equal(found, load(run).predict(pictures))
+    np.testing.assert_allclose(found, load(run).predict(paths), rtol=1e-5)
+    with pytest.raises(Exception, match="uint8"):
+        model.predict(pictures.astype(np.float64))

@@ -146,3 +146,11 @@ def test_parts_that_know_one_target_say_so(run: Path) -> None:
         RegressionModule.load_from_checkpoint(next((run / "checkpoints").glob("*.ckpt")))
     with pytest.raises(TypeError, match="the model predicts no variance"):
         load(run).predict_variance(pd.DataFrame())
+
+
+def test_mlflow_predicts_every_target(run: Path, files: tuple[Path, Path], pyfunc_of: Callable[[Path], Any]) -> None:
+    test = pd.read_csv(files[1])
+    model = pyfunc_of(run)
+    found = model.predict(test[model.metadata.get_input_schema().input_names()])
+    np.testing.assert_array_equal(found, load(run).predict(test))
+    assert model.metadata.get_output_schema().inputs[0].shape == (-1, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -141,3 +142,16 @@ def test_a_file_with_an_empty_text_or_written_otherwise(token_run: Path, tmp_pat
         predict_main(call)
     predict_main([*call, "on_error=skip"])
     assert pd.read_csv(output)["input_row"].tolist() == [1, 3]
+
+
+def test_mlflow_predicts_texts_as_the_bundle_does(
+    token_run: Path, pair_run: Path, table: pd.DataFrame, pyfunc_of: Callable[[Path], Any]
+) -> None:
+    model = pyfunc_of(token_run)
+    texts = table.loc[table["part"] == "test", ["sentence"]]
+    np.testing.assert_allclose(model.predict(texts), predictions_of(token_run), rtol=1e-4, atol=1e-5)
+    with pytest.raises(Exception, match="sentence"):
+        model.predict(texts.rename(columns={"sentence": "text"}))
+    # A frozen encoder in a folder of this machine would be missing elsewhere.
+    with pytest.raises(BundleError, match="a local folder of the run"):
+        pyfunc_of(pair_run)

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from dir.recipe.cli import config_dir, register_configs
-from dir.recipe.quoted import quote_values
+from dir.recipe.quoted import config_of, quote_values
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,9 @@ def test_values_that_hydra_reads_stay_as_they_are() -> None:
         "seed=0, 1",
     ]
     assert quote_values(["data.target=wind, kn"], sweep=True) == ['data.target="wind, kn"']
+
+
+def test_a_config_holds_the_values_as_hydra_reads_them() -> None:
+    words = ["data.decimal=,", "data.sep=;", "data.target=Wind, kn", 'data.na_values=["k. A."]', "lr=1e-3", "x=null"]
+    expected = {"decimal": ",", "sep": ";", "target": "Wind, kn", "na_values": ["k. A."]}
+    assert config_of(words) == {"data": expected, "lr": 0.001, "x": None}
