@@ -89,7 +89,8 @@ def _inputs(model: Model) -> tuple[Any, Any]:
             first[name] = "".join(str(encoder.encoder.categories[f"{name}_{at + 1}"][0]) for at in range(length))
         first |= dict.fromkeys(encoder.dates, "2000-01-01")
         row = {name: first.get(name, 0.0) for name in encoder.raw}
-        kinds: Any = {name: "string" if isinstance(value, str) else "double" for name, value in row.items()}
+        types: dict[type, Any] = {str: "string", int: "long", float: "double"}
+        kinds = {name: types[type(value)] for name, value in row.items()}
         return Schema([ColSpec(kinds[name], name) for name in row]), pd.DataFrame([row])
     if isinstance(encoder, TextInputs):
         text = next(iter(getattr(encoder, "words", {})), "one")
@@ -104,12 +105,14 @@ def _inputs(model: Model) -> tuple[Any, Any]:
     raise ValueError(message("MLflow model", "no form for the inputs of this model", encoder.kind, advice))
 
 
-def _first(categories: NDArray[Any]) -> str | float:
+def _first(categories: NDArray[Any]) -> str | int | float:
     """Return the first of some categories, as a number where all are: pandas reads such a column as numbers."""
     try:
-        return [float(name) for name in categories.tolist()][0]
+        numbers = [float(name) for name in categories.tolist()]
     except ValueError:
         return str(categories[0])
+    # MLflow converts no int64 to float64.
+    return int(numbers[0]) if all(number.is_integer() for number in numbers) else numbers[0]
 
 
 def _tensor(dtype: Any, shape: tuple[int, ...]) -> Any:
