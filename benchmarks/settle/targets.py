@@ -33,7 +33,7 @@ def targets_grid(found: Sequence[Comparison]) -> Grid:
     for name, bounds in GOALS:
         goal = ", ".join(f"{group} <= {bound:g}" for group, bound in bounds.items())
         if name not in by_name:
-            rows.append((name, goal, "-", "not run yet", "-", "-"))
+            rows.append((name, goal, "-", "not complete yet", "-", "-"))
             continue
         one = by_name[name]
         label, values = _closest(_rows(one, bounds), bounds)

@@ -130,7 +130,7 @@ def test_goals(page):
     row, curve = "isotonic | few 3.20, all 1.60 | missed", "power 0: few 1.00, all 0.50 (within)"
     assert f"| abalone | few <= 2.9, all <= 1.85 | {row} | {curve} |" in text
     assert "| concrete | all <= 4, few <= 4 | isotonic | all 1.60, few 3.20 | met |" in text
-    assert "| faces | all <= 7.1 | - | not run yet | - |" in text
+    assert "| faces | all <= 7.1 | - | not complete yet | - |" in text
     assert "2 of 2: concrete, abalone | open | 22 of 22 points |" in text
 
 
