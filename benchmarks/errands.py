@@ -150,8 +150,8 @@ def commands(kind: str) -> list[str]:
 # Errands beside the walk, on its files and runs.
 FURTHER = {
     "recommend": "dir-recommend data.path=cpu.csv data.target=PRP --objective balanced --minutes 0 --seeds 1",
-    "tune": f"dir-tune +experiment=tabular data.path=cpu.csv data.target=PRP method=lds {QUICK} --objective balanced_mae "
-    "--trials 2",
+    "tune": f"dir-tune +experiment=tabular data.path=cpu.csv data.target=PRP method=lds {QUICK} "
+    "--objective balanced_mae --trials 2",
     "track": f"dir-train --config-dir own +experiment=cpu-PRP method=lds seed=2 {QUICK} logger=mlflow "
     "logger.register=cpu",
     "watch": f"dir-monitor model=outputs/tabular/cpu-PRP/lds/seed_0,{QUICK} cpu.csv",
