@@ -245,6 +245,35 @@ def run(data: Path, molecules: Path, only: str | None, folder: Path) -> None:
             RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+ERRANDS = {
+    "recommend": "which model and which method? (a search of one training)",
+    "tune": "search the settings of a method (two trials)",
+    "track": "train, and register the model in MLflow",
+    "watch": "do new rows drift?",
+    "export": "write an ONNX file",
+    "model": "FDS in a model of your own ([lines by hand and now](adapters.md))",
+    "trainer": "LDS and FDS in the Hugging Face Trainer ([lines by hand and now](adapters.md))",
+}
+STEPS = ("describe", "train", "compare", "predict")
+
+
+def page() -> str:
+    """Return the two tables of docs/errands.md, from the committed results."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    lines = ["| data | attempts | describe | train | compare | predict |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, kind in KINDS.items():
+        found = results[name]
+        attempts, steps = found[: -len(STEPS)], found[-len(STEPS) :]
+        cells = ["failed" if one["exit"] else f"{one['cpu_seconds']:.1f} s" for one in steps]
+        lines.append(f"| {kind.about} | {len(attempts)} | {' | '.join(cells)} |")
+    lines += ["", "| errand | command | CPU time |", "| --- | --- | --- |"]
+    for name, about in ERRANDS.items():
+        (one,) = results[name]
+        command = "code of docs/adapters.md" if name in BLOCKS else f"`{one['command']}`"
+        lines.append(f"| {about} | {command} | {one['cpu_seconds']:.1f} s |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("run", "page"))
@@ -256,6 +285,8 @@ def main() -> None:
     if args.what == "run":
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         run(args.data, args.molecules, args.only, args.folder or Path(tempfile.mkdtemp()))
+    else:
+        print(page())
 
 
 if __name__ == "__main__":
