@@ -181,7 +181,8 @@ class TextData(RegressionData):
         own = {
             "kind": "texts",
             "columns": self.text,
-            "target": target_setting(self.targets),
+            # An evaluation by the bundle reads the labels of one target; the bundle lists several elsewhere.
+            "target": self.targets[0],
             "csv": self.csv_options.to_dict(),
         }
         return own | self._encoding()

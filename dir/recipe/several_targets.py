@@ -41,7 +41,10 @@ def several_targets(cfg: DictConfig) -> list[str]:
         >>> several_targets(OmegaConf.create({"data": {"target": ["price"]}}))
         []
     """
-    target = OmegaConf.to_container(cfg.data).get("target")  # type: ignore[union-attr]
+    data = OmegaConf.to_container(cfg.data)
+    assert isinstance(data, dict)
+    # Recipes of one target name it data.label; check_several_targets() refuses a list there.
+    target = data.get("target", data.get("label"))
     return [str(name) for name in target] if isinstance(target, list) and len(target) > 1 else []
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
+from PIL import Image
 
 from dir.bundle import BundleError, load
 from dir.bundle.cli import export_main, predict_main
@@ -18,10 +20,12 @@ from dir.bundle.description import Description, read
 from dir.bundle.saving import save
 from dir.commands.monitoring import find_reference
 from dir.recipe.module import RegressionModule
+from dir.recipe.several_targets import check_several_targets
 from tests.bundle.conftest import houses
 
 Run = Callable[..., Path]
 TARGETS = ("price", "area")
+METHOD = {"head": None, "fds": None, "loss": None}
 
 
 def rows(count: int, seed: int) -> pd.DataFrame:
@@ -154,3 +158,58 @@ def test_mlflow_predicts_every_target(run: Path, files: tuple[Path, Path], pyfun
     found = model.predict(test[model.metadata.get_input_schema().input_names()])
     np.testing.assert_array_equal(found, load(run).predict(test))
     assert model.metadata.get_output_schema().inputs[0].shape == (-1, 2)
+
+
+def test_sentences_with_three_scores_are_predicted_from_a_file(
+    run_once: Run, sentence_encoder: Path, tmp_path: Path
+) -> None:
+    draw, words = np.random.default_rng(0), np.array(["a", "cat", "two", "dogs", "tall", "word", "five"])
+    lines = [" ".join(draw.choice(words, draw.integers(1, 8))) for _ in range(120)]
+    longest = np.array([len(line.split()) for line in lines])
+    scores = {
+        "V": 1 + longest / 2,
+        "A": 0.1 * longest + draw.uniform(0, 0.1, 120),
+        "D": 10.0 + draw.integers(0, 9, 120),
+    }
+    frame = pd.DataFrame({"sentence": lines, **scores, "part": ["train", "train", "dev", "test"] * 30}).round(3)
+    frame.to_csv(tmp_path / "scores.tsv", sep="\t", index=False)
+    given = [f"data.path={tmp_path / 'scores.tsv'}", "data.text=[sentence]", "data.target=[V,A,D]"]
+    options = ["data.split_column=part", f"data.encoder={sentence_encoder}", "data.cache_dir=null"]
+    run = run_once(
+        "+experiment=text", *given, *options, "data.max_length=32", "optimizer.lr=0.01", "data.batch_size=8"
+    )
+    model = load(run, text_encoder=sentence_encoder)
+    with np.load(run / "predictions.npz", allow_pickle=False) as saved:
+        expected = saved["prediction"]
+    test = frame[frame["part"] == "test"]
+    np.testing.assert_allclose(model.predict(test), expected, rtol=1e-5, atol=1e-6)
+    test.drop(columns=["V", "A", "D"]).to_csv(tmp_path / "new.tsv", sep="\t", index=False)
+    files = [f"input={tmp_path / 'new.tsv'}", f"output={tmp_path / 'out.csv'}"]
+    predict_main([f"model={run}", *files, f"text_encoder={sentence_encoder}"])
+    written = pd.read_csv(tmp_path / "out.csv")
+    names = ["prediction_V", "prediction_A", "prediction_D"]
+    np.testing.assert_allclose(written[names].to_numpy(), expected, rtol=1e-5)
+
+
+def test_places_in_pictures_are_predicted_from_files(run_once: Run, tmp_path: Path) -> None:
+    draw, places = np.random.default_rng(0), []
+    for number in range(48):
+        pixels, (x, y) = draw.integers(0, 60, (16, 16), dtype=np.uint8), draw.integers(2, 14, 2)
+        pixels[y - 2 : y + 2, x - 2 : x + 2] = 255
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        places.append((f"{number}.png", int(x), 10.5 * int(y), ("train", "train", "dev", "test")[number % 4]))
+    frame = pd.DataFrame(places, columns=["file", "x", "y", "part"])
+    frame.to_csv(tmp_path / "labels.csv", index=False)
+    given = [f"data.csv={tmp_path / 'labels.csv'}", "data.target=[x,y]", "data.split_column=part"]
+    run = run_once("+experiment=images", *given, "data.image_size=16", "data.batch_size=8", "method=bmc")
+    with np.load(run / "predictions.npz", allow_pickle=False) as saved:
+        expected = saved["prediction"]
+    files = [tmp_path / name for name in frame.loc[frame["part"] == "test", "file"]]
+    np.testing.assert_array_equal(load(run).predict(files), expected)
+    assert 3 * expected[:, 0].mean() < expected[:, 1].mean()
+
+
+def test_a_recipe_of_one_target_refuses_a_list(tmp_path: Path) -> None:
+    cfg = OmegaConf.create({"data": {"_target_": "dir.data.CsvImages", "label": ["a", "b"]}, "method": METHOD})
+    with pytest.raises(ValueError, match=r"^data: dir\.data\.CsvImages has no form for several targets"):
+        check_several_targets(cfg)
