@@ -202,7 +202,6 @@ class CsvImages(RegressionData):
             # The arithmetic of self.plain, see ToDtype and Normalize.
             "steps": [["multiply", 1.0 / 255.0], ["subtract", 0.5], ["divide", 0.5]],
             "key": self.file_column,
-            # An evaluation by the bundle reads the labels of one target; the bundle lists several elsewhere.
             "target": self.targets[0],
         }
 
