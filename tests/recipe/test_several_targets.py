@@ -170,10 +170,10 @@ def test_compare_has_columns_for_each_target(root: Path) -> None:
         *("valence/all", "valence/few", "arousal/all", "arousal/few", "balanced_mae"),
     )
     assert "| mean/all | " in markdown(result)
-    # Each target has the decimals of its own unit: the mean is below 10, arousal above.
+    # Each target has the decimals of its own unit: means are below 10, rare labels of arousal err by more than 100.
     cells = dict(zip(summary_grid(result).header, summary_grid(result).rows[0], strict=True))
     assert re.fullmatch(r"\d\.\d{3}", cells["mean/all"])
-    assert re.fullmatch(r"\d{2}\.\d{2}", cells["arousal/all"])
+    assert re.fullmatch(r"\d{2}\.\d", cells["arousal/all"])
     with pytest.raises(ValueError, match="an ensemble has one target, and the run has several"):
         read_members([root / "vanilla/seed_0", root / "lds_fds/seed_0"])
 
