@@ -21,6 +21,7 @@ from dir.figures.style import (
     behind,
     label_name,
     legend,
+    mark_every,
     new_figure,
     styled,
 )
@@ -125,12 +126,12 @@ def error_density_figure(
     for name, values in {"empirical": empirical, "effective": effective, **errors}.items():
         if np.shape(values) != (bins,):
             raise ValueError(message(name, f"expected one value per bin, [{bins}]", list(np.shape(values))))
-    centers, widths = (limits[1:] + limits[:-1]) / 2, np.diff(limits)
+    centers = (limits[1:] + limits[:-1]) / 2
     figure, panels = new_figure(10.0, 3.6, 1, 2)
     names = ("training labels per bin", "effective density")
     for axes, name, density in zip(panels[0], names, (empirical, effective), strict=True):
         back = behind(axes, name)
-        back.bar(centers, np.asarray(density, dtype=float), widths, color=GREY, alpha=0.3)
+        back.stairs(np.asarray(density, dtype=float), limits, fill=True, color=GREY, alpha=0.3)
         for number, (method, values) in enumerate(errors.items()):
             correlation, seen = density_correlation(values, density)
             shown = f"{correlation:.2f}" if math.isfinite(correlation) else "not defined"
@@ -142,6 +143,7 @@ def error_density_figure(
                 color=COLOURS[number % len(COLOURS)],
                 marker=MARKERS[number % len(MARKERS)],
                 markersize=3.5,
+                markevery=mark_every(bins),
                 linewidth=1.3,
                 label=f"{method}: correlation {shown} over {seen} bins",
             )

@@ -9,7 +9,18 @@ import torch
 
 from dir._checks import message
 from dir.figures.feature_statistics import FeatureStatistics, cosine_similarity_of_bins
-from dir.figures.style import COLOUR_MAP, COLOURS, GREY, INK, behind, label_name, legend, new_figure, styled
+from dir.figures.style import (
+    COLOUR_MAP,
+    COLOURS,
+    GREY,
+    INK,
+    behind,
+    label_name,
+    legend,
+    mark_every,
+    new_figure,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,8 +105,7 @@ def _anchor(found: FeatureStatistics, anchor: float | None) -> int:
 def _draw_anchor(axes: Any, found: FeatureStatistics, maps: list[tuple[str, Any]], at: int, ylabel: str) -> list[Any]:
     """Draw the similarity to the anchor over the samples per bin; return the axes for the legend."""
     centers, back = found.centers.numpy(), behind(axes, "samples per bin")
-    widths = found.edges.diff().numpy()
-    back.bar(centers, found.count.numpy(), widths, color=GREY, alpha=0.25, label="samples per bin")
+    back.stairs(found.count.numpy(), found.edges.numpy(), fill=True, color=GREY, alpha=0.25, label="samples per bin")
     for number, (name, values) in enumerate(maps):
         axes.plot(
             centers,
@@ -104,6 +114,7 @@ def _draw_anchor(axes: Any, found: FeatureStatistics, maps: list[tuple[str, Any]
             linestyle="-" if number == 0 else "--",
             marker="." if number == 0 else "x",
             markersize=4,
+            markevery=mark_every(len(centers)),
             label=name or "cosine to the anchor",
         )
     axes.axvline(centers[at], color=INK, linewidth=0.8, linestyle=":", label=f"anchor, label {centers[at]:g}")

@@ -90,6 +90,16 @@ def label_name(unit: str) -> str:
     return f"label ({unit})" if unit else "label"
 
 
+def mark_every(points: int) -> int:
+    """Return the step between the markers of a line: markers at each of 100 labels are a smear, and large in an SVG.
+
+    Example:
+        >>> mark_every(20), mark_every(101)
+        (1, 4)
+    """
+    return max(1, points // 25)
+
+
 def behind(axes: Any, ylabel: str) -> Any:
     """Return axes that share the x-axis and lie behind, with their own scale at the right."""
     back = axes.twinx()

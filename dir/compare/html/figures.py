@@ -20,6 +20,7 @@ from dir.figures.style import (
     behind,
     label_name,
     legend,
+    mark_every,
     new_figure,
     styled,
 )
@@ -66,6 +67,7 @@ def error_by_label(found: LabelSeries, labels: Sequence[str], unit: str, what: s
             color=colour,
             marker=marker,
             markersize=4,
+            markevery=mark_every(len(found.edges) - 1),
             linewidth=1.5,
             label=one.label,
             gid=f"line--{method_id(one.label, labels)}",
