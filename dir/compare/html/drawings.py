@@ -194,23 +194,25 @@ def _training(folders: Mapping[str, Sequence[Path]], labels: Sequence[str], pref
 
 
 def _fds(folders: Mapping[str, Sequence[Path]], unit: str, prefix: str) -> Iterator[Drawing]:
-    drawn = 0
+    # Maps of 100 x 100 labels are the largest figures of a page: ten runs shall stay below a megabyte.
+    others = " Other methods with FDS are not drawn." if len(folders) > 1 else ""
     for label, paths in folders.items():
-        found = fds_of(paths[0]) if drawn < _MOST_FIGURES else None
+        found = fds_of(paths[0])
         if found is None:
             continue
-        drawn += 1
         yield (
-            svg_text(similarity_figure(*found, unit=unit), f"{prefix}-similarity{drawn}"),
+            svg_text(similarity_figure(*found, unit=unit), f"{prefix}-similarity"),
             f"Feature statistics of {label}, {paths[0].name}, best epoch: cosine of the mean and of the variance of "
-            "two labels, before and after FDS. Sound statistics fall off evenly with the distance of the labels.",
+            "two labels, before and after FDS. Sound statistics fall off evenly with the distance of the labels."
+            f"{others}",
         )
         log = logged_values(paths[0])
         history = {} if log is None else by_epoch(log, _FDS)
         if len(history.get("epoch", ())):
             plain = {name.removeprefix("fds/"): values for name, values in history.items()}
             yield (
-                svg_text(fds_epochs_figure(plain), f"{prefix}-fds{drawn}"),
+                svg_text(fds_epochs_figure(plain), f"{prefix}-fds"),
                 f"FDS of {label}, {paths[0].name}, over the epochs. Statistics that still drift at the end calibrate "
                 "with features of another epoch.",
             )
+        return

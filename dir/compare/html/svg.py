@@ -32,9 +32,14 @@ def svg_text(figure: Figure, name: str, points: Iterable[Hover] = ()) -> str:
         axes.patch.set_visible(False)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        # The resolution is that of rasterised maps alone.
+        figure.savefig(
+            buffer, format="svg", dpi=100, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
+    # Six decimals of a pixel are a third of the page.
+    text = re.sub(r'\b(?:d|x|y|transform)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)
     # Identities are unique on the page; the groups of the lines keep theirs as data-method.
     text = re.sub(r'<g id="\w+--(m\d+)">', r'<g data-method="\1">', text)
     text = re.sub(r'\bid="', f'id="{name}-', text)

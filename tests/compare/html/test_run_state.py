@@ -123,9 +123,10 @@ def test_the_page_of_ten_methods_has_their_figures_unique_identities_and_less_th
         metrics["run"]["method"] = f"method_{number}"
         (copy / "metrics.json").write_text(json.dumps(metrics))
     text = report_page([find_runs(tmp_path / "outputs")])
-    figures = {"Error and density of": 1, "Training of the first": 1, "Feature statistics of": 3, "FDS of method": 3}
+    figures = {"Error and density of": 1, "Training of the first": 1, "Feature statistics of": 1, "FDS of method": 1}
     for words, number in figures.items():
         assert text.count(f'aria-label="{words}') == number
+    assert "Other methods with FDS are not drawn." in text
     found = re.findall(r'\sid="([^"]+)"', text)
     assert len(set(found)) == len(found)
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= set(found)
