@@ -79,6 +79,12 @@ KINDS = {
         "text/molecules-expt",
         attempts=("data.path=molecules.csv data.target=expt",),
     ),
+    "scores": Kind(
+        "2,000 sentences with three scores: complexity of a word, length of word and sentence (Shardlow et al. 2020)",
+        "data.path=scores.tsv data.text=sentence 'data.target=[complexity,letters,words]'",
+        "scores-complexity_letters_words",
+        "text/scores-complexity+letters+words",
+    ),
     "air": Kind(
         "a time series: the air of Beijing in each hour of 2014, the PM2.5 of the next hour",
         "data.path=air.csv data.target=pm2.5 data.missing=drop data.split=time 'data.time=[year,month,day,hour]' "
@@ -100,6 +106,10 @@ def make_files(folder: Path, data: Path, molecules: Path) -> None:
         "cpu": pd.read_csv(data / "real/tabular/machine_cpu.csv"),
         "molecules": pd.read_csv(molecules),
     }
+    words = pd.read_csv(data / "real/text/complex_single.tsv", sep="\t", quoting=3, keep_default_na=False)
+    words["letters"], words["words"] = words["token"].str.len(), words["sentence"].str.split().str.len()
+    words["sentence"] = words["sentence"].str.replace('"', "'")
+    tables["scores"] = words.sample(2000, random_state=0)[["sentence", "complexity", "letters", "words"]]
     air = pd.read_csv(data / "real/series/beijing_pm25.csv")
     tables["air"] = air[air["year"] == 2014]
     with np.load(data / "real/nuclei/nuclei_counts.npz") as nuclei:
@@ -124,12 +134,16 @@ def make_files(folder: Path, data: Path, molecules: Path) -> None:
         how: dict[str, Any] = {"index": False}
         if kind == "storms":
             how |= {"sep": ";", "decimal": ",", "encoding": "cp1252", "na_rep": "k. A."}
-        table.to_csv(folder / f"{kind}.csv", **how)
+        end = "csv"
+        if kind == "scores":
+            end, how["sep"] = "tsv", "\t"
+        table.to_csv(folder / f"{kind}.{end}", **how)
         # Windows need the past of the label; other rows come without it.
         target = shlex.split(KINDS[kind].settings)[1:]
-        label = next(word.partition("=")[2] for word in target if word.startswith("data.target="))
+        label: Any = next(word.partition("=")[2] for word in target if word.startswith("data.target="))
+        label = label[1:-1].split(",") if label.startswith("[") else label
         new = table.tail(48) if kind == "air" else table.head(20).drop(columns=label)
-        new.to_csv(folder / f"new_{kind}.csv", **how)
+        new.to_csv(folder / f"new_{kind}.{end}", **how)
 
 
 def commands(kind: str) -> list[str]:
@@ -142,7 +156,8 @@ def commands(kind: str) -> list[str]:
         f"dir-describe {one.settings} --config=own",
         f"dir-train -m --config-dir own +experiment={one.experiment} method=vanilla,lds seed=0,1 {QUICK}",
         f"dir-compare {shlex.quote(runs)}",
-        f"dir-predict {shlex.quote(f'model={runs}/lds/seed_0,{QUICK}')} input=new_{kind}.csv{source} "
+        f"dir-predict {shlex.quote(f'model={runs}/lds/seed_0,{QUICK}')} "
+        f"input=new_{kind}.{'tsv' if kind == 'scores' else 'csv'}{source} "
         f"output=predicted_{kind}.csv",
     ]
 
@@ -163,7 +178,7 @@ BLOCKS = {"model": ("model, data", "model, now"), "trainer": ("trainer, data", "
 def warm() -> float:
     """Import what the commands import, and return its CPU seconds."""
     start = time.process_time()
-    for name in (
+    for name in [
         "torch",
         "lightning",
         "pandas",
@@ -172,16 +187,10 @@ def warm() -> float:
         "rich.table",
         "skops.io",
         "transformers",
-    ):
+    ]:
         importlib.import_module(name)
-    for name in (
-        "dir.recipe.train",
-        "dir.commands.sources",
-        "dir.compare.cli",
-        "dir.bundle.cli",
-        "dir.bundle.loading",
-    ):
-        importlib.import_module(name)
+    for name in ["recipe.train", "commands.sources", "compare.cli", "bundle.cli", "bundle.loading"]:
+        importlib.import_module(f"dir.{name}")
     return time.process_time() - start
 
 
