@@ -178,16 +178,7 @@ BLOCKS = {"model": ("model, data", "model, now"), "trainer": ("trainer, data", "
 def warm() -> float:
     """Import what the commands import, and return its CPU seconds."""
     start = time.process_time()
-    for name in [
-        "torch",
-        "lightning",
-        "pandas",
-        "sklearn.isotonic",
-        "hydra",
-        "rich.table",
-        "skops.io",
-        "transformers",
-    ]:
+    for name in ["torch", "lightning", "pandas", "sklearn.isotonic", "rich.table", "skops.io", "transformers"]:
         importlib.import_module(name)
     for name in ["recipe.train", "commands.sources", "compare.cli", "bundle.cli", "bundle.loading"]:
         importlib.import_module(f"dir.{name}")
