@@ -56,8 +56,12 @@ def listed(names: Iterable[object], width: int = 1000) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
+# Longest override that a message shows.
+LONGEST = 500
+
+
 def list_setting(key: str, values: Iterable[object]) -> str:
-    """Return the override that sets a list, ready for a shell and for Hydra.
+    """Return the override that sets a list, ready for a shell and for Hydra; with dots for the values if it is long.
 
     Example:
         >>> print(list_setting("data.drop", ["id", "name"]))
@@ -69,6 +73,8 @@ def list_setting(key: str, values: Iterable[object]) -> str:
     # Hydra takes other texts in quotation marks alone. It reads a backslash as one only before a quotation mark.
     quoted = [one if re.fullmatch(r"[A-Za-z_][\w./-]*", one, re.ASCII) else _in_quotes(one) for one in texts]
     override = f"{key}=[{','.join(quoted)}]"
+    if len(override) > LONGEST:
+        return f"{key}=[...]"
     return override if quoted == texts else shlex.quote(override)
 
 

@@ -113,7 +113,7 @@ def test_a_value_from_the_future_is_a_leak(tmp_path: Path) -> None:
     table = frame()
     for shift, place in ((1, "at the end of a window"), (3, "2 rows before the end of a window")):
         leaking = table.assign(lead=np.round(table["y"].shift(-shift), 6))[:-shift]
-        problem = rf"column 'lead' {place} equals the target 'y': it leaks the label\. Set data\.drop=\['lead'\]"
+        problem = rf"column 'lead' {place} equals the target 'y': it leaks the label\. Set data\.drop=\[lead\]"
         with pytest.raises(ValueError, match=problem):
             ready(tmp_path, leaking, window=4)
         ready(tmp_path, leaking, window=4, leaks="allow")
