@@ -46,7 +46,7 @@ GERMAN = "data.encoding=cp1252 'data.sep=;' data.decimal=,"
 WIND = "data.path=storms.csv 'data.target=Wind, kn'"
 KINDS = {
     "wine": Kind(
-        "a table: 6,497 wines, the grade of their taste (UCI)",
+        "a table: 6,497 wines and the grade that tasters gave them (UCI)",
         "data.path=wine.csv data.target=quality",
         "wine-quality",
         "tabular/wine-quality",

@@ -46,7 +46,7 @@ def table(file: str, target: str, *more: str, batch_size: int | None = None, tab
     return Data(("+experiment=tabular", f"data.path={file}", f"data.target={target}", *more), "table", network, tabm)
 
 
-# About as many steps as 150 epochs are on a table of 1,000 rows.
+# About as many steps as 150 epochs are on a table of 1,000 rows. TabM was run on concrete alone so far.
 _TABM_EPOCHS = ("trainer.max_epochs=30",)
 
 # In the order of the work.
