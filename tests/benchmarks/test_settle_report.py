@@ -8,6 +8,7 @@ from benchmarks.settle import queue, report
 from benchmarks.settle.curves import height
 from benchmarks.settle.plan import NUM_TRIALS, trainings_of
 from benchmarks.settle.queue import add_result
+from dir.compare.ranks import critical_difference
 
 FACTORS = {"all": 1.0, "many": 0.8, "median": 1.2, "few": 2.0}
 
@@ -122,6 +123,12 @@ def test_ranks_and_their_diagrams_come_with_six_data_sets(page, tmp_path, monkey
         # Isotonic has the lowest error of every data set, and vanilla the next.
         assert "\n| isotonic | 1.00 | 1 | 1 | 1 | 1 | 1 | 1 |" in part
         assert "\n| vanilla | 2.00 | 2 | 2 | 2 | 2 | 2 | 2 |" in part
+        # 11 methods run on all six data sets. Three more rows are the training of histogram_prior_chosen.
+        rows = [line.split(" | ")[0] for line in part[: part.index("Rank 1")].splitlines() if " | " in line][2:]
+        assert len(rows) == 11
+        assert [row for row in rows if "prior" in row] == ["| histogram_prior_chosen"]
+        assert f"further apart than {critical_difference(11, 6):.2f} differ" in part
+        assert "Not ranked: histogram_prior_0, histogram_prior_0.5, histogram_prior_1" in part
 
 
 def test_goals(page):
