@@ -12,6 +12,9 @@ from dir.cells import LabelCells, Scale
 from dir.losses.base import labelled_rows, mean_or_zero
 from dir.prior import LabelPrior
 
+# Rows of soft histograms that are computed at a time.
+_CHUNK = 4096
+
 
 def histogram_loss(logits: Tensor, log_target: Tensor, weight: Tensor | None = None) -> Tensor:
     r"""Return the mean cross-entropy of soft histograms.
@@ -42,13 +45,49 @@ def histogram_loss(logits: Tensor, log_target: Tensor, weight: Tensor | None = N
         raise ValueError(
             message("logits", f"expected [N, K] as log_target {list(log_target.shape)}", list(logits.shape))
         )
+    return _mean(logits, log_target.exp(), weight)
+
+
+def _mean(logits: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the mean cross-entropy of probabilities ``[N, K]``."""
     if weight is not None and weight.shape != logits.shape[:1]:
         raise ValueError(
             message("weight", f"expected one weight per sample, {list(logits.shape[:1])}", list(weight.shape))
         )
     dtype = torch.promote_types(logits.dtype, torch.float32)
-    loss = -(log_target.exp().to(dtype) * logits.to(dtype).log_softmax(dim=1)).sum(dim=1)
+    loss = -(target.to(dtype) * logits.to(dtype).log_softmax(dim=1)).sum(dim=1)
     return mean_or_zero(loss if weight is None else weight * loss)
+
+
+class _SoftHistograms:
+    """The soft histograms of the distinct training labels, so that no epoch computes them again.
+
+    On a CPU they cost as much as the step of a small network. They are kept as float32, which is what the loss makes
+    of them for logits of float32, float16 and bfloat16.
+    """
+
+    # 64 MiB: 160,000 distinct labels over 100 cells.
+    MAX_NUMBERS = 2**24
+
+    def __init__(self, labels: Tensor, cells: LabelCells) -> None:
+        distinct = torch.unique(labels.detach().double().flatten().cpu())
+        self.labels = distinct if len(distinct) * cells.num_cells <= self.MAX_NUMBERS else distinct[:0]
+        self.edges = cells.edges.detach().clone()
+        self.masses = torch.empty(len(self.labels), cells.num_cells)
+        for start in range(0, len(self.labels), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            self.masses[rows] = cells(self.labels[rows]).exp().float()
+
+    def of(self, target: Tensor, cells: LabelCells) -> Tensor | None:
+        """Return the rows of the targets ``[N, K]``; None if a target is no training label, or the cells changed."""
+        # A comparison of values would break a compiled graph, and make a GPU wait.
+        if target.device.type != "cpu" or torch.compiler.is_compiling():
+            return None
+        if not len(self.labels) or not torch.equal(self.edges, cells.edges):
+            return None
+        values = target.double()
+        row = torch.searchsorted(self.labels, values.contiguous()).clamp(max=len(self.labels) - 1)
+        return self.masses[row] if torch.equal(self.labels[row], values) else None
 
 
 class HistogramLoss(KeepsPrecision):
@@ -57,6 +96,9 @@ class HistogramLoss(KeepsPrecision):
     With ``loss_power`` a above 0 the label density stands in the loss as well: the softmax is taken of
     ``logits + a * log(density)``, so that the network has to learn the rest of the distribution alone. The head needs
     the same ``loss_power`` to undo this in its predictions.
+
+    On a CPU the soft histograms of the training labels are computed once, by ``fit``, and kept in up to 64 MiB. Other
+    labels (mixed ones, or those of more distinct values) get theirs in each call.
 
     Args:
         num_cells, sigma, reach, scale: see :class:`dir.cells.LabelCells`.
@@ -102,6 +144,7 @@ class HistogramLoss(KeepsPrecision):
         self.ignore_nan = ignore_nan
         self.cells: LabelCells | None = None
         self.prior = LabelPrior(num_cells, floor)
+        self._known: _SoftHistograms | None = None
 
     @property
     def corrects_imbalance(self) -> bool:
@@ -113,6 +156,7 @@ class HistogramLoss(KeepsPrecision):
         cells = LabelCells(bins, self.num_cells, self.sigma, self.reach, self.scale)
         self.cells = cells.fit(targets, bins)
         self.prior.fit(targets, self.cells)
+        self._known = _SoftHistograms(targets, self.cells)
         return self
 
     def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -133,7 +177,9 @@ class HistogramLoss(KeepsPrecision):
         if self.loss_power > 0:
             dtype = torch.promote_types(output.dtype, torch.float32)
             logits = output.to(dtype) + self.loss_power * self.prior.log_density.to(dtype)
-        return histogram_loss(logits, self.cells(target), weight)
+        # Mixed or jittered labels are no training labels; theirs are computed.
+        kept = None if logits.dtype == torch.float64 or self._known is None else self._known.of(target, self.cells)
+        return histogram_loss(logits, self.cells(target), weight) if kept is None else _mean(logits, kept, weight)
 
     def extra_repr(self) -> str:
         return f"loss_power={self.loss_power}, ignore_nan={self.ignore_nan}"

@@ -96,5 +96,50 @@ def test_state_survives_a_round_trip() -> None:
     fitted = HistogramLoss(loss_power=0.5, scale="log").fit(labels, BINS)
     other = HistogramLoss(loss_power=0.5, scale="log").fit(torch.tensor([1.0, 5.0]), BINS)
     other.load_state_dict(fitted.state_dict())
-    logits, target = torch.randn(3, 100), torch.tensor([0.5, 2.0, 9.0])
+    # 1 and 5 are labels that the other loss was fitted on, over other cells.
+    logits, target = torch.randn(5, 100), torch.tensor([0.5, 2.0, 9.0, 1.0, 5.0])
     assert torch.equal(other(logits, target), fitted(logits, target))
+    assert torch.equal(other(logits[3:], target[3:]), fitted(logits[3:], target[3:]))
+
+
+def test_training_labels_have_the_loss_of_any_other_label() -> None:
+    """The soft histograms that the loss keeps are those that it computes: values, gradients and weights agree."""
+    labels = torch.rand(300, generator=torch.Generator().manual_seed(0)) * 10
+    loss = HistogramLoss(num_cells=40, sigma=2.0, loss_power=0.5, scale="log").fit(labels, BINS)
+    cells, density = loss.cells, loss.prior.log_density.float()
+    assert cells is not None
+    target, weight = labels[:64].reshape(2, 32).T.reshape(-1), torch.rand(64)
+    for logits in (torch.randn(64, 40), torch.randn(64, 40).bfloat16(), torch.randn(64, 40).double()):
+        kept, computed = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        expected = histogram_loss(computed.to(wide) + 0.5 * density.to(wide), cells(target), weight)
+        value = loss(kept, target, weight)
+        torch.testing.assert_close(value, expected, rtol=1e-6, atol=0)
+        value.backward()
+        expected.backward()
+        torch.testing.assert_close(kept.grad, computed.grad, rtol=1e-6, atol=1e-9)
+
+
+def test_training_labels_are_looked_up_and_mixed_labels_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = torch.tensor([1.0, 2.0, 2.0, 7.0])
+    loss = HistogramLoss(num_cells=30, sigma=1.0).fit(labels, BINS)
+    calls = []
+    forward = LabelCells.forward
+    monkeypatch.setattr(LabelCells, "forward", lambda self, given: calls.append(len(given)) or forward(self, given))
+    loss(torch.zeros(3, 30), torch.tensor([7.0, 1.0, 2.0]))
+    assert calls == []
+    loss(torch.zeros(3, 30), torch.tensor([7.0, 1.5, 2.0]))
+    loss(torch.zeros(1, 30), torch.tensor([99.0]))
+    assert calls == [3, 1]
+
+
+def test_many_distinct_labels_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = torch.rand(50) * 10
+    kept = HistogramLoss(num_cells=30, sigma=1.0).fit(labels, BINS)
+    monkeypatch.setattr("dir.losses.histogram._SoftHistograms.MAX_NUMBERS", 50 * 30 - 1)
+    computed = HistogramLoss(num_cells=30, sigma=1.0).fit(labels, BINS)
+    assert kept._known is not None
+    assert computed._known is not None
+    assert (len(kept._known.labels), len(computed._known.labels)) == (50, 0)
+    logits = torch.randn(50, 30)
+    torch.testing.assert_close(computed(logits, labels), kept(logits, labels), rtol=1e-6, atol=0)
