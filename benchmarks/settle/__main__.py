@@ -14,10 +14,11 @@ from benchmarks.settle.queue import add_result, done, next_item, plan
 
 def work(folder: Path, names: list[str], scratch: Path, max_items: int) -> None:
     """Train items until none is left, or ``max_items`` are done."""
-    from benchmarks.settle.training import run_item
+    from benchmarks.settle.training import code_commit, run_item
     from dir.recipe.schema import register_configs
 
     register_configs()
+    code_commit()  # now: the checkout may change while the worker trains with the code of its start
     for _ in range(max_items):
         item = next_item(scratch / "claims", names)
         if item is None:

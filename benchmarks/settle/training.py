@@ -26,6 +26,15 @@ from dir.recipe.train import train
 _QUIET = ("logger=none", "trainer.enable_progress_bar=false")
 
 
+@functools.cache
+def code_commit() -> str | None:
+    """Return the commit of the code that this process has imported.
+
+    The result lines that workers write into the checkout are no change of the code.
+    """
+    return commit(ignored=("benchmarks/settle/results",))
+
+
 def compose_config(overrides: list[str], folder: Path) -> DictConfig:
     """Return the config of a run; ``folder`` holds the data files at any depth."""
     with initialize_config_dir(config_dir(), version_base="1.3"):
@@ -72,7 +81,7 @@ def run_item(item: Item, folder: Path, scratch: Path) -> dict[str, Any]:
         "number": item.number,
         "choice": [part for part in overrides if part not in own and not part.startswith("seed=")],
         "overrides": overrides,
-        "commit": commit(),
+        "commit": code_commit(),
         "torch": torch.__version__,
     }
     # The name says experiment, method and seed, as the readers of run folders expect.

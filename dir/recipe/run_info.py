@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from dir.metrics.shot_thresholds import default_threshold
 from dir.posthoc import Correction
 from dir.recipe.parts import RunSettings
 from dir.recipe.run_data import DataRecord
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def settings_info(
@@ -48,17 +51,27 @@ def _thresholds(metrics: ShotMetrics) -> dict[str, Any] | None:
     return None if metrics.thresholds is None else metrics.thresholds._asdict()
 
 
-def commit() -> str | None:
+def commit(root: Path = _ROOT, ignored: Sequence[str] = ()) -> str | None:
     """Return the commit of the checkout that holds this package, or None outside a checkout.
 
-    The commit ends with ``-dirty`` where files differ from it.
+    The commit ends with ``-dirty`` where tracked files differ from it.
+
+    Args:
+        root: root of the checkout.
+        ignored: files and folders, from the root, whose changes do not count.
     """
-    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
+    git = ("git", "--no-optional-locks", "-C", str(root))
+    places = [".", *(f":(exclude){path}" for path in ignored)]
     try:
-        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        head, changed = (
+            subprocess.run([*git, *words], capture_output=True, text=True, timeout=10, check=True)
+            for words in (
+                ("rev-parse", "--verify", "HEAD"),
+                ("status", "--porcelain", "--untracked-files=no", "--", *places),
+            )
+        )
+    except (OSError, subprocess.SubprocessError):
         return None
-    return shown.stdout.strip() or None
+    return head.stdout.strip() + ("-dirty" if changed.stdout else "")

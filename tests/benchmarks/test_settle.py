@@ -1,6 +1,7 @@
 """The plan and the queue of the table over many data sets."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -78,3 +79,18 @@ def test_only_tables_have_trees_and_resamplers():
     assert "hist_gbdt" not in trainings_of("digits")
     assert {"hist_gbdt", "resampler", "tabm_prior"} <= set(trainings_of("abalone"))
     assert set(trainings_of("abalone")) == set(TRAININGS)
+
+
+def test_result_lines_name_the_commit_of_the_code_whatever_results_were_added(monkeypatch):
+    from benchmarks.settle import training
+
+    asked = []
+    monkeypatch.setattr(training, "commit", lambda **more: asked.append(more) or "abc")
+    training.code_commit.cache_clear()
+    try:
+        assert (training.code_commit(), training.code_commit()) == ("abc", "abc")
+    finally:
+        training.code_commit.cache_clear()
+    # Once for each worker: the code that trains is that of its start.
+    (more,) = asked
+    assert [Path(queue.__file__).parents[2] / path for path in more["ignored"]] == [queue.RESULTS]
