@@ -56,6 +56,12 @@ class SavedRun:
     point: Point
     log1p: bool = False
 
+    @property
+    def decides(self) -> bool:
+        """Whether the run predicts decisions under a cost, and not ``point``, of which the curve is."""
+        info = self.run.content.get("run")
+        return isinstance(info, dict) and info.get("cost") is not None
+
     def predict(self, split: str, power: float) -> NDArray[Any]:
         """Return the predictions of a split at a power, float64 [N] in raw label units."""
         edges = self.edges.log1p() if self.log1p else self.edges
@@ -82,8 +88,9 @@ class Curve:
         seeds: seeds of the runs.
         powers: increasing powers.
         values: ``values[power][group, metric]``: mean and standard deviation over the seeds.
-        kept: the same of the predictions that the runs made, each at its own power.
+        kept: the same at the power that each run keeps.
         kept_powers: power that each run keeps, in the order of the seeds.
+        remark: what a reader must know of the values, or "".
     """
 
     label: str
@@ -92,6 +99,7 @@ class Curve:
     values: Mapping[float, Mapping[tuple[str, str], Spread]]
     kept: Mapping[tuple[str, str], Spread]
     kept_powers: tuple[float, ...]
+    remark: str = ""
 
 
 def read_saved(folder: Path) -> SavedRun:
@@ -155,10 +163,17 @@ def curves(saved: Sequence[SavedRun], split: str, powers: Sequence[float]) -> li
         runs = sorted(runs, key=lambda one: one.run.seed)
         values = {power: _over_seeds([one.errors(split, power) for one in runs]) for power in sorted(set(powers))}
         kept = _over_seeds([one.errors(split, one.power) for one in runs])
-        found.append(
-            Curve(label, tuple(sorted(seeds)), tuple(values), values, kept, tuple(one.power for one in runs))
-        )
+        kept_powers = tuple(one.power for one in runs)
+        found.append(Curve(label, tuple(sorted(seeds)), tuple(values), values, kept, kept_powers, _remark(runs)))
     return found
+
+
+def _remark(runs: Sequence[SavedRun]) -> str:
+    """Say that the curve is not that of the run's own predictions, where they are decisions under a cost."""
+    if not any(one.decides for one in runs):
+        return ""
+    points = " or ".join(sorted({one.point for one in runs}))
+    return f"The runs predict decisions under a cost. These are the errors of the {points} in their place."
 
 
 def as_rows(split: str, found: Sequence[Curve]) -> list[dict[str, Any]]:

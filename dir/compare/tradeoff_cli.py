@@ -84,7 +84,8 @@ def _run(given: dict[str, str]) -> None:
         write_atomic(Path(given["json"]), (json.dumps(rows, indent=1) + "\n").encode())
     if figure is not None:
         points = _points(given, split)
-        title = f"{saved[0].run.experiment}, {split}: mean and standard error over seeds"
+        remarks = dict.fromkeys(curve.remark for curve in found[split] if curve.remark)
+        title = "\n".join((f"{saved[0].run.experiment}, {split}: mean and standard error over seeds", *remarks))
         picture = tradeoff_figure(found[split], points, title, metric, (x, y))
         figure.parent.mkdir(parents=True, exist_ok=True)
         picture.savefig(figure, dpi=150)
@@ -99,14 +100,14 @@ def grid(curve: Curve, split: str, metric: str) -> Grid:
     lines = [(f"{power:g}", values) for power, values in curve.values.items()]
     kept = sorted(set(curve.kept_powers))
     lines.append((f"kept: {', '.join(f'{power:g}' for power in kept)}", curve.kept))
-    seeds = len(curve.seeds)
+    seeds, spread = len(curve.seeds), "Mean ± standard deviation over the seeds."
     return Grid(
         f"{curve.label}, {split}: {metric}",
         ("power", *groups),
         tuple(
             (name, *(spread_cell(values[group, metric], places, seeds) for group in groups)) for name, values in lines
         ),
-        "Mean ± standard deviation over the seeds." if seeds > 1 else "",
+        " ".join(part for part in (spread if seeds > 1 else "", curve.remark) if part),
     )
 
 

@@ -143,7 +143,9 @@ def shown_density(quantiles: Floats, low: float, high: float, new: Floats) -> di
         width = np.ceil((last - first + 1) / SHOWN)
         edges = first - 0.5 + width * np.arange(np.ceil((last - first + 1) / width) + 1)
     else:
-        edges = np.linspace(low, high, SHOWN + 1) if low < high else np.array([low - 0.5, low + 0.5])
+        edges = np.linspace(low, high, SHOWN + 1)
+        if (np.diff(edges) <= 0).any():  # one value, or values that differ in their last digits alone
+            edges = np.array([low - 0.5, high + 0.5])
     before, now = (np.histogram(values, edges)[0] / max(len(values), 1) for values in (quantiles, new))
     beyond = [float(part.sum()) / max(len(new), 1) for part in (new < edges[0], new > edges[-1])]
     return {

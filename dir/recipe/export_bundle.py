@@ -137,7 +137,8 @@ def _common(
     if isinstance(metrics, ShotMetrics):
         metric_bins = describe_metric_bins(metrics)
         val = results.predictions["val"]
-        reference = summarise_run(data, val.labels, val.predictions, metric_bins)
+        # The bundle predicts without the cost of the run.
+        reference = summarise_run(data, val.labels, val.middles, metric_bins)
         saved = {METRIC_BINS: metric_bins, MONITORING: None if reference is None else reference.to_dict()}
         scales = {
             "offset": 0.0 if units is None else float(units.offset),

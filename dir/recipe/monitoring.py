@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 
-from dir._archives import read_npz
+from dir._archives import npz_names, read_npz
 from dir._checks import message
 from dir.bundle.description import Description
 from dir.data.base import RegressionData
@@ -70,10 +71,14 @@ def reference_of_run(bundle: Path, about: Description) -> Reference:
         raise ValueError(message(str(bundle), problem, advice=advice))
     found = read_npz(run.predictions, [_LABEL, _PREDICTION])
     try:
-        data = _read_data(run, about)
+        cfg = read_config(run.config)
+        data = _read_data(cfg, run, about)
     except (OSError, ValueError) as error:
         problem = f"the bundle keeps no aggregates for monitoring, and the data of the run cannot be read ({error})"
         raise ValueError(message(str(run.path), problem, advice=advice)) from error
+    if cfg.get("cost") is not None and "val_log_mass" in npz_names(run.predictions):
+        problem = "predictions.npz holds decisions under the cost of the run, which the bundle does not predict"
+        raise ValueError(message(str(run.path), problem, advice="Train the run again: dir-train retrain=RUN."))
     labels, predictions = (torch.from_numpy(found[name]) for name in (_LABEL, _PREDICTION))
     reference = summarise_run(data, labels, predictions, about.run[METRIC_BINS])
     if reference is None:
@@ -81,8 +86,7 @@ def reference_of_run(bundle: Path, about: Description) -> Reference:
     return reference
 
 
-def _read_data(run: RunFolder, about: Description) -> RegressionData:
-    cfg = read_config(run.config)
+def _read_data(cfg: DictConfig, run: RunFolder, about: Description) -> RegressionData:
     split, log1p = read_split(run.path), read_log1p(run.path)
     data: RegressionData = instantiate_with(cfg.data)
     data.kept_log1p, data.kept_encoding = log1p, kept_encoding(run.model, about)

@@ -40,6 +40,11 @@ class Predictions(NamedTuple):
     importance: Tensor | None = None
     points: Tensor | None = None
 
+    @property
+    def middles(self) -> Tensor:
+        """The predictions of a user without the cost of the run: ``points``, where predictions are decisions."""
+        return self.predictions if self.points is None else self.points
+
 
 @dataclass(frozen=True)
 class Results:

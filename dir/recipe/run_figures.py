@@ -127,9 +127,8 @@ def coverages(metrics: ShotMetrics, found: Predictions) -> dict[str, np.ndarray]
     """Return the coverage of normal intervals by shot group; nothing without finite variances above 0."""
     if found.variances is None or not bool((torch.isfinite(found.variances) & (found.variances > 0)).all()):
         return {}
-    middle = found.predictions if found.points is None else found.points
     index = metrics.bins(found.labels.to(metrics.device)).cpu()
-    labels, points, variances = (part.double().numpy() for part in (found.labels, middle, found.variances))
+    labels, points, variances = (part.double().numpy() for part in (found.labels, found.middles, found.variances))
     members = zip(("all", *SHOTS), metrics.members.cpu()[:, index].numpy(), strict=True)
     return {group: coverage(labels[rows], points[rows], variances[rows]) for group, rows in members}
 

@@ -114,6 +114,23 @@ def test_the_command_writes_tables_and_a_picture(tmp_path: Path, capsys: pytest.
     assert "<svg" in (tmp_path / "out.svg").read_text(encoding="utf-8")
 
 
+def test_a_run_with_a_cost_says_that_the_curve_is_not_of_its_decisions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path, "histogram_prior", 0, point="median")
+    main([f"runs={run}", "power=0.5"])
+    assert "decisions" not in capsys.readouterr().out
+    content = json.loads((run / "metrics.json").read_text())
+    content["run"]["cost"] = {"_target_": "dir.costs.LinearCost", "under": 5.0, "over": 1.0}
+    (run / "metrics.json").write_text(json.dumps(content))
+    main([f"runs={run}", "power=0.5", f"figure={tmp_path}/out.svg"])
+    shown = " ".join(capsys.readouterr().out.split())
+    remark = "The runs predict decisions under a cost. These are the errors of the median in their place."
+    assert shown.count(remark) == 2  # below the tables of val and test
+    svg = (tmp_path / "out.svg").read_text(encoding="utf-8")
+    assert f"<!-- {remark} -->" in svg
+
+
 @pytest.mark.parametrize(
     ("argument", "problem"),
     [

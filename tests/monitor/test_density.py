@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dir.monitor.density import count_bins, kolmogorov, psi, psi_by_chance, quantile_edges, sketch
+from dir.monitor.density import count_bins, kolmogorov, psi, psi_by_chance, quantile_edges, shown_density, sketch
 
 
 def test_psi_is_the_sum_over_the_bins_with_half_a_sample_more_in_each() -> None:
@@ -63,3 +63,12 @@ def test_bins_of_tied_values_hold_every_value_and_see_values_beyond() -> None:
     assert count_bins(np.array([-1e-9, 0.0, 1e-9, 5.0, 5.1]), edges).tolist() == [1, 1, 2, 1]
     constant = quantile_edges(np.full(9, 7.0))
     assert count_bins(np.array([6.9, 7.0, 7.1]), constant).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("value", [3.7, 3.0, -1e9 - 0.3])
+def test_one_value_is_shown_in_one_bin_around_it(value: float) -> None:
+    values = np.full(50, value)
+    edges = quantile_edges(values)
+    found = shown_density(sketch(values), float(edges[0]), float(edges[-1]), np.array([value, value + 5]))
+    assert found["edges"] == pytest.approx([value - 0.5, value + 0.5])
+    assert (found["reference"], found["new"], found["below"], found["above"]) == ([1.0], [0.5], 0.0, 0.5)

@@ -11,11 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from dir.bundle import load
 from dir.bundle.cli import predict_main
+from dir.compare.html import drawings
+from dir.compare.tradeoff import read_saved
 from dir.costs import LinearCost, UtilityCost, decide
+from dir.figures.errors import LEVELS, coverage
 from dir.models import HistGBDT, HistogramHead
 from dir.models.decision import decide_raw
 from dir.models.target_units import TargetUnits
@@ -99,11 +103,16 @@ def test_the_loss_is_the_cost_in_raw_units_up_to_a_factor() -> None:
 
 @pytest.mark.parametrize("log_target", ["false", "true"])
 def test_a_histogram_decides_by_the_cost_in_the_run_and_in_the_bundle(
-    config: Any, log_target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: Any,
+    log_target: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    folder = tmp_path / "x" / "m" / "seed_0"
     cfg = config("method=histogram_prior", "method.power_objective=cost", f"data.log_target={log_target}", *PRICES)
-    result = run(cfg, tmp_path)
-    arrays = np.load(tmp_path / "predictions.npz")
+    result = run(cfg, folder)
+    arrays = np.load(folder / "predictions.npz")
     # The decision is the quantile 5/6 of the corrected distribution, here by numpy from the saved log-probabilities.
     log_prob = arrays["log_mass"].astype(np.float64) - arrays["power"] * arrays["cell_log_density"]
     prob = np.exp(log_prob - log_prob.max(axis=1, keepdims=True))
@@ -116,18 +125,29 @@ def test_a_histogram_decides_by_the_cost_in_the_run_and_in_the_bundle(
     assert result["run"]["power"]["objective"] == "cost"
     assert result["val"]["all"]["cost"] == pytest.approx(min(tried.values()), rel=1e-5)
     # The scores of the variance are those about the mean: a quantile would not cover 90 % of the labels evenly.
-    model, rows = load(tmp_path), pd.read_csv(cfg.data.path)[["a", "b"]]
+    model, rows = load(folder), pd.read_csv(cfg.data.path)[["a", "b"]]
     decided = model.predict(rows, cost=LinearCost(under=5, over=1))
     assert set(np.round(arrays["prediction"], 3)) <= set(np.round(decided, 3))
     assert (decided > model.predict(rows)).mean() > 0.9
     np.testing.assert_allclose(model.predict(rows, cost="mae"), model.predict_quantile(rows, 0.5), rtol=1e-6)
-    rows.to_csv(tmp_path / "new.csv", index=False)
-    predict_main(
-        [f"model={tmp_path}", f"input={tmp_path}/new.csv", f"output={tmp_path}/out.csv", "under=5", "over=1"]
-    )
+    # dir-monitor compares what the bundle predicts: the errors of the mean, not of the decisions.
+    kept = read_saved(folder)
+    mean = kept.predict("val", kept.power)
+    reference = model.description.run["monitoring"]["predictions"]["quantiles"]
+    np.testing.assert_allclose(reference[-1], mean.max(), rtol=0.05)
+    assert arrays["val_prediction"].max() > 1.2 * reference[-1]
+    # The figure of intervals in a report has the coverage that the run has computed about the mean.
+    drawn: list[Any] = []
+    monkeypatch.setattr(drawings, "reliability_figure", lambda shares, rows: drawn.append(shares) or Figure())
+    assert len(list(drawings._reliability({"m": [folder]}, "s"))) == 1
+    assert drawn[0]["all"][LEVELS.index(0.9)] == pytest.approx(result["test"]["all"]["coverage90"], abs=0.02)
+    about_decisions = coverage(arrays["label"], arrays["prediction"], arrays["variance"])
+    assert np.abs(drawn[0]["all"] - about_decisions).max() > 0.2
+    rows.to_csv(folder / "new.csv", index=False)
+    predict_main([f"model={folder}", f"input={folder}/new.csv", f"output={folder}/out.csv", "under=5", "over=1"])
     assert "decisions of lowest expected cost" in capsys.readouterr().out
-    np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["prediction"], decided, rtol=1e-5)
-    assert evaluate_checkpoint(tmp_path, [])["test"]["all"]["cost"] == pytest.approx(result["test"]["all"]["cost"])
+    np.testing.assert_allclose(pd.read_csv(folder / "out.csv")["prediction"], decided, rtol=1e-5)
+    assert evaluate_checkpoint(folder, [])["test"]["all"]["cost"] == pytest.approx(result["test"]["all"]["cost"])
 
 
 def test_other_costs_use_the_raw_cells(config: Any) -> None:

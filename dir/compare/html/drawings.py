@@ -18,6 +18,7 @@ from dir.compare.html.series import folder_of, label_series
 from dir.compare.html.svg import svg_text
 from dir.compare.runs import Run
 from dir.compare.statistics import Comparison
+from dir.compare.tradeoff import read_saved
 from dir.figures import (
     bin_errors,
     coverage,
@@ -147,6 +148,9 @@ def _reliability(folders: Mapping[str, Sequence[Path]], prefix: str) -> Iterator
             continue
         saved = read_npz(path)
         label_, point, variance = (saved[name].astype(np.float64) for name in ("label", "prediction", "variance"))
+        kept = read_saved(paths[0]) if "log_mass" in saved else None
+        if kept is not None and kept.decides:
+            point = kept.predict("test", kept.power)  # the variance lies about it, and not about the decision
         if not (np.isfinite(variance) & (variance > 0)).all():
             continue
         rows = {"all": np.ones(len(label_), dtype=bool)}

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from dir.compare.html.cli import main
+from dir.compare.html.new_data import new_data_part
+from dir.compare.runs import Run
 
 
 def cells(page: str, first: str) -> list[list[str]]:
@@ -65,6 +67,15 @@ def test_without_labels_the_page_says_so(parts: list[str], reports: list[dict[st
     share = reports[1]["predictions"]["density"]["above"]
     assert share > 0
     assert f"{100 * share:.1f} % above the range" in re.sub(r"<[^>]*>", "", parts[1])
+
+
+def test_a_larger_error_without_labels_is_an_expectation(reports: list[dict[str, Any]]) -> None:
+    run = Run("x", "houses", "lds", "", 0, {})
+    for report, verdict in (
+        (reports[0], "Larger error: the model is worse"),
+        (reports[1], "Larger error: without labels, the model is expected to be worse"),
+    ):
+        assert new_data_part(run, report | {"status": 4}, "new0")["verdict"].startswith(verdict)
 
 
 def test_the_densities_are_shares_of_all_rows(reports: list[dict[str, Any]]) -> None:
