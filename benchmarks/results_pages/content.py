@@ -45,7 +45,7 @@ class Page:
     @property
     def overview(self) -> tuple[Comparison, str] | None:
         """The comparison that the overview shows, and where it comes from: the one with most of its columns."""
-        both = [(one, "one setting") for *_, one in self.tables[:1]]
+        both = [(one, "one setting" if self.about.tuned else "not tuned") for *_, one in self.tables[:1]]
         both += [] if self.settled is None else [(self.settled, "equal budgets")]
         return max(both, key=lambda pair: sum(row is not None for row in _picked(pair[0])), default=None)
 

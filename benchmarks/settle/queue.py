@@ -38,6 +38,23 @@ def read_results(data: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
+def read_complete(data: str) -> list[dict[str, Any]]:
+    """Return the result lines without the test runs of seeds that a training other than the slow ones still lacks.
+
+    A table draws its splits by the seed: means over other seeds are means over other rows.
+    """
+    lines = read_results(data)
+    seeds = complete_seeds(data, lines)
+    return [line for line in lines if line["role"] != "test" or line["number"] in seeds]
+
+
+def complete_seeds(data: str, lines: list[dict[str, Any]]) -> set[int]:
+    """Return the seeds whose test runs are there for all trainings but the slow ones."""
+    tested = {(line["training"], line["number"]) for line in lines if line["role"] == "test"}
+    keys = trainings_of(data, slow=False)
+    return {seed for _, seed in tested if all((key, seed) in tested for key in keys)}
+
+
 def add_result(result: dict[str, Any]) -> None:
     """Append a result line; two workers may write to the same file."""
     RESULTS.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.settle.curves import curve_of
 from benchmarks.settle.plan import DATA, NUM_TRIALS, OBJECTIVE, SEED_STAGES, TRAININGS, trainings_of
-from benchmarks.settle.queue import read_results
+from benchmarks.settle.queue import complete_seeds, read_complete, read_results
 from benchmarks.settle.readme import readme_grid
 from benchmarks.settle.targets import targets_grid
 from dir.compare.ranks import diagram, rank_grid, rank_methods
@@ -43,9 +43,9 @@ GROUPS = ("all", "many", "median", "few", "zero")
 
 
 def runs_of(name: str) -> list[Run]:
-    """Return the rows of all test runs of a data set, in the order of the table."""
+    """Return the rows of the test runs of a data set at the seeds that are complete, in the order of the table."""
     found = []
-    for line in read_results(name):
+    for line in read_complete(name):
         if line["role"] != "test":
             continue
         for row, values in line["rows"].items():
@@ -75,10 +75,8 @@ def comparisons() -> list[Comparison]:
     """Return one comparison with vanilla for each data set that has the first seeds of all but slow trainings."""
     found = []
     for name in DATA:
-        runs = runs_of(name)
-        tested = {(line["training"], line["number"]) for line in read_results(name) if line["role"] == "test"}
-        if tested >= {(key, seed) for key in trainings_of(name, slow=False) for seed in SEED_STAGES[0]}:
-            found.append(compare(runs, baseline="vanilla"))
+        if complete_seeds(name, read_results(name)) >= set(SEED_STAGES[0]):
+            found.append(compare(runs_of(name), baseline="vanilla"))
     return found
 
 
@@ -221,7 +219,7 @@ def draw(found: Sequence[Comparison]) -> None:
         # The rows of histogram_prior are points of the curve.
         others = replace(one, rows=tuple(row for row in one.rows if not row.label.startswith("histogram_prior")))
         figure = tradeoff_figure(
-            [curve_of(name, read_results(name))],
+            [curve_of(name, read_complete(name))],
             others,
             f"{name}: test MAE of rare over that of frequent labels",
             "mae",

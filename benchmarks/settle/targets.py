@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from benchmarks.settle.curves import curve_of, points_below_the_weights
-from benchmarks.settle.queue import read_results
+from benchmarks.settle.queue import read_complete
 from dir.compare.report import Grid
 from dir.compare.statistics import Comparison
 
@@ -45,7 +45,7 @@ def targets_grid(found: Sequence[Comparison]) -> Grid:
             )
         )
     points = {
-        one.experiment: points_below_the_weights(one, curve_of(one.experiment, read_results(one.experiment)))
+        one.experiment: points_below_the_weights(one, curve_of(one.experiment, read_complete(one.experiment)))
         for one in found
     }
     below = [name for name, of_data in points.items() if all(of_data)]
@@ -79,7 +79,7 @@ def _rows(one: Comparison, bounds: dict[str, float]) -> dict[str, dict[str, floa
 
 
 def _points(one: Comparison, bounds: dict[str, float]) -> dict[str, dict[str, float]]:
-    curve = curve_of(one.experiment, read_results(one.experiment))
+    curve = curve_of(one.experiment, read_complete(one.experiment))
     return {
         f"{power:g}": {group: values[group, "mae"].mean for group in bounds} for power, values in curve.values.items()
     }
