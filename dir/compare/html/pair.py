@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from dir._archives import read_npz
 from dir._checks import message
-from dir.compare.html.series import figure_edges, folder_of
+from dir.compare.html.series import figure_edges, folder_of, read_one_target
 from dir.compare.html.svg import svg_text
 from dir.compare.runs import Run
 from dir.figures.errors import bin_of
@@ -26,15 +25,14 @@ def differences(first: Run, second: Run) -> tuple[Array, Array, Array]:
     """Return labels, shot groups, and the absolute error of the second run minus that of the first, ``[N]`` each.
 
     Raises:
-        ValueError: a run without predictions, or other test rows.
+        ValueError: a run without predictions or with several targets, or other test rows.
     """
     saved = []
     for run in (first, second):
         folder = folder_of(run)
-        path = None if folder is None else folder / "predictions.npz"
-        if path is None or not path.is_file():
+        if folder is None or not (folder / "predictions.npz").is_file():
             raise ValueError(message(run.source, "no predictions.npz, which the comparison of two runs needs"))
-        saved.append(read_npz(path))
+        saved.append(read_one_target(folder))
     one, other = saved
     same_rows = not ("row_id" in one and "row_id" in other) or np.array_equal(one["row_id"], other["row_id"])
     if not np.array_equal(one["label"], other["label"]) or not same_rows:

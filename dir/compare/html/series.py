@@ -57,17 +57,26 @@ def folder_of(run: Run) -> Path | None:
     return path.parent if path.name == "metrics.json" else None
 
 
+def read_one_target(folder: Path) -> dict[str, Array]:
+    """Return the arrays of predictions.npz in a run folder.
+
+    Raises:
+        ValueError: the run has several targets, or the file is damaged.
+    """
+    arrays = read_npz(folder / "predictions.npz")
+    if arrays["label"].ndim > 1:
+        problem = "the figures show one label, and the run has several targets"
+        raise ValueError(message(str(folder), problem, advice="dir-compare prints the tables of such runs."))
+    return arrays
+
+
 def label_series(runs: Sequence[Run]) -> LabelSeries | None:
     """Return the errors of each row of the table along the label, or None if no run folder holds predictions."""
     saved: dict[str, list[dict[str, Array]]] = {}
     for run in runs:
         folder = folder_of(run)
         if folder is not None and (folder / "predictions.npz").is_file():
-            arrays = read_npz(folder / "predictions.npz")
-            if arrays["label"].ndim > 1:
-                problem = "the figures show one label, and the run has several targets"
-                raise ValueError(message(str(folder), problem, advice="dir-compare prints the tables of such runs."))
-            saved.setdefault(run.label, []).append(arrays)
+            saved.setdefault(run.label, []).append(read_one_target(folder))
     if not saved:
         return None
     labels = np.concatenate([arrays["label"].astype(np.float64) for found in saved.values() for arrays in found])

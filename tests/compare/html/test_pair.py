@@ -46,6 +46,20 @@ def test_runs_with_other_test_rows_are_refused(
     assert "Paired differences along" not in (tmp_path / "report.html").read_text()
 
 
+def test_two_runs_of_several_targets_are_refused(
+    write_houses: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [write_houses(tmp_path, method, 0, 3.0) for method in ("vanilla", "lds")]
+    for run in runs:
+        with np.load(run / "predictions.npz") as saved:
+            arrays = {name: np.stack([values, values], axis=1) for name, values in saved.items()}
+        np.savez(run / "predictions.npz", **arrays)
+    with pytest.raises(SystemExit):
+        main([*map(str, runs), "--out", str(tmp_path / "report.html")])
+    assert "one label, and the run has several targets" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "report.html").exists()
+
+
 def test_one_row_has_no_interval() -> None:
     assert mean_interval(np.array([2.0]))[0] == 2.0
     assert np.isnan(mean_interval(np.array([2.0]))[1:]).all()
