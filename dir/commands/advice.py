@@ -19,7 +19,11 @@ GROUPS = ("data", "model", "method", "optimizer", "scheduler", "trainer", "logge
 # Groups that configs/train.yaml does not list. A command line adds them with a plus sign: +cost=linear.
 ADDED_GROUPS = ("cost", "noise", "protocol", "regularizer")
 # Overrides whose values are files or folders. An experiment file holds absolute paths.
-_PATHS = ("data.path", "data.csv", "data.test_path", "data.glove", "data.cache_dir", "noise.audit")
+_PATHS = ("data.path", "data.csv", "data.test_path", "data.glove", "data.cache_dir", "noise.audit", "model.weights")
+# Recipes whose bins cover the training labels with task.bins.num_bins of them.
+_AUTOMATIC_BINS = ("tabular", "images", "images_npz", "text", "text_finetune", "dense")
+# Settings of these recipes have data.log_target.
+_LOG_TARGET = ("tabular",)
 
 
 def key_of(override: str) -> str:
@@ -40,12 +44,12 @@ def suggest_overrides(report: Mapping[str, Any], given: Sequence[str]) -> list[t
         given: overrides of the user, which are never replaced.
     """
     found: list[tuple[str, str]] = []
-    if "+experiment=tabular" in given:
-        if report["transform"]["log1p"]:
-            found.append(("data.log_target=true", report["transform"]["reason"]))
-        bins = report["bins"]
-        if bins["kind"] == "equal" and bins["number"] != 50:
-            found.append((f"task.bins.num_bins={bins['number']}", bins["reason"]))
+    recipe = _recipe(given)
+    if recipe in _LOG_TARGET and report["transform"]["log1p"]:
+        found.append(("data.log_target=true", report["transform"]["reason"]))
+    bins = report["bins"]
+    if recipe in _AUTOMATIC_BINS and bins["kind"] == "equal" and bins["number"] != 50:
+        found.append((f"task.bins.num_bins={bins['number']}", bins["reason"]))
     shots = report["shots"]
     empty = [group for group in ("many", "few") if not shots[group]["train"]]
     if empty:
@@ -55,6 +59,20 @@ def suggest_overrides(report: Mapping[str, Any], given: Sequence[str]) -> list[t
     found.append((f"method={method}", f"the labels are {verdict}"))
     named = {key_of(line) for line in given}
     return [(override, reason) for override, reason in found if key_of(override) not in named]
+
+
+def log_note(report: Mapping[str, Any], given: Sequence[str]) -> list[str]:
+    """Return why the logarithm that the report suggests is in no override, where the recipe has no setting for it."""
+    recipe = _recipe(given)
+    if not recipe or recipe in _LOG_TARGET or not report["transform"]["log1p"]:
+        return []
+    advice = "Write log(1 + label) into the file as a label of its own, and predict it."
+    return [f"+experiment={recipe} has no data.log_target. {advice}"]
+
+
+def _recipe(given: Sequence[str]) -> str:
+    """Return the experiment that the overrides name, or an empty text."""
+    return next((line.partition("=")[2] for line in given if key_of(line) == "experiment"), "")
 
 
 def suggest_for_targets(reports: Mapping[str, Mapping[str, Any]], given: Sequence[str]) -> list[tuple[str, str]]:

@@ -110,7 +110,7 @@ def describe(overrides: Sequence[str]) -> dict[str, Any]:
         reason), ``overrides`` (all of them) and ``command``; the last two are empty if no recipe reads the file. With
         several targets, ``targets`` holds the keys of ``label_report`` and ``inputs`` by the name of the target.
     """
-    from dir.commands.advice import command_line, suggest_for_targets, suggest_overrides
+    from dir.commands.advice import command_line, log_note, suggest_for_targets, suggest_overrides
     from dir.commands.sources import open_sources
     from dir.data.label_report import label_report
     from dir.data.repeated_inputs import repeated_inputs
@@ -131,6 +131,7 @@ def describe(overrides: Sequence[str]) -> dict[str, Any]:
         suggested = suggest_for_targets(reports, first.overrides)
     elif first.overrides:
         suggested = suggest_overrides(reports[first.unit], first.overrides)
+        notes += log_note(reports[first.unit], first.overrides)
     chosen = [*first.overrides, *(override for override, _ in suggested)]
     return {
         "name": first.name,

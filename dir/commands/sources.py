@@ -23,13 +23,14 @@ from dir.bins import LabelBins
 from dir.data.arrays import ArrayDataset, automatic_bins
 from dir.data.base import SPLITS, RegressionData
 from dir.data.csv_images import FileImages
-from dir.data.csv_reading import CsvOptions, read_table, sniff
+from dir.data.csv_reading import CsvOptions, as_options, read_table, sniff
 from dir.data.image_files import digests_of_files
 from dir.data.problems import listed
 from dir.data.repeated_inputs import input_keys
 from dir.data.splits import read_split
 from dir.data.table_checks import as_numbers, require_columns
 from dir.data.target_names import target_names
+from dir.data.text_reading import check_quoting
 from dir.lds import LDS
 from dir.recipe.build import build_data
 from dir.recipe.cli import config_dir
@@ -40,7 +41,7 @@ from dir.recipe.settings import check_settings
 Array = NDArray[np.float64]
 TABLES = (".csv", ".tsv", ".txt", ".data")
 # Settings of how a csv is written; sources without a recipe read them too.
-_DIALECT = ("sep", "decimal", "thousands", "encoding")
+_DIALECT = ("sep", "decimal", "thousands", "encoding", "na_values", "quoting")
 
 
 @dataclass(frozen=True)
@@ -120,15 +121,16 @@ def open_sources(overrides: Sequence[str]) -> list[Source]:
     if recipe == "text":
         compose_config(lines)
         # Without a named column the recipe draws the splits, after it has read the texts.
-        column = given.get("data.split_column", "")
+        column = _value_of("data.split_column", given.get("data.split_column", "null"))
         note = f"The texts were not read: labels {f'as {column!r} splits them' if column else 'of all rows'}."
-        found = [_from_csv(path, target, given | {"data.split_column": column}, (note,)) for target in columns]
+        found = [_from_csv(path, target, given, (note,), column) for target in columns]
         return [replace(source, overrides=lines) for source in found]
     try:
         return from_recipe(lines, path.name)
     except (ValueError, FileNotFoundError) as error:
         note = f"The recipe `{recipe}` refuses the file:\n{error}"
-        return [_from_csv(path, target, given, (note,)) for target in columns]
+        column = given.get("data.split_column", "split")
+        return [_from_csv(path, target, given, (note,), column, refused=True) for target in columns]
 
 
 def with_experiment(overrides: Sequence[str]) -> list[str]:
@@ -214,22 +216,40 @@ def _from_npz(path: Path, given: Mapping[str, str], overrides: Sequence[str]) ->
     return from_recipe(lines, path.name) if lines else [_plain(path, label, read_npz(path, [label])[label])]
 
 
-def _from_csv(path: Path, target: str, given: Mapping[str, str], notes: tuple[str, ...]) -> Source:
-    """Return the target column of a csv file, with the splits of its column ``split`` if it has one."""
-    dialect: dict[str, Any] = {
-        name: given[f"data.{name}"].strip("\"'") for name in _DIALECT if f"data.{name}" in given
-    }
-    if path.suffix == ".tsv":
-        dialect.setdefault("sep", "\t")
-    options = CsvOptions(**dialect)
+def _from_csv(
+    path: Path,
+    target: str,
+    given: Mapping[str, str],
+    notes: tuple[str, ...],
+    column: str | None,
+    refused: bool = False,
+) -> Source:
+    """Return the target column of a csv file.
+
+    Args:
+        path, target: the file and its column.
+        given: overrides of the user by key.
+        notes: remarks for the reader.
+        column: column of the splits; None for none.
+        refused: whether the notes say why a recipe refuses the file; a missing ``column`` then counts as none.
+    """
+    named = [name for name in _DIALECT if f"data.{name}" in given]
+    dialect = {name: _value_of(f"data.{name}", given[f"data.{name}"]) for name in named}
+    if dialect.get("sep") is None:
+        dialect["sep"] = "\t" if path.suffix.lower() == ".tsv" else ","
+    usual = CsvOptions()
+    options = as_options(**{name: dialect.get(name, getattr(usual, name)) for name in _DIALECT})
     table = read_table(path, "data.path", options)
+    if "data.text" in given and options.quoting == "minimal":
+        check_quoting(path, options)
     require_columns(table, [target], path, "data.target", sniff(path, options))
     values = as_numbers(table[target], str(path))
     gone = values.isna().to_numpy()
     if gone.any():
         notes = (*notes, f"{int(gone.sum())} rows without a label were left out.")
     labels = values.to_numpy(np.float64)
-    column = given.get("data.split_column", "split")
+    if column is not None and not refused:
+        require_columns(table, [column], path, "data.split_column")
     if column not in table:
         return _plain(path, target, labels[~gone], notes)
     names = read_split(table[column].to_numpy(dtype="U"), where=f"{path}: column {column!r}", first_row=1)

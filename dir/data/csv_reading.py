@@ -222,5 +222,5 @@ def as_options(
     sep: str, decimal: str, thousands: str | None, encoding: str, na_values: Sequence[Any], quoting: str = "minimal"
 ) -> CsvOptions:
     """Return the options of the config keys ``data.sep`` and so on."""
-    texts = (na_values,) if isinstance(na_values, str) else tuple(str(value) for value in na_values)
-    return CsvOptions(sep, decimal, thousands, encoding, texts, quoting)
+    values = [na_values] if isinstance(na_values, str) or not isinstance(na_values, Sequence) else na_values
+    return CsvOptions(sep, decimal, thousands, encoding, tuple(str(value) for value in values), quoting)

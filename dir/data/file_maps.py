@@ -118,8 +118,8 @@ class FileMaps:
     def _look(self, decode: bool) -> list[_Looked]:
         """Look at all pairs; the values of the maps are kept while they fit into memory."""
         first = self._look_at(self.pairs[0], decode)
-        size = 0 if first.values is None else first.values.nbytes
-        keep = size * len(self.pairs) <= KEPT_BYTES
+        # Without a first map all problems are listed, and no map is needed.
+        keep = first.values is not None and first.values.nbytes * len(self.pairs) <= KEPT_BYTES
 
         def look(pair: MapPair) -> _Looked:
             looked = self._look_at(pair, decode)

@@ -234,8 +234,10 @@ def _by_name(folder: Path, suffixes: tuple[str, ...], setting: str, problems: Pr
         return {}
     found: dict[str, Path] = {}
     for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in suffixes and not file.name.startswith("."):
-            name = str(file.relative_to(folder).with_suffix(""))
+        within = file.relative_to(folder)
+        hidden = any(part.startswith(".") for part in within.parts)
+        if file.suffix.lower() in suffixes and not hidden:
+            name = str(within.with_suffix(""))
             if name in found:
                 problems.add(f"two files of one name: {found[name]} and {file}")
             found[name] = file

@@ -134,6 +134,12 @@ def read_map(path: Path) -> Values:
         check_pixels(image)
         if image.format == "JPEG":
             raise ValueError("a jpg changes the stored values; expected png, tif or npy")
+        if image.mode.startswith("P"):
+            # Its bytes are places in a table of colours, in any order.
+            raise ValueError("a map with a palette stores no labels; save it as grey of 8 or 16 bits, or as npy")
+        maps = getattr(image, "n_frames", 1)
+        if maps > 1:
+            raise ValueError(f"expected one map in a file, got {maps}")
         if len(image.getbands()) != 1:
             raise ValueError(f"expected one number for each pixel, got the channels {image.mode}")
         values = np.asarray(image)

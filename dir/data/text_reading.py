@@ -94,7 +94,7 @@ def read_texts(
     named = {name for name in others.values() if name is not None}
     table = read_table(path, "data.path", options, text=sorted(named), verbatim=text)
     if options.quoting == "minimal":
-        _check_quoting(path, options)
+        check_quoting(path, options)
     problems = Problems(str(path))
     hint = sniff(path, options)
     wanted = {"data.text": list(text), "data.target": list(targets)} | {key: [n] for key, n in others.items() if n}
@@ -123,7 +123,7 @@ def read_texts(
     return Texts(columns, target_values(labels, targets), split, groups)
 
 
-def _check_quoting(path: Path, options: CsvOptions) -> None:
+def check_quoting(path: Path, options: CsvOptions) -> None:
     """Raise a ValueError if quotation marks seem to be part of the texts: they would join rows or lose characters."""
     advice = "Set data.quoting=none if quotation marks are part of the texts."
     try:

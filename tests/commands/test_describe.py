@@ -17,6 +17,7 @@ from PIL import Image
 from dir.commands.advice import suggest_overrides
 from dir.commands.describe import describe, main
 from dir.commands.screen import picture
+from dir.commands.sources import compose_config
 from dir.data import TabularData
 from dir.recipe.cli import config_dir
 from dir.recipe.schema import register_configs
@@ -147,6 +148,35 @@ def test_pictures_are_read_by_their_recipe(tmp_path: Path, capsys: pytest.Captur
     assert sum(labels["rows"] for labels in found["labels"].values()) == 60
     assert found["inputs"]["rows"] == 2
     assert found["command"].startswith("dir-train +experiment=images")
+    assert found["suggested"][0][0] == "task.bins.num_bins=10"
+    assert compose_config(found["overrides"]).task.bins.num_bins == 10
+
+
+def test_a_logarithm_that_the_recipe_has_no_setting_for_is_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"text {n},{np.exp(n / 10):.3f}" for n in range(100)]
+    (tmp_path / "words.csv").write_text("\n".join(["text,dose", *rows]))
+    given = [f"data.path={tmp_path / 'words.csv'}", "data.text=text", "data.target=dose"]
+    found = described(capsys, *given)
+    assert found["transform"]["log1p"]
+    assert "log_target" not in found["command"]
+    assert found["notes"][-1].startswith(
+        "+experiment=text has no data.log_target. Write log(1 + label) into the file"
+    )
+
+
+def test_texts_are_read_as_the_file_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # A quotation mark at the start of a text, which is never closed.
+    rows = [f"{chr(34) if n in (3, 30) else ''}text {n}\t{n % 5 if n else -99}" for n in range(50)]
+    (tmp_path / "mood.tsv").write_text("\n".join(["text\tscore", *rows]))
+    given = [f"data.path={tmp_path / 'mood.tsv'}", "data.text=text", "data.target=score", "data.quoting=none"]
+    found = described(capsys, *given, "data.na_values=[-99]")
+    assert (found["labels"]["train"]["rows"], found["labels"]["train"]["min"]) == (49, 0)
+    with pytest.raises(SystemExit, match=r"no column 'part' .*data\.split_column"):
+        main([*given, "data.split_column=part"])
+    with pytest.raises(SystemExit, match=r"neither enclose a text.*Set data\.quoting=none"):
+        main(given[:-1])
 
 
 def test_the_labels_of_texts_are_described_without_the_texts(

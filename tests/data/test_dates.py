@@ -22,7 +22,11 @@ def test_every_day_of_a_year_is_read_as_it_was_written(form: str, hour: str) -> 
 
 
 def test_the_other_order_is_no_date() -> None:
-    assert parse_dates(pd.Series(["13/05/2015", "05.13.2015", "13-05-2015", None, "x"])).isna().all()
+    assert parse_dates(pd.Series(["13/05/2015", "05.13.2015", "13-05-2015", "13 05 2015", None, "x"])).isna().all()
+
+
+def test_a_time_of_day_is_no_date() -> None:
+    assert parse_dates(pd.Series(["12:30", "7:05:09", "7:05 pm"])).isna().all()
 
 
 def test_a_column_with_the_day_before_a_slash_is_refused_with_its_rows(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from dir.data.map_files import MapFiles
+from dir.data.map_reading import read_map
 
 
 def save(path: Path, values: np.ndarray) -> Path:
@@ -177,6 +179,25 @@ def test_all_bad_files_are_listed_at_once(tmp_path: Path) -> None:
         assert words in str(error.value)
     assert "7.png (12 x 16)" in str(error.value)
     assert "Set data.image_size=[6,8]" in str(error.value)
+
+
+def test_maps_of_colours_and_several_maps_in_a_file_are_refused(tmp_path: Path) -> None:
+    values = np.array([[0, 100], [200, 250]], np.uint8)
+    # Its bytes are 0 to 3.
+    Image.fromarray(values).quantize(4).save(tmp_path / "palette.png")
+    with pytest.raises(ValueError, match="a map with a palette stores no labels"):
+        read_map(tmp_path / "palette.png")
+    first, second = (Image.fromarray(values.astype(np.float32) + step) for step in (0, 1))
+    first.save(tmp_path / "two.tif", save_all=True, append_images=[second])
+    with pytest.raises(ValueError, match="expected one map in a file, got 2"):
+        read_map(tmp_path / "two.tif")
+
+
+def test_hidden_folders_hold_no_pairs(tmp_path: Path) -> None:
+    written(tmp_path, 6, scenes=1)
+    for kind in ("images", "maps"):
+        shutil.copytree(tmp_path / kind / "s0", tmp_path / kind / ".ipynb_checkpoints")
+    assert opened(tmp_path).describe()["notes"][0].startswith("maps: 6 files")
 
 
 def test_names_without_a_partner_are_listed(tmp_path: Path) -> None:
