@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
 from dir._checks import message
@@ -25,6 +25,7 @@ from dir.recipe.restored import METRIC_BINS
 from dir.recipe.run_data import read_log1p, read_split
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.same_settings import MAY_CHANGE
+from dir.recipe.several_targets import several_targets
 from dir.recipe.sklearn_estimators import evaluate_estimator
 from dir.recipe.summary import Groups, print_summary
 from dir.recipe.targets import TEST_FILE, load_config, model_file
@@ -53,7 +54,8 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
 
     Raises:
         ValueError: rows of the run are missing or changed, or there are new rows; the message counts them. Or an
-            override of ``method.head.power``, which the weights would replace.
+            override of ``method.head.power``, which the weights would replace. Or another file of texts or pictures
+            with several targets.
     """
     if any(line.startswith("method.head.power=") for line in overrides):
         problem = "the power of a trained head is chosen on validation, or read from the checkpoint"
@@ -78,6 +80,8 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
         groups = _evaluate_by_bundle(bundle, cfg, Path(test_files[-1]), overrides)
         print_summary({"test": groups}, cfg.task.unit)
         return {"test": groups}
+    if test_files:
+        _check_test_file(cfg, test_files[-1])
     split, log1p = read_split(run), read_log1p(run)
 
     def set_up(data: RegressionData) -> None:
@@ -105,6 +109,16 @@ def evaluate_checkpoint(checkpoint: Path, overrides: list[str], trust: bool = Fa
     shown = {"test": results.metrics["test"]} if test_files else results.metrics
     print_summary(shown, cfg.task.unit)
     return shown
+
+
+def _check_test_file(cfg: DictConfig, path: str) -> None:
+    """Raise a ValueError, before data is read, for several targets of other data than a table."""
+    targets = several_targets(cfg)
+    # The bundle of several targets has no bins for its metrics, and only tables replace their test rows.
+    if targets and get_object(cfg.data["_target_"]).replace_test is RegressionData.replace_test:
+        problem = f"of several targets, only tables evaluate another file, and the run has {', '.join(targets)}"
+        advice = "dir-predict writes the predictions beside the labels of the file; or train one run for each target."
+        raise ValueError(message("data.test_path", problem, path, advice))
 
 
 def _bundle_suffices(about: Description, checkpoint: Path, overrides: list[str], trust: bool) -> bool:

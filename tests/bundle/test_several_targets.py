@@ -19,6 +19,7 @@ from dir.bundle.cli import export_main, predict_main
 from dir.bundle.description import Description, read
 from dir.bundle.saving import save
 from dir.commands.monitoring import find_reference
+from dir.recipe.evaluate import evaluate_checkpoint
 from dir.recipe.module import RegressionModule
 from dir.recipe.several_targets import check_several_targets
 from tests.bundle.conftest import houses
@@ -189,6 +190,10 @@ def test_sentences_with_three_scores_are_predicted_from_a_file(
     written = pd.read_csv(tmp_path / "out.csv")
     names = ["prediction_V", "prediction_A", "prediction_D"]
     np.testing.assert_allclose(written[names].to_numpy(), expected, rtol=1e-5)
+    # The file of the run is not read before the refusal.
+    (tmp_path / "scores.tsv").unlink()
+    with pytest.raises(ValueError, match=r"^data\.test_path: of several targets, only .* V, A, D.*dir-predict "):
+        evaluate_checkpoint(run, [f"data.test_path={tmp_path / 'new.tsv'}"])
 
 
 def test_places_in_pictures_are_predicted_from_files(run_once: Run, tmp_path: Path) -> None:
