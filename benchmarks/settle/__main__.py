@@ -18,7 +18,7 @@ def work(folder: Path, names: list[str], scratch: Path, max_items: int) -> None:
     from dir.recipe.schema import register_configs
 
     register_configs()
-    code_commit()  # now: the checkout may change while the worker trains with the code of its start
+    code_commit()  # at the start: the checkout may change while the worker runs, but its imported code does not
     for _ in range(max_items):
         item = next_item(scratch / "claims", names)
         if item is None:

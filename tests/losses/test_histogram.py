@@ -103,7 +103,7 @@ def test_state_survives_a_round_trip() -> None:
 
 
 def test_training_labels_have_the_loss_of_any_other_label() -> None:
-    """The soft histograms that the loss keeps are those that it computes: values, gradients and weights agree."""
+    """Kept and computed soft histograms give the same values and gradients, also with weights."""
     labels = torch.rand(300, generator=torch.Generator().manual_seed(0)) * 10
     loss = HistogramLoss(num_cells=40, sigma=2.0, loss_power=0.5, scale="log").fit(labels, BINS)
     cells, density = loss.cells, loss.prior.log_density.float()
