@@ -17,8 +17,8 @@ def parse_dates(column: pd.Series[Any]) -> pd.Series[Any]:
     """Return a column of dates as datetimes in UTC, NaT where the value is missing or no date.
 
     The order of day and month depends on the mark alone, and never on the other values: with dots the day comes
-    first, with slashes, dashes and spaces the month. A date that fits the other order alone becomes NaT. (pandas
-    would change the order from row to row: 06/05 is June and 13/05 is May.) So does a time of day alone.
+    first, with slashes, dashes and spaces the month. A date that fits the other order alone becomes NaT, and so
+    does a time of day alone. (pandas would change the order from row to row: 06/05 is June and 13/05 is May.)
 
     Example:
         >>> found = parse_dates(pd.Series(["06.05.2015", "06/05/2015", "2015-06-05 12:30", "13/05/2015"]))
