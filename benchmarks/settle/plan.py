@@ -126,7 +126,7 @@ DATA = {
         ),
         "windows",
     ),
-    "faces": Data(("+experiment=age_synthetic",), "picture", max_seeds=3, bmc_sigmas=(10.0, 20.0)),
+    "faces": Data(("+experiment=age_synthetic",), "picture", max_seeds=5, bmc_sigmas=(10.0, 20.0)),
 }
 
 SQINV = "method.lds={_target_: dir.LDS, kernel: null, reweight: sqrt_inverse, clip: null, max_weight: null}"
