@@ -15,6 +15,7 @@ from dir.bundle.fields import BundleError
 
 # The types beyond the default list of skops that a bundle may hold.
 TRUSTED = (
+    "dir.data.category_codes.CodeEncoder",
     "dir.data.tables.TableEncoder",
     "dir.data.window_encoder.WindowEncoder",
     "dir.models.boosted_trees_extra.CatBoostTrees",
@@ -117,6 +118,9 @@ def _check_tree(part: Any, where: str) -> None:
         good = len({len(array) for array in arrays}) == 1
         good &= _nodes_inside(part.left, part.right, part.feature, np.iinfo(np.int32).max)
         good &= bool(((part.roots >= 0) & (part.roots < len(part.left))).all())
+        if part.set_of is not None:
+            good &= part.set_of.shape == part.feature.shape and bool((part.set_of < len(part.sets)).all())
+            good &= 0 <= part.num_codes < 8 * part.sets.shape[1]
     elif hasattr(part, "tree_") and hasattr(part, "n_features_in_"):
         good = part.tree_.n_features == part.n_features_in_
     else:

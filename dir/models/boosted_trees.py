@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 
-from dir._checks import check_choice, check_integer, check_interval, message
+from dir._checks import as_integer, check_choice, check_integer, check_interval, message
+from dir.models.tree_ensemble import from_hist_gbdt
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
 
 Monitor = Literal["mse", "mae"]
-_CHUNK = 50  # trees that scikit-learn adds between two looks at the validation rows
+_CHUNK = 50  # after so many further trees HistGBDT decides whether to go on
 
 
 class Rows(NamedTuple):
-    """Rows [N, D] of a table, their labels [N] and their weights [N] or None."""
+    """Rows [N, D] of a table, their labels [N], their weights [N] or None, and how many first columns are codes."""
 
     inputs: NDArray[Any]
     labels: NDArray[Any]
     weights: NDArray[np.float64] | None
+    categories: int = 0
 
 
 class BoostedTrees(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -44,6 +47,8 @@ class BoostedTrees(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     package: ClassVar[str]
+    # Largest number of categories in a column of codes; 0: the trees take no codes, None: any number will do.
+    max_categories: ClassVar[int | None] = 0
     max_iter: int
     patience: int
     monitor: Monitor
@@ -60,6 +65,7 @@ class BoostedTrees(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         *,
         X_val: ArrayLike,  # noqa: N803
         y_val: ArrayLike,
+        categories: int = 0,
     ) -> Self:
         """Fit the trees and return self.
 
@@ -67,15 +73,29 @@ class BoostedTrees(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             X, y: training rows [N, D] without missing values, and their labels [N].
             sample_weight: weights [N] of the training rows. Default: all 1. Validation rows have no weights.
             X_val, y_val: validation rows, which choose the number of trees and are not trained on.
+            categories: so many first columns hold codes of categories, from 1 on; the code 0 is a missing or unknown
+                category. A node splits the categories of a column into two sets. Default 0: all columns are numbers.
 
         Raises:
             ImportError: the library is not installed.
-            ValueError: an argument outside its range.
+            ValueError: an argument outside its range, or columns of codes that the trees do not take.
         """
         self.check()
         weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-        self._fit(Rows(np.asarray(X), np.asarray(y), weight), Rows(np.asarray(X_val), np.asarray(y_val), None))
+        train = Rows(np.asarray(X), np.asarray(y), weight, as_integer("categories", categories, minimum=0))
+        for column in range(categories):
+            codes = train.inputs[:, column]
+            self.check_categories(f"column {column}", len(np.unique(codes[codes > 0])))
+        self._fit(train, Rows(np.asarray(X_val), np.asarray(y_val), None, categories))
         return self
+
+    def check_categories(self, column: str, number: int) -> None:
+        """Raise a ValueError if the trees take no column of so many categories."""
+        limit = self.max_categories
+        if limit is not None and number > limit:
+            problem = f"{type(self).__name__} takes at most {limit} categories in a column; {column} has"
+            advice = "Choose method=lightgbm, or set data.categories=onehot."
+            raise ValueError(message("data.categories", problem, number, advice))
 
     def check(self, prefix: str = "") -> None:
         """Check the arguments, and that the library is installed.
@@ -126,6 +146,7 @@ class HistGBDT(BoostedTrees):
     """
 
     package = "sklearn"
+    max_categories = 255  # the bins of a column
 
     def __init__(
         self,
@@ -157,6 +178,9 @@ class HistGBDT(BoostedTrees):
     def _fit(self, train: Rows, val: Rows) -> None:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
+        known = [np.unique(train.inputs[:, column]).astype(np.int64) for column in range(train.categories)]
+        known = [codes[codes > 0] for codes in known]
+        train_inputs, val_inputs = (_places(rows.inputs, known) for rows in (train, val))
         plain = HistGradientBoostingRegressor(
             learning_rate=self.learning_rate,
             max_leaf_nodes=self.max_leaf_nodes,
@@ -166,18 +190,30 @@ class HistGBDT(BoostedTrees):
             loss="squared_error" if self.quantile is None else "quantile",
             quantile=self.quantile,
             random_state=self.random_state,
+            categorical_features=range(train.categories) if train.categories else None,
         )
         growing = clone(plain).set_params(warm_start=True)
         errors: list[float] = []
-        while len(errors) < self.max_iter and len(errors) - _best(errors) < self.patience:
-            growing.set_params(max_iter=min(len(errors) + _CHUNK, self.max_iter))
-            growing.fit(train.inputs, train.labels, sample_weight=train.weights)
-            staged = growing.staged_predict(val.inputs)
+        while (stop := self._stop(errors)) is None:
+            # scikit-learn bins the rows and predicts all of them again each time: grow by a third, not by a chunk.
+            further = _CHUNK * max(1, len(errors) // (3 * _CHUNK))
+            growing.set_params(max_iter=min(len(errors) + further, self.max_iter))
+            growing.fit(train_inputs, train.labels, sample_weight=train.weights)
+            staged = growing.staged_predict(val_inputs)
             errors = [self._error(val.labels - predictions) for predictions in staged]
+        errors = errors[:stop]
         self.iterations_, self.best_iteration_ = len(errors), _best(errors)
         # Boosting without random choices: the same trees again, without those after the best one.
         plain.set_params(max_iter=self.best_iteration_)
-        self.trees_ = plain.fit(train.inputs, train.labels, sample_weight=train.weights)
+        plain.fit(train_inputs, train.labels, sample_weight=train.weights)
+        self.trees_ = from_hist_gbdt(plain, known) if known else plain
+
+    def _stop(self, errors: list[float]) -> int | None:
+        """Return the number of trees after which training stops, None if these errors do not say so yet."""
+        for trees in range(_CHUNK, len(errors) + 1, _CHUNK):
+            if trees - _best(errors[:trees]) >= self.patience:
+                return trees
+        return len(errors) if len(errors) == self.max_iter else None
 
     def _error(self, residuals: NDArray[Any]) -> float:
         """Return the error on the validation rows, from labels minus predictions."""
@@ -189,3 +225,15 @@ class HistGBDT(BoostedTrees):
 def _best(errors: list[float]) -> int:
     """Return the number of trees with the lowest error, 0 for no trees."""
     return int(np.argmin(errors)) + 1 if errors else 0
+
+
+def _places(inputs: NDArray[Any], known: Sequence[NDArray[np.int64]]) -> NDArray[Any]:
+    """Return the inputs with the place among the known codes in place of each code, NaN for other codes."""
+    if not known:
+        return inputs
+    placed = inputs.astype(np.float64)
+    for column, codes in enumerate(known):
+        place = np.searchsorted(codes, placed[:, column])
+        found = np.append(codes, -1)[place] == placed[:, column]
+        placed[:, column] = np.where(found, place, np.nan)
+    return placed

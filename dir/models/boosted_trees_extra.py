@@ -22,6 +22,7 @@ class LightGBMTrees(BoostedTrees):
     """
 
     package = "lightgbm"
+    max_categories = None
 
     def __init__(
         self,
@@ -59,7 +60,13 @@ class LightGBMTrees(BoostedTrees):
             "num_threads": _threads(),
             "verbosity": -1,
         }
-        rows = lightgbm.Dataset(train.inputs, train.labels, weight=train.weights, params={"verbosity": -1})
+        rows = lightgbm.Dataset(
+            train.inputs,
+            train.labels,
+            weight=train.weights,
+            categorical_feature=list(range(train.categories)),
+            params={"verbosity": -1},
+        )
         validation = lightgbm.Dataset(val.inputs, val.labels, reference=rows)
         history: dict[str, dict[str, list[float]]] = {}
         booster = lightgbm.train(

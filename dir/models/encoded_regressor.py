@@ -22,7 +22,8 @@ class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         regressor: scikit-learn regressor, cloned by ``fit``.
-        encode: fitted encoder that maps a frame to inputs ``[N, D]``.
+        encode: fitted encoder that maps a frame to inputs ``[N, D]``, or to numbers ``[N, D]`` and codes ``[N, C]``
+            of categories. The regressor then gets C columns of codes and D columns of numbers.
         columns: names of the columns, for ensembles that turn frames into arrays.
         offset: the regressor sees ``(label - offset) / scale``. Default 0.
         scale: see ``offset``, > 0. Default 1.
@@ -39,7 +40,7 @@ class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         regressor: Any,
-        encode: Callable[[pd.DataFrame], Tensor],
+        encode: Callable[[pd.DataFrame], Tensor | tuple[Tensor, Tensor]],
         columns: list[str],
         offset: float = 0.0,
         scale: float = 1.0,
@@ -75,7 +76,13 @@ class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _inputs(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X, columns=self.columns)
-        inputs: NDArray[np.float32] = self.encode(frame).numpy()
+        encoded = self.encode(frame)
+        inputs: NDArray[np.float32]
+        if isinstance(encoded, tuple):
+            numbers, codes = encoded
+            inputs = np.concatenate([codes.numpy().astype(np.float32), numbers.numpy()], axis=1)
+        else:
+            inputs = encoded.numpy()
         return inputs
 
 
@@ -87,12 +94,29 @@ class EncodedTrees(EncodedRegressor):
 
     Args:
         regressor: a :class:`~dir.models.BoostedTrees`, cloned by ``fit``.
-        encode, columns, offset, scale, log1p: see :class:`EncodedRegressor`. Categories are one-hot columns for the
-            trees.
+        encode, columns, offset, scale, log1p: see :class:`EncodedRegressor`. Trees that take no codes need an encoder
+            that makes one-hot columns of categories.
+        categories: number of columns of codes that ``encode`` returns. Default 0.
 
     State:
         After ``fit``: ``regressor_``.
     """
+
+    # A bundle of an earlier version lacks the attribute.
+    categories = 0
+
+    def __init__(
+        self,
+        regressor: Any,
+        encode: Callable[[pd.DataFrame], Tensor | tuple[Tensor, Tensor]],
+        columns: list[str],
+        offset: float = 0.0,
+        scale: float = 1.0,
+        log1p: bool = False,
+        categories: int = 0,
+    ) -> None:
+        super().__init__(regressor, encode, columns, offset, scale, log1p)
+        self.categories = categories
 
     def fit(  # type: ignore[override]  # the trees need validation rows
         self,
@@ -110,5 +134,6 @@ class EncodedTrees(EncodedRegressor):
             sample_weight,
             X_val=self._inputs(X_val),
             y_val=self._targets(y_val),
+            categories=self.categories,
         )
         return self

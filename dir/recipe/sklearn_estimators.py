@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 import torch
 from lightning import seed_everything
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from dir._checks import message
 from dir.costs import Cost
 from dir.data.base import RegressionData
+from dir.data.category_codes import CodeEncoder
 from dir.data.describe import format_description
 from dir.data.tabular import TabularData
 from dir.metrics import ShotMetrics
@@ -164,9 +162,12 @@ def evaluate_estimator(
     return results
 
 
-def one_hot(cfg: DictConfig) -> DictConfig:
-    """Return the config with one-hot categories, and say so where the config asks for embeddings."""
+def _categories_for(cfg: DictConfig, estimator: Any) -> DictConfig:
+    """Return the config with one-hot categories if the estimator takes no codes, and say what embed then means."""
     if cfg.data.get("categories") != "embed":
+        return cfg
+    if isinstance(estimator, BoostedTrees) and estimator.max_categories != 0 and cfg.method.ensemble is None:
+        print("data.categories=embed: the method trains no network, trees split the categories into two sets")
         return cfg
     print("data.categories=embed: the method trains no network, categories are one-hot columns")
     changed = cfg.copy()
@@ -192,7 +193,7 @@ def build_estimators(cfg: DictConfig, folder: RunFolder, set_up: SetUp = Regress
     elif cfg.method.lds is not None:
         problem = f"{type(estimator).__name__} is not fitted with weights"
         raise ValueError(message("method.weights", problem, cfg.method.get("weights"), "Set method.weights=none."))
-    data, (bins,), labels, metrics = build_data(one_hot(cfg), set_up)
+    data, (bins,), labels, metrics = build_data(_categories_for(cfg, estimator), set_up)
     assert isinstance(metrics, ShotMetrics)  # several targets are refused
     if data.importance("train") is not None and not (boosted and cfg.method.ensemble is None):
         problem = f"{type(estimator).__name__} is not fitted with the importance of rows"
@@ -200,10 +201,16 @@ def build_estimators(cfg: DictConfig, folder: RunFolder, set_up: SetUp = Regress
     # scikit-learn computes in float64.
     units = target_units(cfg.task.target_offset, cfg.task.target_scale, labels, data.log1p, torch.float64)
     columns = list(data.table("train")[0].columns)
-    # The config above has no codes, so that the encoder gives one tensor.
-    encode = cast("Callable[[pd.DataFrame], Tensor]", cast("TabularData", data).encode)
-    wrap = EncodedTrees if boosted else EncodedRegressor
-    model: Any = wrap(estimator, encode, columns, float(units.offset), float(units.scale), units.log1p)
+    encode = cast("TabularData", data).encode
+    settings = (estimator, encode, columns, float(units.offset), float(units.scale), units.log1p)
+    model: Any
+    if boosted:
+        coded = encode.encoder.categories if isinstance(encode, CodeEncoder) else {}
+        for name, known in coded.items():
+            estimator.check_categories(repr(name), len(known))
+        model = EncodedTrees(*settings, categories=len(coded))
+    else:
+        model = EncodedRegressor(*settings)
     if cfg.method.ensemble is not None:
         model = instantiate_with(cfg.method.ensemble, estimator=model)
     lds: Reweighter | None = None
@@ -213,5 +220,5 @@ def build_estimators(cfg: DictConfig, folder: RunFolder, set_up: SetUp = Regress
     log = run_log(make_logger(logger_of(cfg), str(folder.path)))
     if log is not None and not log.takes_estimators:
         log = None
-    settings, cost = RunSettings.from_config(cfg), make_cost(cfg, labels.first(2))
-    return [EstimatorRun(data, model, metrics, settings, config, folder, lds, cost, log)]
+    run_settings, cost = RunSettings.from_config(cfg), make_cost(cfg, labels.first(2))
+    return [EstimatorRun(data, model, metrics, run_settings, config, folder, lds, cost, log)]

@@ -148,18 +148,42 @@ def test_a_run_evaluates_predicts_and_exports(
     np.testing.assert_allclose(found, loaded.predict(test, unknown="zeros"), rtol=1e-5, atol=1e-5)
 
 
-def test_trees_take_one_hot_columns_and_say_so(run_once: Run, tmp_path: Path, capsys: Any) -> None:
+@pytest.mark.parametrize(
+    ("method", "coded"),
+    [
+        (("method=hist_gbdt", "method.weights=sqinv"), True),
+        (("method=lightgbm",), True),
+        (("method=catboost",), False),
+        (("method=rebagg",), False),
+    ],
+)
+def test_trees_split_categories_or_take_one_hot_columns_and_say_so(
+    run_once: Run, tmp_path: Path, capsys: Any, method: tuple[str, ...], coded: bool
+) -> None:
+    package = method[0].removeprefix("method=")
+    if package in ("lightgbm", "catboost"):
+        pytest.importorskip(package, reason="needs the extra `trees`")
+    size = ["method.ensemble.n_estimators=2"] if package == "rebagg" else ["method.estimator.max_iter=5"]
     table = shops().tail(600)
     table.assign(shop="s" + table["shop"].str[-1]).to_csv(tmp_path / "few.csv", index=False)
-    path = run_once(*settings(tmp_path / "few.csv"), "method=hist_gbdt", "method.estimator.max_iter=5")
-    assert "data.categories=embed: the method trains no network, categories are one-hot columns" in (
-        capsys.readouterr().out
-    )
+    path = run_once(*settings(tmp_path / "few.csv"), *method, *size)
+    meaning = "trees split the categories into two sets" if coded else "categories are one-hot columns"
+    assert f"data.categories=embed: the method trains no network, {meaning}" in capsys.readouterr().out
     loaded = dir.bundle.load(path)
-    assert "codes" not in loaded.description.input["encoder"]
+    assert loaded.description.input["encoder"].get("codes", False) == coded
     test = pd.read_csv(tmp_path / "few.csv").query("fold == 'test'")
     with np.load(path / "predictions.npz", allow_pickle=False) as saved:
         np.testing.assert_array_equal(loaded.predict(test, unknown="zeros"), saved["prediction"])
+    if package == "hist_gbdt":
+        # The trees of the run are those of scikit-learn on codes: the split by sets is used.
+        assert (loaded.estimator.regressor_.trees_.set_of >= 0).any()
+
+
+def test_trees_refuse_more_categories_than_their_library_takes(file: Path, run_once: Run) -> None:
+    with pytest.raises(
+        ValueError, match=rf"^data\.categories: HistGBDT takes at most 255 .*'shop' has, got {MANY}\."
+    ):
+        run_once(*settings(file), "method=hist_gbdt")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dir.models import BoostedTrees, CatBoostTrees, HistGBDT, LightGBMTrees
-from dir.models.tree_ensemble import TreeEnsemble, from_catboost, from_lightgbm
+from dir.models.boosted_trees import _CHUNK, _places
+from dir.models.tree_ensemble import TreeEnsemble, from_catboost, from_hist_gbdt, from_lightgbm
 
 Rows = tuple[NDArray[np.float32], NDArray[np.float64]]
 CLASSES = [
@@ -144,3 +145,87 @@ def test_a_tree_ensemble_walks_every_tree_from_its_root() -> None:
     found = TreeEnsemble(feature, threshold, left, right, value, roots, bias=3.0).predict(x)
     np.testing.assert_allclose(found, [walk(row) for row in x])
     assert TreeEnsemble(feature, threshold, left, right, value, roots).predict(x[:0]).shape == (0,)
+
+
+def coded_rows(count: int, seed: int) -> Rows:
+    """Two columns of codes, of which no row has the code 5, and a number; the codes decide the label in no order."""
+    random = np.random.default_rng(seed)
+    codes = np.stack([random.choice([1, 2, 3, 4, 6, 7, 8, 9], count), random.integers(1, 31, count)], axis=1)
+    effects = np.random.default_rng(0).normal(size=(2, 32))
+    number = random.normal(size=count)
+    y = effects[0, codes[:, 0]] + effects[1, codes[:, 1]] * (number > 0) + 0.1 * random.normal(size=count)
+    return np.column_stack([codes, number]).astype(np.float32), y
+
+
+# The codes 5 and 40 have no training row, 0 is a missing category.
+UNKNOWN = np.array([[5, 3, 0.5], [40, 0, -0.5], [0, 40, 0.5], [0, 0, 2.0]], dtype=np.float32)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("size", [2000, 30])  # 30 rows: a single tree node
+def test_the_arrays_of_scikit_learn_s_categorical_trees_predict_what_they_predict(missing: bool, size: int) -> None:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    x, y = coded_rows(size, 1)
+    if missing:
+        x[::7, 1] = 0
+    known = [np.unique(x[:, column])[int(missing and column == 1) :].astype(np.int64) for column in (0, 1)]
+    plain = HistGradientBoostingRegressor(max_iter=40, categorical_features=[0, 1], early_stopping=False)
+    plain.fit(_places(x, known), y)
+    grid = np.concatenate([x, UNKNOWN])
+    found = from_hist_gbdt(plain, known).predict(grid)
+    np.testing.assert_allclose(found, plain.predict(_places(grid, known)), rtol=1e-9, atol=1e-12)
+
+
+def test_the_arrays_of_lightgbm_s_categorical_trees_predict_what_they_predict() -> None:
+    lightgbm = pytest.importorskip("lightgbm", reason="needs the extra `trees`")
+    x, y = coded_rows(2000, 1)
+    data = lightgbm.Dataset(x, y, categorical_feature=[0, 1], params={"verbosity": -1})
+    booster = lightgbm.train({"objective": "regression", "verbosity": -1}, data, num_boost_round=40)
+    model = booster.dump_model()
+    assert '"=="' in str(model).replace("'", '"')
+    grid = np.concatenate([x, UNKNOWN])
+    np.testing.assert_allclose(from_lightgbm(model).predict(grid), booster.predict(grid), rtol=1e-9)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_columns_of_codes_are_split_as_categories_or_refused(cls: Any) -> None:
+    (x, y), (val_x, val_y) = coded_rows(1500, 1), coded_rows(500, 2)
+    settings = {"max_iter": 40, "random_state": 0}
+    if cls.max_categories == 0:
+        with pytest.raises(ValueError, match=r"data\.categories: CatBoostTrees takes at most 0 categories.*got 8"):
+            cls(**settings).fit(x, y, X_val=val_x, y_val=val_y, categories=2)
+        return
+    coded = cls(**settings).fit(x, y, X_val=val_x, y_val=val_y, categories=2)
+    plain = cls(**settings).fit(x, y, X_val=val_x, y_val=val_y)
+    errors = [float(((trees.predict(val_x) - val_y) ** 2).mean()) for trees in (coded, plain)]
+    assert errors[0] < 0.8 * errors[1], "codes in no order need many splits of numbers, and few of categories"
+    # Names of the categories do not matter.
+    swap = np.append(np.random.default_rng(3).permutation(np.arange(1, 41)), 0)
+    renamed = [np.column_stack([swap[rows[:, :2].astype(int) - 1], rows[:, 2]]) for rows in (x, val_x, UNKNOWN)]
+    again = cls(**settings).fit(renamed[0], y, X_val=renamed[1], y_val=val_y, categories=2)
+    if cls is HistGBDT:  # LightGBM orders equal categories by their codes
+        np.testing.assert_allclose(again.predict(renamed[2]), coded.predict(UNKNOWN), rtol=1e-9)
+
+
+def test_hist_gbdt_refuses_more_categories_than_it_has_bins() -> None:
+    x = np.arange(1, 257, dtype=np.float32)[:, None]
+    with pytest.raises(ValueError, match=r"at most 255 categories in a column; column 0 has, got 256\. Choose "):
+        HistGBDT().fit(x, x[:, 0], X_val=x, y_val=x[:, 0], categories=1)
+    HistGBDT(max_iter=1).fit(x[1:], x[1:, 0], X_val=x, y_val=x[:, 0], categories=1)
+
+
+@pytest.mark.parametrize(
+    ("rate", "patience", "limit"), [(0.3, 50, 500), (0.02, 20, 700), (0.02, 130, 700), (0.02, 50, 60)]
+)
+def test_hist_gbdt_stops_as_if_it_looked_after_every_chunk(rate: float, patience: int, limit: int) -> None:
+    (x, y), (val_x, val_y) = rows(300, 0), rows(100, 1)
+    trees = HistGBDT(learning_rate=rate, patience=patience, max_iter=limit).fit(x, y, X_val=val_x, y_val=val_y)
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    whole = HistGradientBoostingRegressor(learning_rate=rate, max_iter=limit, early_stopping=False).fit(x, y)
+    errors = [float(((val_y - found) ** 2).mean()) for found in whole.staged_predict(val_x)]
+    stop = 0
+    while stop < limit and (stop == 0 or stop - (int(np.argmin(errors[:stop])) + 1) < patience):
+        stop = min(stop + _CHUNK, limit)
+    assert (trees.iterations_, trees.best_iteration_) == (stop, int(np.argmin(errors[:stop])) + 1)
