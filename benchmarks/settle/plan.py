@@ -177,8 +177,8 @@ class Training:
 
 
 _LOSS_POWERS = (("method.loss_power=0.0",), ("method.loss_power=0.5",))
-# A third of the learning rate won nowhere in the first plan. Its two trials made room for a wider normal in the cells,
-# which had won for `histogram` on nine of fourteen data sets. The result lines keep them with the role "dropped".
+# A third of the learning rate won nowhere in the first plan. Its two trials made room for a wider normal in the
+# cells, which had won for `histogram` on nine of fourteen data sets. The results keep them with the role "dropped".
 _WIDE = ("method.loss_power=0.5", "method.cells.sigma=6.0")
 _PRIOR_TRIALS = (
     *((1.0, _WIDE), (1.0, _LOSS_POWERS[0]), (3.0, _LOSS_POWERS[0])),

@@ -119,7 +119,11 @@ def _run(args: argparse.Namespace, command: str) -> None:
 
     results = [compare(runs, args.split, args.baseline, args.metrics, unfinished) for runs, unfinished in found]
     if args.ranks:
-        ranks = [rank_methods(results, args.ranks, group) for group in ("all", "few")]
+        ranks = [rank_methods(results, args.ranks)]
+        try:
+            ranks.append(rank_methods(results, args.ranks, "few"))
+        except ValueError as error:  # fewer than two data sets have few-shot labels
+            print(f"few-shot labels are not ranked. {error}")
         report_ranks(ranks, args.out)
         if args.picture:
             ranks_plot(ranks, args.picture)

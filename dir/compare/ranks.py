@@ -44,6 +44,8 @@ class Ranks:
     nemenyi: Mapping[str, float]
     wilcoxon: Mapping[str, float]
     left_out: tuple[str, ...]
+    # Data sets on which the ranked methods have other seeds than each other.
+    unequal_seeds: tuple[str, ...] = ()
 
 
 def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> float:
@@ -114,6 +116,11 @@ def rank_methods(comparisons: Sequence[Comparison], metric: str, group: str = "a
         )
         raise ValueError(message("--ranks", problem))
     values = np.array([[table[method] for table in tables.values()] for method in methods])
+    unequal = tuple(
+        one.title
+        for one in comparisons
+        if one.title in tables and len({row.seeds for row in one.rows if row.label in methods}) > 1
+    )
     sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
     ranks = stats.rankdata(sign * values, axis=0)
     average = ranks.mean(1)
@@ -136,6 +143,7 @@ def rank_methods(comparisons: Sequence[Comparison], metric: str, group: str = "a
         {method: nemenyi[at[method]] for method in best},
         {method: wilcoxon[at[method]] for method in best},
         tuple(label for label in dict.fromkeys(order) if label not in everywhere),
+        unequal,
     )
 
 
@@ -182,6 +190,10 @@ def rank_grid(ranks: Ranks) -> Grid:
     )
     if ranks.left_out:
         caption += f" Not run on every data set: {', '.join(ranks.left_out)}."
+    if ranks.unequal_seeds:
+        caption += (
+            f" The methods have different seeds on {', '.join(ranks.unequal_seeds)}: their means are over other runs."
+        )
     header = ("method", "average rank", *ranks.datasets, "p Nemenyi", "p Wilcoxon")
     return Grid(f"ranks by {ranks.metric}, {ranks.group}", header, rows, caption)
 

@@ -19,7 +19,7 @@ from dir.data.problems import Problems, listed, show_rows, shown
 from dir.data.splits import SPLITS, Names, check_share, read_split, refuse_shared_groups
 from dir.data.table_checks import find_columns, find_numbers
 from dir.data.table_splits import split_copies
-from dir.data.target_names import target_setting, target_values
+from dir.data.target_names import target_setting, varied_target_values
 
 FILE_COLUMNS = ("path", "file", "filename", "file_name", "image", "picture")
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -158,7 +158,7 @@ class LabelledImages(CsvImages):
         numbers: dict[bytes, int] = {}
         digests = self._digests(self._files(table))
         copies = np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], dtype=np.int64)
-        labels = target_values(table, self.targets)
+        labels = varied_target_values(table, self.targets)
         names = split_copies(copies, labels, self.split, self.share, self.split_bins, self.seed, groups)
         for name in SPLITS:
             if not (names == name).any():

@@ -26,7 +26,7 @@ from dir.data.splits import (
 )
 from dir.data.table_reading import Beside
 from dir.data.table_times import TimeColumns
-from dir.data.target_names import target_values
+from dir.data.target_names import varied_target_values
 
 SplitKind = Literal["balanced", "random", "time"]
 
@@ -176,7 +176,7 @@ def split_table(
     """
     # Rows are numbered in the order of their first appearance, and NaN equals NaN.
     copies = table.groupby(list(table.columns), sort=False, dropna=False).ngroup().to_numpy().astype(np.int64)
-    return split_copies(copies, target_values(table, targets), split, share, num_bins, seed, groups)
+    return split_copies(copies, varied_target_values(table, targets), split, share, num_bins, seed, groups)
 
 
 def split_copies(

@@ -56,6 +56,20 @@ def target_values(table: pd.DataFrame, targets: Sequence[str]) -> NDArray[np.flo
     return np.stack([table[name].to_numpy(np.float64) for name in targets], axis=1)
 
 
+def varied_target_values(table: pd.DataFrame, targets: Sequence[str]) -> NDArray[np.float64]:
+    """Return :func:`target_values`, for splits over the label range.
+
+    Raises:
+        ValueError: all labels of a column are the same.
+    """
+    values = target_values(table, targets)
+    for name, column in zip(targets, values.reshape(len(values), -1).T, strict=True):
+        if len(column) and bool((column == column[0]).all()):
+            problem = f"expected at least two distinct labels, all {len(column)} in column {name!r} are {column[0]:g}"
+            raise ValueError(message("data.target", problem, advice="Choose another column."))
+    return values
+
+
 def label_dtype_of(labels: NDArray[np.float64]) -> torch.dtype:
     """Return float64 if float32 is too coarse for the labels of a target, see :func:`needs_float64`; else float32.
 

@@ -99,6 +99,25 @@ def test_methods_that_a_data_set_lacks_are_left_out_and_named(comparisons: list[
     assert "lds, inv" in rank_grid(ranks).caption
 
 
+def test_means_over_different_seeds_are_named(comparisons: list[Comparison], tmp_path: Path) -> None:
+    assert "different seeds" not in rank_grid(rank_methods(comparisons, "mae")).caption
+    (tmp_path / "two" / "fds" / "seed_2" / "metrics.json").unlink()
+    fewer = compare(find_runs(tmp_path / "two")[0])
+    caption = rank_grid(rank_methods([comparisons[0], fewer, *comparisons[2:]], "mae")).caption
+    assert "different seeds on two: their means are over other runs." in caption
+
+
+def test_data_sets_without_few_shot_labels_are_ranked_by_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, errors in ERRORS.items():
+        comparison(tmp_path, name, errors)
+    main([*(str(tmp_path / name) for name in ERRORS), "--ranks", "mae"])
+    printed = capsys.readouterr().out
+    assert "ranks by mae, all" in printed
+    assert "few-shot labels are not ranked. --ranks: mae on few needs two data sets" in printed
+
+
 def test_data_sets_and_metrics_that_cannot_be_ranked_are_refused(comparisons: list[Comparison]) -> None:
     with pytest.raises(ValueError, match=r"runs: .*once, found one, one"):
         rank_methods([comparisons[0], comparisons[0]], "mae")

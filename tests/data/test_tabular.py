@@ -148,6 +148,8 @@ def test_a_missing_target_is_never_filled_in(tmp_path: Path) -> None:
         ({}, {"categorical": []}, r"column 'kind': 120 values are not finite numbers.*\(120 in all\)"),
         ({"price": ["1", "2", "cheap"] * 40}, {}, r"column 'price': 40 values.*'cheap'; rows 3, 6, 9"),
         ({"size": [np.inf, *range(119)]}, {}, r"column 'size': 1 values.*rows 1\.$"),
+        ({"price": 5}, {}, r"^data\.target: .*two distinct labels, all 120 in column 'price' are 5\. Choose"),
+        ({"tax": 0}, {"target": ["price", "tax"]}, r"^data\.target: .*all 120 in column 'tax' are 0\."),
     ],
 )
 def test_refuses_what_it_cannot_encode(
