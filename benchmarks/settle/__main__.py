@@ -33,8 +33,8 @@ def work(folder: Path, names: list[str], scratch: Path, max_items: int) -> None:
 
 def status() -> None:
     """Print how many items of each data set are done."""
-    finished = done()
-    total, ready = Counter(item.data for item in plan()), Counter(item.data for item in finished)
+    planned = set(plan())
+    total, ready = Counter(item.data for item in planned), Counter(item.data for item in done() & planned)
     for name in DATA:
         print(f"{name}: {ready[name]} of {total[name]}")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.settle.curves import curve_of
 from benchmarks.settle.plan import DATA, NUM_TRIALS, OBJECTIVE, SEED_STAGES, TRAININGS, trainings_of
+from benchmarks.settle.prior_trials import prior_trials_grid
 from benchmarks.settle.queue import complete_seeds, read_complete, read_results
 from benchmarks.settle.readme import readme_grid
 from benchmarks.settle.targets import targets_grid
@@ -160,6 +161,10 @@ def parts() -> Iterator[str]:
     yield "### Goals"
     grid = targets_grid(found)
     yield markdown_table(grid)
+    yield grid.caption
+    yield "### Two settings of `histogram_prior`"
+    grid = prior_trials_grid([one.experiment for one in found])
+    yield numbers(markdown_table(grid))
     yield grid.caption
     yield "### By data set"
     yield "MAE by shot group with its spread, paired differences, SERA, coverage, curve and trials:"

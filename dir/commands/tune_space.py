@@ -88,6 +88,7 @@ _SETTINGS: tuple[tuple[str, Make], ...] = (
     ("method.lds.alpha", _between(0.1, 2)),
     ("method.power", _between(0, 1)),
     ("method.loss_power", _between(0, 1)),
+    ("method.cells.sigma", _between(1.5, 12, log=True)),
     *(
         (f"method.{part}.{name}", make)
         for part in ("fds", "output_fds.fds")

@@ -104,6 +104,14 @@ def test_means_differences_and_choices_of_a_data_set(page):
     assert "0.91 / 0.80" in text
 
 
+def test_trials_of_the_prior_are_compared_at_one_rate(page):
+    # The objectives are 1 + |number - 2|, none for trial 5. Rate x 1: numbers 4, 1 and 0; rate x 3: 5, 2 and 3.
+    text = page.read_text()
+    assert "| abalone | 1.50 | - | 1.00 | - |" in text
+    assert "| **geometric mean** | 1.50 | - | 1.00 | - |" in text
+    assert "| **below 1** | 0 of 2 | 0 of 0 | 0 of 2 | 0 of 0 |" in text
+
+
 def test_incomplete_data_sets_are_named_and_not_ranked(page):
     text = page.read_text()
     waiting = next(line for line in text.splitlines() if line.startswith("Not complete yet:"))

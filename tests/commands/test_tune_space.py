@@ -32,6 +32,7 @@ TREES = ["method.weights", *(f"method.estimator.{key}" for key in ("learning_rat
         ("lds_fds", [*LDS, *FDS, "optimizer.lr"]),
         ("fds_shrink", ["task.shrink.sigma", "task.shrink.tau", "optimizer.lr"]),
         ("ranksim", ["task.ranksim.weight", "optimizer.lr"]),
+        ("histogram_prior", ["method.loss_power", "method.cells.sigma", "optimizer.lr"]),
         ("hist_gbdt", [*TREES, "method.estimator.min_samples_leaf"]),
     ],
 )
@@ -109,7 +110,8 @@ def test_the_method_decides_the_settings_and_the_power_follows_the_objective(tmp
     plan = Plan(tmp_path, (*TABLE, "method=lds,histogram_prior", "optimizer.lr=0.01"), Target("few", "mae"))
     assert plan.settings(lambda one: one.start)[3:5] == ["optimizer.lr=0.01", "method=lds"]
     prior = plan.settings(lambda one: "histogram_prior" if one.key == "method" else one.start)
-    assert prior[4:] == ["method=histogram_prior", "method.loss_power=0", "method.power_objective=few/mae"]
+    assert prior[4:-1] == ["method=histogram_prior", "method.loss_power=0", "method.cells.sigma=3"]
+    assert prior[-1] == "method.power_objective=few/mae"
     assert "power_objective" in plan.why_not_pruned(compose_config(prior))
     assert plan.why_not_pruned(compose_config(plan.settings(lambda one: one.start))) == ""
 
