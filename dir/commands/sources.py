@@ -112,7 +112,7 @@ def open_sources(overrides: Sequence[str]) -> list[Source]:
         return [_plain(path, path.stem, np.load(path, allow_pickle=False))]
     if path.suffix.lower() not in TABLES:
         problem = f"expected a file that ends in {', '.join((*TABLES, '.npy', '.npz'))}"
-        raise ValueError(message("data.path", problem, path.name))
+        raise ValueError(message(name, problem, path.name))
     if "data.target" not in given:
         return [_from_column(path)]
     recipe = "text" if "data.text" in given else "images" if name == "data.csv" else "tabular"
@@ -239,7 +239,7 @@ def _from_csv(
         dialect["sep"] = "\t" if path.suffix.lower() == ".tsv" else ","
     usual = CsvOptions()
     options = as_options(**{name: dialect.get(name, getattr(usual, name)) for name in _DIALECT})
-    table = read_table(path, "data.path", options)
+    table = read_table(path, "data.csv" if "data.csv" in given else "data.path", options)
     if "data.text" in given and options.quoting == "minimal":
         check_quoting(path, options)
     require_columns(table, [target], path, "data.target", sniff(path, options))

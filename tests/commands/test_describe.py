@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
-from dir.commands.advice import suggest_overrides
+from dir.commands.advice import experiment_file, suggest_overrides
 from dir.commands.describe import describe, main
 from dir.commands.screen import picture
 from dir.commands.sources import compose_config
@@ -78,6 +78,19 @@ def test_the_command_and_the_experiment_file_are_ready(
     main([f"data.path={table}", "data.target=y", "--config", str(tmp_path / "own")])
     with pytest.raises(SystemExit, match=r"--config: .*exists and differs"):
         main([f"data.path={table}", "data.target=y", "method=vanilla", "--config", str(tmp_path / "own")])
+
+
+def test_paths_of_an_experiment_file_are_absolute_and_no_path_stays_none() -> None:
+    text = experiment_file(["+experiment=tabular", "data.path=x.csv", "data.test_path=null"], "c")
+    settings = OmegaConf.create(text)
+    assert settings.data.path == str(Path("x.csv").resolve())
+    assert settings.data.test_path is None
+
+
+def test_a_file_of_pictures_is_named_by_its_own_setting(tmp_path: Path) -> None:
+    (tmp_path / "x.doc").write_text("a")
+    with pytest.raises(SystemExit, match=r"^data\.csv: expected a file that ends in"):
+        main([f"data.csv={tmp_path / 'x.doc'}", "data.target=y"])
 
 
 def test_the_screen_shows_every_part_and_fits(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
