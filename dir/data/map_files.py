@@ -19,10 +19,11 @@ from dir.data.map_reading import MAP_SUFFIXES, Fit
 from dir.data.map_sources import LabelCode
 from dir.data.maps import MapData
 from dir.data.problems import Problems, listed, show_rows, shown
-from dir.data.splits import Names, check_share, group_split, read_split, refuse_shared_groups
+from dir.data.splits import VALIDATION, Names, check_share, group_split, read_split, refuse_shared_groups
 from dir.data.table_checks import find_columns
 
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_SPLIT_FOLDERS = ("train", "training", "val", *VALIDATION, "test", "testing")
 
 
 class MapFiles(MapData):
@@ -122,7 +123,7 @@ class MapFiles(MapData):
         source.names = self._names(pairs, given, groups, digests)
         placed = {name: np.flatnonzero(source.names == name) for name in ("train", "val", "test")}
         kept = f"{source.kept_bytes / 1e6:.1f} MB in memory" if source.kept_bytes else "read from their files"
-        self._notes = [f"maps: {len(pairs)} files, {kept}."]
+        self._notes = [f"maps: {len(pairs)} files, {kept}.", *self._folder_note(pairs)]
         for name, count in shared_rows(digests, placed).items():
             if count:
                 self._notes.append(
@@ -170,6 +171,17 @@ class MapFiles(MapData):
         if groups is not None:
             refuse_shared_groups(given, np.array(groups), f"{self.csv}: {'folder' if self.by_folder else self.group}")
         return given
+
+    def _folder_note(self, pairs: Sequence[MapPair]) -> list[str]:
+        """Return a note if folders are named like splits, which two folders of pairs do not use."""
+        if self.csv is not None:
+            return []
+        parts = [pair.image.relative_to(self.path / self.images).parts for pair in pairs]
+        named = sorted({one[0] for one in parts if len(one) > 1 and one[0].lower() in _SPLIT_FOLDERS})
+        if not named:
+            return []
+        advice = "To split by folder, list the pairs in a csv: data.csv=FILE data.split_column=COLUMN."
+        return [f"splits: drawn by chance. Folders named {', '.join(named)} do not split the pictures. {advice}"]
 
     def _paired_folders(self) -> list[MapPair]:
         """Return the pairs of two folders, in the order of their names."""

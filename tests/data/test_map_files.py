@@ -64,6 +64,16 @@ def test_labels_are_the_stored_values_in_units_without_holes(tmp_path: Path) -> 
     assert data.labels("train").numel() == int((maps[::3] != 0).sum())
 
 
+def test_folders_that_are_named_like_splits_are_pointed_out(tmp_path: Path) -> None:
+    written(tmp_path)
+    assert not any(note.startswith("splits:") for note in opened(tmp_path).describe()["notes"])
+    for kind in ("images", "maps"):
+        (tmp_path / kind / "s0").rename(tmp_path / kind / "Train")
+        (tmp_path / kind / "s1").rename(tmp_path / kind / "test")
+    (note,) = (note for note in opened(tmp_path).describe()["notes"] if note.startswith("splits:"))
+    assert note.startswith("splits: drawn by chance. Folders named Train, test do not split the pictures. ")
+
+
 def test_two_folders_are_paired_by_name_and_groups_are_kept_whole(tmp_path: Path) -> None:
     maps = written(tmp_path, 24, scenes=6)
     data = opened(tmp_path, by_folder=True, share=0.17)
