@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -112,6 +112,7 @@ class MapFiles(MapData):
         self.csv_options = as_options(sep, ".", None, encoding, ())
         self.check_images, self.outside = check_images, outside
         self._notes: list[str] = []
+        self._folder_notes: list[str] = []
 
     def open_source(self) -> FileMaps:
         if not self.path.is_dir():
@@ -123,7 +124,7 @@ class MapFiles(MapData):
         source.names = self._names(pairs, given, groups, digests)
         placed = {name: np.flatnonzero(source.names == name) for name in ("train", "val", "test")}
         kept = f"{source.kept_bytes / 1e6:.1f} MB in memory" if source.kept_bytes else "read from their files"
-        self._notes = [f"maps: {len(pairs)} files, {kept}.", *self._folder_note(pairs)]
+        self._notes = [f"maps: {len(pairs)} files, {kept}.", *self._folder_notes]
         for name, count in shared_rows(digests, placed).items():
             if count:
                 self._notes.append(
@@ -172,17 +173,6 @@ class MapFiles(MapData):
             refuse_shared_groups(given, np.array(groups), f"{self.csv}: {'folder' if self.by_folder else self.group}")
         return given
 
-    def _folder_note(self, pairs: Sequence[MapPair]) -> list[str]:
-        """Return a note if folders are named like splits, which two folders of pairs do not use."""
-        if self.csv is not None:
-            return []
-        parts = [pair.image.relative_to(self.path / self.images).parts for pair in pairs]
-        named = sorted({one[0] for one in parts if len(one) > 1 and one[0].lower() in _SPLIT_FOLDERS})
-        if not named:
-            return []
-        advice = "To split by folder, list the pairs in a csv: data.csv=FILE data.split_column=COLUMN."
-        return [f"splits: drawn by chance. Folders named {', '.join(named)} do not split the pictures. {advice}"]
-
     def _paired_folders(self) -> list[MapPair]:
         """Return the pairs of two folders, in the order of their names."""
         problems = Problems(str(self.path))
@@ -197,6 +187,7 @@ class MapFiles(MapData):
             if names:
                 problems.add(f"{len(names)} names of a {kind}: {listed(sorted(names), 300)}")
         problems.raise_all()
+        self._folder_notes = _folder_notes(images)
         return [MapPair(images[name], maps[name], self.code) for name in sorted(images)]
 
     def _table(self, csv: Path) -> pd.DataFrame:
@@ -237,6 +228,16 @@ class MapFiles(MapData):
 
     def _picture_size(self) -> tuple[int, int]:
         return cast("FileMaps", self._opened()).picture_size
+
+
+def _folder_notes(names: Iterable[str]) -> list[str]:
+    """Return a note if folders are named like splits, which two folders of pairs do not use."""
+    folders = sorted({Path(name).parts[0] for name in names if len(Path(name).parts) > 1})
+    named = [folder for folder in folders if folder.lower() in _SPLIT_FOLDERS]
+    if not named:
+        return []
+    advice = "To split by folder, list the pairs in a csv: data.csv=FILE data.split_column=COLUMN."
+    return [f"splits: drawn by chance. Folders named {', '.join(named)} do not split the pictures. {advice}"]
 
 
 def _by_name(folder: Path, suffixes: tuple[str, ...], setting: str, problems: Problems) -> dict[str, Path]:
