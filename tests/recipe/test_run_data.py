@@ -265,4 +265,6 @@ def test_rows_in_another_dialect_and_beyond_the_labels_of_the_run(
     inside = evaluate_checkpoint(finished, [f"data.test_path={tmp_path / 'inside.csv'}"])["test"]
     assert found["zero"]["n"] - inside["zero"]["n"] == 4
     for group in ("many", "median", "few"):
-        assert found[group] == inside[group]
+        # Sums over batches of other sizes may differ in the last digit.
+        expected = {name: value and pytest.approx(value, rel=1e-9) for name, value in inside[group].items()}
+        assert found[group] == expected
