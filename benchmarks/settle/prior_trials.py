@@ -1,4 +1,4 @@
-"""What two settings of histogram_prior do on validation: trials that differ in one of them alone."""
+"""Two settings of histogram_prior on validation, compared by trials that differ in nothing else."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from benchmarks.settle.plan import DATA, NUM_TRIALS, OBJECTIVE, SEED_STAGES, TRA
 from benchmarks.settle.prior_trials import prior_trials_grid
 from benchmarks.settle.queue import complete_seeds, read_complete, read_results
 from benchmarks.settle.readme import readme_grid
+from benchmarks.settle.same_seeds import same_seeds_grid
 from benchmarks.settle.targets import targets_grid
 from dir.compare.ranks import diagram, rank_grid, rank_methods
 from dir.compare.report import Grid, decimals, difference_cell, markdown_table, spread_cell
@@ -166,6 +167,8 @@ def parts() -> Iterator[str]:
     grid = prior_trials_grid([one.experiment for one in found])
     yield numbers(markdown_table(grid))
     yield grid.caption
+    yield "### TabM, mlp and trees on the same seeds"
+    yield numbers(markdown_table(same_seeds_grid([one.experiment for one in found])))
     yield "### By data set"
     yield "MAE by shot group with its spread, paired differences, SERA, coverage, curve and trials:"
     yield "\n".join(f"- [{one.experiment}](results/{one.experiment}.md#equal-budgets)" for one in found)

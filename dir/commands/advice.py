@@ -138,7 +138,7 @@ def experiment_file(overrides: Sequence[str], comment: str) -> str:
             groups.append({f"override /{key}": value})
         elif key in ADDED_GROUPS:
             groups.append({f"/{key}": value})
-        elif key in _PATHS and value not in ("null", ""):
+        elif key in _PATHS and value.lower() not in ("null", ""):
             keys.append(f"{key}={Path(value).resolve()}")
         else:
             keys.append(line.lstrip("+"))

@@ -239,7 +239,7 @@ def _from_csv(
         dialect["sep"] = "\t" if path.suffix.lower() == ".tsv" else ","
     usual = CsvOptions()
     options = as_options(**{name: dialect.get(name, getattr(usual, name)) for name in _DIALECT})
-    table = read_table(path, "data.csv" if "data.csv" in given else "data.path", options)
+    table = read_table(path, "data.path", options)
     if "data.text" in given and options.quoting == "minimal":
         check_quoting(path, options)
     require_columns(table, [target], path, "data.target", sniff(path, options))

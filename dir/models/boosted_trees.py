@@ -83,6 +83,8 @@ class BoostedTrees(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.check()
         weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         train = Rows(np.asarray(X), np.asarray(y), weight, as_integer("categories", categories, minimum=0))
+        if categories > train.inputs.shape[1]:
+            raise ValueError(message("categories", f"expected at most {train.inputs.shape[1]} columns", categories))
         for column in range(categories):
             codes = train.inputs[:, column]
             self.check_categories(f"column {column}", len(np.unique(codes[codes > 0])))
@@ -91,10 +93,12 @@ class BoostedTrees(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def check_categories(self, column: str, number: int) -> None:
         """Raise a ValueError if the trees take no column of so many categories."""
-        limit = self.max_categories
+        limit, name = self.max_categories, type(self).__name__
+        advice = "Choose method=lightgbm, or set data.categories=onehot."
+        if limit == 0:
+            raise ValueError(message("data.categories", f"{name} takes no codes of categories", column, advice))
         if limit is not None and number > limit:
-            problem = f"{type(self).__name__} takes at most {limit} categories in a column; {column} has"
-            advice = "Choose method=lightgbm, or set data.categories=onehot."
+            problem = f"{name} takes at most {limit} categories in a column; {column} has"
             raise ValueError(message("data.categories", problem, number, advice))
 
     def check(self, prefix: str = "") -> None:
@@ -194,22 +198,22 @@ class HistGBDT(BoostedTrees):
         )
         growing = clone(plain).set_params(warm_start=True)
         errors: list[float] = []
-        while (stop := self._stop(errors)) is None:
+        while (number := self._number_to_train(errors)) is None:
             # scikit-learn bins the rows and predicts all of them again each time: grow by a third, not by a chunk.
             further = _CHUNK * max(1, len(errors) // (3 * _CHUNK))
             growing.set_params(max_iter=min(len(errors) + further, self.max_iter))
             growing.fit(train_inputs, train.labels, sample_weight=train.weights)
             staged = growing.staged_predict(val_inputs)
             errors = [self._error(val.labels - predictions) for predictions in staged]
-        errors = errors[:stop]
+        errors = errors[:number]
         self.iterations_, self.best_iteration_ = len(errors), _best(errors)
         # Boosting without random choices: the same trees again, without those after the best one.
         plain.set_params(max_iter=self.best_iteration_)
         plain.fit(train_inputs, train.labels, sample_weight=train.weights)
         self.trees_ = from_hist_gbdt(plain, known) if known else plain
 
-    def _stop(self, errors: list[float]) -> int | None:
-        """Return the number of trees after which training stops, None if these errors do not say so yet."""
+    def _number_to_train(self, errors: list[float]) -> int | None:
+        """Return the number of trees after which training stops, or None if it needs more errors than these."""
         for trees in range(_CHUNK, len(errors) + 1, _CHUNK):
             if trees - _best(errors[:trees]) >= self.patience:
                 return trees

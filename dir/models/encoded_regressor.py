@@ -75,15 +75,16 @@ class EncodedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return targets
 
     def _inputs(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+        return self._encoded(X)[0]
+
+    def _encoded(self, X: Any) -> tuple[NDArray[np.float32], int]:  # noqa: N803
+        """Return the inputs of the regressor, and how many of their first columns are codes of categories."""
         frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X, columns=self.columns)
         encoded = self.encode(frame)
-        inputs: NDArray[np.float32]
-        if isinstance(encoded, tuple):
-            numbers, codes = encoded
-            inputs = np.concatenate([codes.numpy().astype(np.float32), numbers.numpy()], axis=1)
-        else:
-            inputs = encoded.numpy()
-        return inputs
+        if not isinstance(encoded, tuple):
+            return encoded.numpy(), 0
+        numbers, codes = encoded
+        return np.concatenate([codes.numpy().astype(np.float32), numbers.numpy()], axis=1), codes.shape[1]
 
 
 class EncodedTrees(EncodedRegressor):
@@ -96,27 +97,10 @@ class EncodedTrees(EncodedRegressor):
         regressor: a :class:`~dir.models.BoostedTrees`, cloned by ``fit``.
         encode, columns, offset, scale, log1p: see :class:`EncodedRegressor`. Trees that take no codes need an encoder
             that makes one-hot columns of categories.
-        categories: number of columns of codes that ``encode`` returns. Default 0.
 
     State:
         After ``fit``: ``regressor_``.
     """
-
-    # A bundle of an earlier version lacks the attribute.
-    categories = 0
-
-    def __init__(
-        self,
-        regressor: Any,
-        encode: Callable[[pd.DataFrame], Tensor | tuple[Tensor, Tensor]],
-        columns: list[str],
-        offset: float = 0.0,
-        scale: float = 1.0,
-        log1p: bool = False,
-        categories: int = 0,
-    ) -> None:
-        super().__init__(regressor, encode, columns, offset, scale, log1p)
-        self.categories = categories
 
     def fit(  # type: ignore[override]  # the trees need validation rows
         self,
@@ -128,12 +112,13 @@ class EncodedTrees(EncodedRegressor):
         y_val: Any,
     ) -> EncodedTrees:
         """Fit a clone of the trees, see :meth:`dir.models.BoostedTrees.fit`, and return self."""
+        inputs, categories = self._encoded(X)
         self.regressor_ = clone(self.regressor).fit(
-            self._inputs(X),
+            inputs,
             self._targets(y),
             sample_weight,
             X_val=self._inputs(X_val),
             y_val=self._targets(y_val),
-            categories=self.categories,
+            categories=categories,
         )
         return self

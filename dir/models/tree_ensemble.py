@@ -204,7 +204,7 @@ def from_hist_gbdt(model: Any, known: Sequence[NDArray[Any]]) -> TreeEnsemble:
     nodes = np.concatenate([tree.nodes for tree in trees])
     offset, leaf = np.repeat(roots, sizes), nodes["is_leaf"] != 0
     left, right = (np.where(leaf, -1, nodes[side].astype(np.int64) + offset) for side in ("left", "right"))
-    # The code of the place p of a column is known[p]: codes[column, code] is p, -1 where the code is not known.
+    # places[column, code] is the place of the code among those known, -1 where it is not known.
     places = np.full((len(known), max((int(codes.max(initial=0)) for codes in known), default=0) + 2), -1)
     for column, codes in enumerate(known):
         places[column, codes] = np.arange(len(codes))
@@ -213,10 +213,9 @@ def from_hist_gbdt(model: Any, known: Sequence[NDArray[Any]]) -> TreeEnsemble:
     words = np.concatenate([tree.raw_left_cat_bitsets for tree in trees])
     words = words[(nodes["bitset_idx"].astype(np.int64) + np.repeat(first_set, sizes))[by_set]]
     place = places[nodes["feature_idx"][by_set]]
-    chosen = np.take_along_axis(words, np.maximum(place, 0) // 32, axis=1) >> (np.maximum(place, 0) % 32).astype(
-        np.uint32
-    )
-    sets = np.where(place >= 0, chosen & 1, nodes["missing_go_to_left"][by_set][:, None]) != 0
+    bit = np.maximum(place, 0)
+    contains = (np.take_along_axis(words, bit // 32, axis=1) >> (bit % 32).astype(np.uint32)) & 1
+    sets = np.where(place >= 0, contains, nodes["missing_go_to_left"][by_set][:, None]) != 0
     set_of = np.full(len(nodes), -1)
     set_of[by_set] = np.arange(by_set.sum())
     return TreeEnsemble(

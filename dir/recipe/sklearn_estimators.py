@@ -202,15 +202,11 @@ def build_estimators(cfg: DictConfig, folder: RunFolder, set_up: SetUp = Regress
     units = target_units(cfg.task.target_offset, cfg.task.target_scale, labels, data.log1p, torch.float64)
     columns = list(data.table("train")[0].columns)
     encode = cast("TabularData", data).encode
-    settings = (estimator, encode, columns, float(units.offset), float(units.scale), units.log1p)
-    model: Any
-    if boosted:
-        coded = encode.encoder.categories if isinstance(encode, CodeEncoder) else {}
-        for name, known in coded.items():
+    if isinstance(encode, CodeEncoder):
+        for name, known in encode.encoder.categories.items():
             estimator.check_categories(repr(name), len(known))
-        model = EncodedTrees(*settings, categories=len(coded))
-    else:
-        model = EncodedRegressor(*settings)
+    wrap = EncodedTrees if boosted else EncodedRegressor
+    model: Any = wrap(estimator, encode, columns, float(units.offset), float(units.scale), units.log1p)
     if cfg.method.ensemble is not None:
         model = instantiate_with(cfg.method.ensemble, estimator=model)
     lds: Reweighter | None = None
@@ -220,5 +216,5 @@ def build_estimators(cfg: DictConfig, folder: RunFolder, set_up: SetUp = Regress
     log = run_log(make_logger(logger_of(cfg), str(folder.path)))
     if log is not None and not log.takes_estimators:
         log = None
-    run_settings, cost = RunSettings.from_config(cfg), make_cost(cfg, labels.first(2))
-    return [EstimatorRun(data, model, metrics, run_settings, config, folder, lds, cost, log)]
+    settings, cost = RunSettings.from_config(cfg), make_cost(cfg, labels.first(2))
+    return [EstimatorRun(data, model, metrics, settings, config, folder, lds, cost, log)]

@@ -8,7 +8,8 @@ from hydra import compose, initialize_config_dir
 
 from benchmarks.settle import queue
 from benchmarks.settle.plan import DATA, NUM_TRIALS, TRAININGS, overrides_of, trainings_of, trials
-from benchmarks.settle.queue import Item, add_result, next_item
+from benchmarks.settle.queue import Item, add_result, next_item, read_results
+from benchmarks.settle.training import chosen_trial
 from dir.recipe.cli import config_dir
 from dir.recipe.schema import register_configs
 
@@ -94,3 +95,13 @@ def test_result_lines_name_the_commit_of_the_code_whatever_results_were_added(mo
     # Once for each worker: the code that trains is that of its start.
     (more,) = asked
     assert [Path(queue.__file__).parents[2] / path for path in more["ignored"]] == [queue.RESULTS]
+
+
+@pytest.mark.parametrize("name", list(DATA))
+def test_the_committed_test_runs_have_the_settings_of_the_best_trial(name):
+    # After a change of the plan an old test run would stand for settings that validation did not choose.
+    tests = [line for line in read_results(name) if line["role"] == "test"]
+    assert tests
+    chosen = {key: chosen_trial(Item(name, key, "test", 0))["choice"] for key in {line["training"] for line in tests}}
+    for line in tests:
+        assert line["choice"] == chosen[line["training"]], (line["training"], line["number"])

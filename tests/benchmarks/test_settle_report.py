@@ -112,6 +112,16 @@ def test_trials_of_the_prior_are_compared_at_one_rate(page):
     assert "| **below 1** | 0 of 2 | 0 of 0 | 0 of 2 | 0 of 0 |" in text
 
 
+def test_tabm_is_compared_on_its_own_seeds(page):
+    # rows_of: the mean error over seeds 0 to 2 is 2.1 plus the place of the training; bMASE is a tenth of it.
+    place = trainings_of("abalone").index
+    lines = page.read_text().splitlines()
+    assert "| bMASE | concrete (3 seeds) | abalone (3 seeds) |" in lines
+    for label, key in (("`hist_gbdt`", "hist_gbdt"), ("`model=tabm method=histogram_prior`", "tabm_prior")):
+        (line,) = (line for line in lines if line.startswith(f"| {label} |"))
+        assert f"{(2.1 + place(key)) / 10:.3f}" in line
+
+
 def test_incomplete_data_sets_are_named_and_not_ranked(page):
     text = page.read_text()
     waiting = next(line for line in text.splitlines() if line.startswith("Not complete yet:"))
