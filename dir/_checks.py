@@ -12,6 +12,7 @@ import difflib
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the resamplers and the preparation of csv files run without PyTorch
@@ -61,6 +62,18 @@ def check_choice(path: str, value: Any, choices: Iterable[Any], advice: str = ""
     choices = list(choices)
     if not any(value == choice and type(value) is type(choice) for choice in choices):
         raise ValueError(message(path, f"expected one of {', '.join(map(repr, choices))}", value, advice))
+
+
+def check_figure_file(path: str, file: Path) -> None:
+    """Raise a ValueError unless the name of a figure's file ends in .png, .svg or .pdf, in small or capital letters.
+
+    Example:
+        >>> check_figure_file("--picture", Path("ranks.gif"))
+        Traceback (most recent call last):
+        ValueError: --picture: expected a file that ends in .png, .svg or .pdf, got 'ranks.gif'.
+    """
+    if file.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise ValueError(message(path, "expected a file that ends in .png, .svg or .pdf", str(file)))
 
 
 def check_integer(path: str, value: Any, minimum: int = 1, advice: str = "") -> None:

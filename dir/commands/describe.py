@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dir._checks import check_choice, message
+from dir._checks import check_figure_file, message
 from dir._program import program
 
 _ABOUT = """Describe the labels of a data set, and suggest settings.
@@ -27,7 +27,6 @@ _ABOUT = """Describe the labels of a data set, and suggest settings.
 
 data.target=[A,B] describes several targets.
 """
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_overrides(command, args.overrides)
     if args.picture is not None:
         try:
-            check_choice("--picture", args.picture.suffix.lower(), PICTURES)
+            check_figure_file("--picture", args.picture)
         except ValueError as error:
             command.error(str(error))
 

@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dir._atomic import write_atomic
-from dir._checks import check_choice, message, suggestion
+from dir._checks import check_figure_file, message, suggestion
 from dir._program import program
 from dir.bundle.arguments import DIALECT, FOLDER, check_input, find_bundle
 
 THRESHOLDS = ("psi", "ks", "missing", "error", "alpha")
 _OPTIONAL = ("device", "batch_size", "text_encoder", *THRESHOLDS, *DIALECT, FOLDER)
-PICTURES = (".png", ".svg", ".pdf")
 _ABOUT = """Compare new rows with those of a run: drift of inputs and predictions, and the error.
 
 %(prog)s model=RUN new.csv                  a file written like the inputs of dir-predict; labels are optional
@@ -83,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = read_arguments(command, args.arguments)
     if args.picture is not None:
         try:
-            check_choice("--picture", args.picture.suffix.lower(), PICTURES)
+            check_figure_file("--picture", args.picture)
         except ValueError as error:
             command.error(str(error))
     try:

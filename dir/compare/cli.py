@@ -11,11 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dir._checks import check_choice, message, suggestion
+from dir._checks import check_figure_file, message, suggestion
 from dir._program import program
 from dir.compare.runs import Run, collect, find_runs
 
-PICTURES = (".png", ".svg", ".pdf")
 # Options that an option would leave without effect.
 _EXCLUDED = {
     "ranks": ("overview", "readme", "forest", "frontier", "collect"),
@@ -100,8 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         problem = "only applies to --ranks. Add --ranks METRIC, or remove --picture"
         parser.error(f"--picture: {problem}. --forest and --frontier take a file of their own.")
     try:
-        if args.picture:
-            check_choice("--picture", args.picture.suffix.lower(), PICTURES)
+        for option in ("picture", "forest", "frontier"):
+            given = getattr(args, option)
+            if given:
+                check_figure_file(f"--{option}", given if option == "picture" else Path(given[1]))
         _run(args, f"python scripts/compare.py {shlex.join(arguments)}")
     except ValueError as error:
         parser.error(str(error))

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from dir._checks import check_choice, message
+from dir._checks import check_choice, check_figure_file, message
 from dir.compare.statistics import Comparison
 from dir.figures.style import GREY, INK, new_figure, styled
 from dir.metrics.table import BEST_AT, HIGHER_IS_BETTER
@@ -28,11 +28,10 @@ def forest_plot(comparison: Comparison, metric: str, path: Path) -> None:
         path: picture to write. Its suffix chooses the format (.png, .svg, .pdf).
 
     Raises:
-        ValueError: as :func:`forest_figure`, or matplotlib does not know the suffix.
+        ValueError: as :func:`forest_figure`, or the file has another suffix.
     """
+    check_figure_file("--forest", path)
     figure = forest_figure(comparison, metric)
-    if path.suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():
-        raise ValueError(message("--forest", "expected a file that ends in .png, .svg or .pdf", str(path)))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 

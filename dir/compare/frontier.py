@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from dir._checks import check_choice, message
+from dir._checks import check_choice, check_figure_file, message
 from dir._figure_text import Note, add_notes
 from dir.compare.statistics import Comparison, Row
 from dir.metrics.table import BEST_AT, HIGHER_IS_BETTER
@@ -62,6 +62,7 @@ def frontier_plot(comparison: Comparison, metric: str, path: Path) -> None:
 
     errors = [name for name in comparison.metrics if name not in (*HIGHER_IS_BETTER, *BEST_AT)]
     check_choice("--frontier", metric, errors)
+    check_figure_file("--frontier", path)
     rows = [row for row in comparison.rows if all(_point(row, metric, g)[0] is not None for g in ("many", "few"))]
     if not rows:
         raise ValueError(_no_rows(comparison, metric))
@@ -69,8 +70,6 @@ def frontier_plot(comparison: Comparison, metric: str, path: Path) -> None:
     others = [row for row in rows if power_of(row.label) is None]
     columns = max(1, math.ceil(len(others) / _LEGEND_ROWS))
     figure = Figure(figsize=(6.6 + 2.6 * columns, 6.6), layout="constrained")
-    if path.suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():
-        raise ValueError(message("--frontier", "expected a file that ends in .png, .svg or .pdf", str(path)))
     axes = figure.subplots()
     line = sorted(powers, key=lambda point: point[0])  # the key leaves out the row: two rows may share a power
     notes, obstacles = _draw_line(axes, line, metric)

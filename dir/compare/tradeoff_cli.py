@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dir._atomic import write_atomic
-from dir._checks import check_choice, message, suggestion
+from dir._checks import check_choice, check_figure_file, message, suggestion
 from dir._program import answer_help, program
 from dir.compare.cli import filter_methods
 from dir.compare.ensemble_cli import run_folders
@@ -57,6 +57,8 @@ def _run(given: dict[str, str]) -> None:
     x, y = _two_groups(given.get("groups", "many,few"))
     folders = run_folders([Path(path) for path in _list(given["runs"])])
     figure = None if "figure" not in given else Path(given["figure"])
+    if figure is not None:
+        check_figure_file("figure", figure)
     if figure is None and "points" in given:
         raise ValueError(message("points", "only the figure shows points", advice="Add figure=FILE.png."))
     if "methods" in given and "points" not in given:
@@ -66,10 +68,8 @@ def _run(given: dict[str, str]) -> None:
 
     from dir.compare.report import print_grids
     from dir.compare.tradeoff import as_rows, curves, read_saved
-    from dir.compare.tradeoff_figure import check_picture, tradeoff_figure
+    from dir.compare.tradeoff_figure import tradeoff_figure
 
-    if figure is not None:
-        check_picture(figure)
     saved = [read_saved(folder) for folder in folders]
     found = {name: curves(saved, name, powers) for name in ("val", "test")}
     print_grids([grid(curve, name, metric) for name, of_split in found.items() for curve in of_split])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dir._checks import message
@@ -65,12 +64,6 @@ def tradeoff_figure(
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     add_notes(axes, [*front, *notes], obstacles)
     return figure
-
-
-def check_picture(path: Path) -> None:
-    """Raise a ValueError unless matplotlib can write a file of this suffix."""
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise ValueError(message("figure", "expected a file that ends in .png, .svg or .pdf", str(path)))
 
 
 def _place(values: Mapping[tuple[str, str], Spread], metric: str, group: str) -> tuple[float, float]:

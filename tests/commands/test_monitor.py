@@ -147,7 +147,7 @@ def test_wrong_arguments_end_with_status_2_or_a_message(
         ([f"model={run}", new, "psii=1"], "psii: no such argument. Did you mean psi?"),
         ([f"model={run}", new, "psi=big"], "psi: expected a number, got 'big'"),
         ([f"model={run}", new, new], "input: expected one file"),
-        ([f"model={run}", new, "--picture", "x.gif"], "--picture: expected one of '.png', '.svg', '.pdf'"),
+        ([f"model={run}", new, "--picture", "x.gif"], "ends in .png, .svg or .pdf, got 'x.gif'"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(arguments)
