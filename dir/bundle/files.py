@@ -18,9 +18,8 @@ from dir.bundle.inputs.tables import TableInputs
 from dir.bundle.inputs.texts import COLUMNS, TextInputs
 from dir.bundle.model import Model
 from dir.data.csv_reading import CsvOptions, read_table, sniff, without_zero_bytes
+from dir.data.image_files import PICTURES
 from dir.data.table_checks import require_columns
-
-PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,7 @@ def _images(encoder: ImageInputs, path: Path, folder: Path) -> InputFile:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
         if not files:
-            raise ValueError(
-                message("input", f"no pictures ({', '.join(sorted(PICTURES))}) in the folder", str(path))
-            )
+            raise ValueError(message("input", f"no pictures ({', '.join(PICTURES)}) in the folder", str(path)))
         return InputFile(files, pd.DataFrame({"path": [str(file.relative_to(path)) for file in files]}))
     if path.suffix == ".npz":
         pictures = _npz(path, encoder.key)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,9 @@ from dir._checks import check_integer, message
 from dir.data.base import SPLITS, RegressionData
 from dir.data.csv_reading import read_table
 from dir.data.identity import label_bytes, row_id
-from dir.data.image_files import digests_of_files, find_broken, load_image, make_cache, open_cache
+from dir.data.image_files import digests_of_files, files_inside, find_broken, load_image, make_cache, open_cache
 from dir.data.label_types import check_float32
-from dir.data.problems import show_rows, shown
+from dir.data.problems import show_rows
 from dir.data.splits import Names, group_split, read_split
 from dir.data.table_checks import as_numbers, require_columns
 from dir.data.target_names import target_names, target_setting, target_values
@@ -251,17 +250,8 @@ class CsvImages(RegressionData):
         return table.assign(**labels)
 
     def _files(self, table: pd.DataFrame) -> list[Path]:
-        files = [self.path / str(name) for name in table[self.file_column]]
-        if not self.outside:
-            folder = os.path.realpath(self.path)
-            inside = [os.path.realpath(file).startswith(folder + os.sep) for file in files]
-            bad = np.flatnonzero(~np.array(inside))
-            if len(bad):
-                first = shown(str(table[self.file_column].iloc[bad[0]]))
-                problem = f"{len(bad)} paths lead out of {self.path}, in rows {show_rows(bad)}; the first is {first}"
-                advice = "Set data.outside=true if you trust the file."
-                raise ValueError(message(f"{self.csv}: column {self.file_column!r}", problem, advice=advice))
-        return files
+        names = [str(name) for name in table[self.file_column]]
+        return files_inside(self.path, names, f"{self.csv}: column {self.file_column!r}", self.outside)
 
     def _refuse_broken(self, broken: list[str]) -> None:
         if broken:

@@ -16,7 +16,10 @@ from PIL import Image
 from dir._archives import read_npz
 from dir._checks import message
 from dir.data.identity import digest_of_file
+from dir.data.problems import show_rows, shown
 
+# Ends of the names of picture files: in a folder of pictures, and in a column of a csv.
+PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # A picture with more pixels is refused before it is decoded: a small file may claim a size that fills the memory.
 MAX_PIXELS = 100_000_000
 # Decoding releases the interpreter lock, and reading waits for the disk.
@@ -35,6 +38,31 @@ def load_image(path: Path, size: int) -> Image.Image:
     with Image.open(path) as image:
         check_pixels(image)
         return image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+
+
+def files_inside(folder: Path, names: Sequence[str], where: str, outside: bool = False) -> list[Path]:
+    """Return the paths of files by their names, after a check that none leads out of the folder.
+
+    A name leads out by ``..``, as an absolute path, or over a link.
+
+    Args:
+        folder: folder that the names start from.
+        names: names of files, in the order of the rows.
+        where: what the message begins with: the file of the names and their column.
+        outside: whether names may lead out.
+
+    Raises:
+        ValueError: names lead out of the folder.
+    """
+    files = [folder / name for name in names]
+    root = os.path.realpath(folder)
+    out = [] if outside else [os.path.commonpath([root, os.path.realpath(file)]) != root for file in files]
+    bad = np.flatnonzero(np.array(out, dtype=bool))
+    if len(bad):
+        first = shown(names[bad[0]])
+        problem = f"{len(bad)} paths lead out of {folder}, in rows {show_rows(bad)}; the first is {first}"
+        raise ValueError(message(where, problem, advice="Set data.outside=true if you trust the file."))
+    return files
 
 
 def check_regular(path: Path) -> None:

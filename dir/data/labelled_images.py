@@ -15,6 +15,7 @@ from dir._checks import check_choice, check_integer, message
 from dir.data.csv_images import CsvImages
 from dir.data.csv_reading import as_options, read_table, sniff
 from dir.data.describe import shared_rows
+from dir.data.image_files import PICTURES
 from dir.data.problems import Problems, listed, show_rows, shown
 from dir.data.splits import SPLITS, Names, check_share, read_split, refuse_shared_groups
 from dir.data.table_checks import find_columns, find_numbers
@@ -22,7 +23,6 @@ from dir.data.table_splits import split_copies
 from dir.data.target_names import target_setting, varied_target_values
 
 FILE_COLUMNS = ("path", "file", "filename", "file_name", "image", "picture")
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 FETCH = "Give a csv file with a header, a column of picture files (data.file_column) and a number (data.target)."
 
 
@@ -207,7 +207,7 @@ class LabelledImages(CsvImages):
         others = {*self.targets, self.group}
         usual = [name for name in FILE_COLUMNS if name in table and name not in others]
         texts = [name for name in table if pd.api.types.is_string_dtype(table[name]) and name not in others]
-        named = [name for name in texts if table[name].dropna().str.lower().str.endswith(SUFFIXES).all()]
+        named = [name for name in texts if table[name].dropna().str.lower().str.endswith(PICTURES).all()]
         found = usual or named
         if len(found) != 1:
             problem = f"no single column of picture files (found: {listed(found or table.columns)})"

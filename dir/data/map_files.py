@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +13,7 @@ from dir._checks import as_integer, message
 from dir.data.csv_reading import as_options, read_table, sniff
 from dir.data.describe import shared_rows
 from dir.data.file_maps import FileMaps, MapPair
+from dir.data.image_files import PICTURES, files_inside
 from dir.data.map_augment import Flip
 from dir.data.map_reading import MAP_SUFFIXES, Fit
 from dir.data.map_sources import LabelCode
@@ -22,7 +22,6 @@ from dir.data.problems import Problems, listed, show_rows, shown
 from dir.data.splits import VALIDATION, Names, check_share, group_split, read_split, refuse_shared_groups
 from dir.data.table_checks import find_columns
 
-PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _SPLIT_FOLDERS = ("train", "training", "val", *VALIDATION, "test", "testing")
 
 
@@ -176,7 +175,7 @@ class MapFiles(MapData):
     def _paired_folders(self) -> list[MapPair]:
         """Return the pairs of two folders, in the order of their names."""
         problems = Problems(str(self.path))
-        images = _by_name(self.path / self.images, PICTURE_SUFFIXES, "data.images", problems)
+        images = _by_name(self.path / self.images, PICTURES, "data.images", problems)
         maps = _by_name(self.path / self.maps_at, MAP_SUFFIXES, "data.maps", problems)
         problems.raise_all()
         lonely = {
@@ -211,20 +210,12 @@ class MapFiles(MapData):
         return self.inside(table[column].astype(str).tolist(), f"{self.csv}: column {column!r}")
 
     def inside(self, names: Sequence[str], where: str) -> list[Path]:
-        """Return the paths of files by their names, after a check that none leads out of the folder.
+        """Return the paths of files by their names; ``data.outside`` says whether names may lead out of the folder.
 
         Raises:
             ValueError: some lead out, and ``data.outside`` is false.
         """
-        files = [self.path / name for name in names]
-        folder = os.path.realpath(self.path)
-        out = [] if self.outside else [not os.path.realpath(one).startswith(folder + os.sep) for one in files]
-        bad = np.flatnonzero(np.array(out, dtype=bool))
-        if len(bad):
-            problem = f"{len(bad)} paths lead out of {self.path}, in rows {show_rows(bad)}; the first is "
-            advice = "Set data.outside=true if you trust the file."
-            raise ValueError(message(where, problem + shown(names[bad[0]]), advice=advice))
-        return files
+        return files_inside(self.path, names, where, self.outside)
 
     def _picture_size(self) -> tuple[int, int]:
         return cast("FileMaps", self._opened()).picture_size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +20,8 @@ from dir.bundle.inputs.images import ImageInputs
 from dir.bundle.inputs.tables import TableInputs
 from dir.bundle.inputs.texts import TextInputs
 from dir.bundle.inputs.windows import WindowInputs
+from dir.data.image_files import files_inside
+from dir.data.problems import show_rows
 from dir.data.stsb import read_stsb
 from dir.data.table_checks import as_numbers, require_columns
 from dir.metrics import SHOTS, ShotMetrics
@@ -108,8 +109,12 @@ def _read(model: Model, path: Path, pictures: Path | None, outside: bool) -> Lab
             return LabelledRows(images, _finite(frame, target, path))
         file = read_inputs(model, path)
         labels = _finite(file.keys, target, path)
+        names, where = file.keys[file.column], f"{path}: column {file.column!r}"
+        gone = np.flatnonzero(names.isna().to_numpy())
+        if len(gone):
+            raise ValueError(message(where, f"missing values in rows {show_rows(gone)}"))
         folder = path.parent if pictures is None else pictures
-        return LabelledRows(_inside(folder, file.keys[file.column], path, outside), labels)
+        return LabelledRows(files_inside(folder, names.astype(str).tolist(), where, outside), labels)
     advice = "Predict your own arrays in Python: dir.bundle.load(RUN).predict(inputs)."
     problem = "the data of the run is generated or given as arrays, and no file has its form"
     raise ValueError(message(_PATH, problem, str(path), advice))
@@ -159,19 +164,6 @@ def _windows(encoder: WindowInputs, file: InputFile, path: Path) -> LabelledRows
     if missing:
         print(f"{path}: {missing} of {len(ends)} windows have no label and are left out.")
     return LabelledRows(frame, ends)
-
-
-def _inside(folder: Path, names: pd.Series[Any], path: Path, outside: bool) -> list[Path]:
-    """Return the files of pictures; raise a ValueError for paths out of the folder unless ``outside`` is true."""
-    files = [folder / str(name) if isinstance(name, str) else Path() for name in names]
-    root = os.path.realpath(folder) + os.sep
-    bad = [row for row, file in enumerate(files, 1) if not os.path.realpath(file).startswith(root)]
-    if bad and not outside:
-        shown = ", ".join(map(str, bad[:20]))
-        problem = f"{len(bad)} paths lead out of {folder} or are missing, first in rows {shown}"
-        advice = "Set data.outside=true if you trust the file."
-        raise ValueError(message(f"{path}: column {str(names.name)!r}", problem, advice=advice))
-    return files
 
 
 def _metrics(model: Model, labels: torch.Tensor) -> ShotMetrics:

@@ -93,6 +93,9 @@ def test_pictures_of_a_csv(run_once: Run, tmp_path: Path) -> None:
     pd.DataFrame({"path": ["../x.png"], "age": [3]}).to_csv(new, index=False)
     with pytest.raises(ValueError, match=r"column 'path': 1 paths lead out"):
         evaluate(run, new)
+    pd.DataFrame({"path": ["3.png", None], "age": [3, 4]}).to_csv(new, index=False)
+    with pytest.raises(ValueError, match=r"column 'path': missing values in rows 2"):
+        evaluate(run, new)
     shutil.move(tmp_path / "3.png", tmp_path / "gone.png")
     table[table["split"] == "test"].to_csv(new, index=False)
     with pytest.raises(ValueError, match=r"row 1: .*3\.png"):
