@@ -78,6 +78,15 @@ def test_the_command_writes_a_column_for_each_target(
     assert "40 predictions in price, area, written to" in capsys.readouterr().out
 
 
+def test_another_table_is_evaluated_for_each_target(run: Path, tmp_path: Path) -> None:
+    other = rows(60, 2)
+    other.to_csv(tmp_path / "other.csv", index=False)
+    found = evaluate_checkpoint(run, [f"data.test_path={tmp_path / 'other.csv'}"])["test"]
+    errors = (other[list(TARGETS)] - load(run).predict(other)).abs().mean()
+    for name in TARGETS:
+        assert found[f"{name}/all"]["mae"] == pytest.approx(errors[name], rel=1e-5)
+
+
 def test_an_export_predicts_every_target(run: Path, files: tuple[Path, Path], tmp_path: Path) -> None:
     path, test = tmp_path / "model.pt2", pd.read_csv(files[1])
     # The export compares its predictions with those of the model by itself, ONNX as well.

@@ -26,6 +26,7 @@ from dir.models.target_units import TargetUnits
 from dir.recipe.build import build
 from dir.recipe.cost import TargetCost
 from dir.recipe.evaluate import evaluate_checkpoint
+from dir.recipe.monitoring import reference_of_run
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
 
@@ -136,6 +137,9 @@ def test_a_histogram_decides_by_the_cost_in_the_run_and_in_the_bundle(
     reference = model.description.run["monitoring"]["predictions"]["quantiles"]
     np.testing.assert_allclose(reference[-1], mean.max(), rtol=0.05)
     assert arrays["val_prediction"].max() > 1.2 * reference[-1]
+    # Bundles of earlier releases keep no such errors, and predictions.npz holds the decisions.
+    with pytest.raises(ValueError, match=r"decisions under the cost .* retrain=RUN"):
+        reference_of_run(folder / "model", model.description)
     # The figure of intervals in a report has the coverage that the run has computed about the mean.
     drawn: list[Any] = []
     monkeypatch.setattr(drawings, "reliability_figure", lambda shares, rows: drawn.append(shares) or Figure())
