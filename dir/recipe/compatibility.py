@@ -5,7 +5,8 @@ The module imports neither torch nor Lightning, so that scripts/train.py refuses
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -148,7 +149,9 @@ _OF_TRAINING = {
 
 
 def check_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
-    """Raise a ValueError for a model that the command line names, if the method trains no network.
+    """Raise a ValueError for settings of the command line that nothing would read.
+
+    These are a model, if the method trains no network, and settings of drawn splits, if no splits are drawn.
 
     Args:
         cfg: composed config, in which a model named by the user and one named by an experiment look alike.
@@ -161,14 +164,34 @@ def check_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
         Traceback (most recent call last):
         ValueError: model: HistGBDT trains no network and would ignore it, got 'tabm'. Remove model=tabm, or ...
     """
+    lines = [(line, *line.lstrip("+~").partition("=")[::2]) for line in overrides]
+    unread, reason = _unread_split_settings(cfg.get("data", {}))
+    for line, key, value in lines:
+        if key in unread:
+            raise ValueError(message(key, reason, value, f"Remove {line}."))
     if cfg.method.estimator is None:
         return
-    for line in overrides:
-        key, _, value = line.lstrip("+~").partition("=")
+    for line, key, value in lines:
         if key == "model" or key.startswith(("model.", "model/", "model@")):
             kind = cfg.method.estimator["_target_"].rpartition(".")[2]
             advice = f"Remove {line}, or choose a method that trains a network."
             raise ValueError(message(key, f"{kind} trains no network and would ignore it", value, advice))
+
+
+def _unread_split_settings(data: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    """Return the keys of drawn splits that the data does not read, and the reason."""
+    column = data.get("split_column")
+    if column is not None:
+        reason = f"only applies to splits that are drawn, and data.split_column={column} gives them"
+        return ("data.split", "data.share", "data.split_bins"), reason
+    if "group" in data and "split_column" not in data and data["group"] is None:
+        return ("data.share",), "only applies with data.group: the file gives the splits"
+    if data.get("split") == "balanced" and data.get("group"):
+        reason = f"not possible together with data.group={data['group']}: whole groups are drawn by the seed"
+        return ("data.split", "data.split_bins"), reason
+    if data.get("split") in ("random", "time"):
+        return ("data.split_bins",), "only applies to data.split=balanced"
+    return (), ""
 
 
 def unused_overrides(cfg: DictConfig, overrides: Iterable[str]) -> list[str]:

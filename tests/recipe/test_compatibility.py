@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dir.recipe.build import build
 from dir.recipe.cli import config_dir
-from dir.recipe.compatibility import check
+from dir.recipe.compatibility import check, check_overrides
 from dir.recipe.module import RegressionModule
 from dir.recipe.run_folder import RunFolder
 from dir.recipe.train import train
@@ -137,6 +137,20 @@ def test_mixup_refuses_token_ids(tiny: Config, tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ValueError, match=r"^method\.mixup: .*got torch\.int64"):
         train(tiny("method=c_mixup"), RunFolder(tmp_path / "run"), {})
     assert not (tmp_path / "run").exists()
+
+
+def test_settings_of_drawn_splits_are_accepted_where_splits_are_drawn() -> None:
+    method = {"estimator": None}
+    for data, line in (
+        ({"split_column": None, "group": None, "split": "balanced"}, "data.split_bins=9"),
+        ({"split_column": None, "group": ["site"], "split": "random"}, "data.split=random"),
+        ({"split_column": None, "group": ["site"], "split": "balanced"}, "data.share=0.2"),
+        ({"split_column": None, "group": None, "split": "time"}, "data.share=0.2"),
+        ({"split": "parts", "group": "site"}, "data.share=0.2"),
+        ({"split": "parts", "group": None}, "data.split=parts"),
+        ({"share": 0.05}, "data.share=0.2"),
+    ):
+        check_overrides(OmegaConf.create({"data": data, "method": method}), [line])
 
 
 def test_the_checks_do_not_change_weights_modes_or_random_state(

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "lightning", "torchvision", "torchmetrics", "transformers", "sklearn", "pandas", "matplotlib")
 RUN = "+experiment=age_synthetic"
 TREES = ("+experiment=tabular", "data.path=x.csv", "data.target=y")
+NPZ = "+experiment=images_npz"
 
 # Script, arguments, and texts that the answer contains.
 CASES: list[tuple[str, list[str], list[str]]] = [
@@ -51,6 +52,26 @@ CASES: list[tuple[str, list[str], list[str]]] = [
     ("train", [RUN, "method=rrt", "method.retrain.epochs=0"], ["method.retrain.epochs", "got 0"]),
     ("train", [*TREES, "method=hist_gbdt", "model=tabm"], ["model: HistGBDT trains no network", "'tabm'"]),
     ("train", [*TREES, "method=bagging", "model.encoder.dropout=0.2"], ["model.encoder.dropout", "'0.2'"]),
+    (
+        "train",
+        [*TREES, "data.split_column=fold", "data.share=0.2"],
+        ["data.share: only applies", "Remove data.share="],
+    ),
+    (
+        "train",
+        [*TREES, "data.group=site", "data.split_bins=9"],
+        ["data.split_bins: not possible together with data."],
+    ),
+    (
+        "train",
+        [*TREES, "data.split=random", "data.split_bins=9"],
+        ["data.split_bins: only applies to data.split=bal"],
+    ),
+    (
+        "train",
+        [NPZ, "data.path=x.npz", "data.label=y", "data.share=0.2"],
+        ["data.share: only applies with data.group"],
+    ),
     ("train", [RUN, "name=finished"], ["finished", "never overwritten"]),
     ("train", [RUN, "name=unfinished"], ["unfinished", "resume=true"]),
     ("train", [RUN, "name=other", "resume=true"], ["resume: ", "other settings"]),
@@ -90,7 +111,7 @@ CASES: list[tuple[str, list[str], list[str]]] = [
     ("describe", [], ["data.path: no data given"]),
     ("describe", ["--help"], ["--picture"]),
     ("describe", ["data.path=no_such.csv"], ["no_such.csv"]),
-    ("describe", [RUN, "--picture", "x.gif"], ["--picture", "'.gif'"]),
+    ("describe", [RUN, "--picture", "x.gif"], ["--picture", "'x.gif'"]),
     ("recommend", ["data.path=no_such.csv"], ["--objective"]),
     ("recommend", ["--help"], ["--minutes", "crowd"]),
     ("recommend", ["data.path=no_such.csv", "--objective", "tail"], ["no_such.csv"]),
