@@ -15,6 +15,7 @@ ROWS = {
     "lds": "`lds`",
     "lds_fds": "`lds_fds`",
     "histogram_prior_chosen": "`histogram_prior`",
+    "tabm_prior_chosen": "`histogram_prior`, `model=tabm`",
     "hist_gbdt_sqinv": "boosted trees, `sqinv` weights",
 }
 NAMES = {
