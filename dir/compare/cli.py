@@ -99,10 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         problem = "only applies to --ranks. Add --ranks METRIC, or remove --picture"
         parser.error(f"--picture: {problem}. --forest and --frontier take a file of their own.")
     try:
-        for option in ("picture", "forest", "frontier"):
-            given = getattr(args, option)
+        if args.picture:
+            check_figure_file("--picture", args.picture)
+        for option, given in (("--forest", args.forest), ("--frontier", args.frontier)):
             if given:
-                check_figure_file(f"--{option}", given if option == "picture" else Path(given[1]))
+                check_figure_file(option, Path(given[1]))
         _run(args, f"python scripts/compare.py {shlex.join(arguments)}")
     except ValueError as error:
         parser.error(str(error))

@@ -56,7 +56,7 @@ def files_inside(folder: Path, names: Sequence[str], where: str, outside: bool =
     """
     files = [folder / name for name in names]
     root = os.path.realpath(folder)
-    out = [] if outside else [os.path.commonpath([root, os.path.realpath(file)]) != root for file in files]
+    out = [] if outside else [not Path(os.path.realpath(file)).is_relative_to(root) for file in files]
     bad = np.flatnonzero(np.array(out, dtype=bool))
     if len(bad):
         first = shown(names[bad[0]])

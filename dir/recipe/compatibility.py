@@ -184,11 +184,15 @@ def _unread_split_settings(data: Mapping[str, Any]) -> tuple[tuple[str, ...], st
     if column is not None:
         reason = f"only applies to splits that are drawn, and data.split_column={column} gives them"
         return ("data.split", "data.share", "data.split_bins"), reason
-    if "group" in data and "split_column" not in data and data["group"] is None:
+    # Arrays and published csv files hold the split of each row; only groups make these classes draw another.
+    file_has_splits = "group" in data and "split_column" not in data
+    if file_has_splits and data["group"] is None:
         return ("data.share",), "only applies with data.group: the file gives the splits"
     if data.get("split") == "balanced" and data.get("group"):
         reason = f"not possible together with data.group={data['group']}: whole groups are drawn by the seed"
         return ("data.split", "data.split_bins"), reason
+    if data.get("split") == "time" and data.get("val_from") is not None:
+        return ("data.share", "data.split_bins"), f"data.val_from={data['val_from']} gives the borders of the splits"
     if data.get("split") in ("random", "time"):
         return ("data.split_bins",), "only applies to data.split=balanced"
     return (), ""

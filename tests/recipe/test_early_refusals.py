@@ -69,6 +69,12 @@ CASES: list[tuple[str, list[str], list[str]]] = [
     ),
     (
         "train",
+        [*TREES, "data.split=time", "data.time=t", "data.val_from=3", "data.test_from=4", "data.share=0.2"],
+        ["data.share: data.val_from=3 gives the borders"],
+    ),
+    ("compare", ["outputs", "--forest", "mae", "x.gif"], ["--forest: expected a file that ends in", "'x.gif'"]),
+    (
+        "train",
         [NPZ, "data.path=x.npz", "data.label=y", "data.share=0.2"],
         ["data.share: only applies with data.group"],
     ),
